@@ -1,0 +1,106 @@
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { inspect } from 'node:util'
+import { InvalidArgumentError, ShoalError } from '../protocols/errors.ts'
+import { startDaemon, type Daemon } from './daemon.ts'
+import { nodePlaces } from './home/runtime-directory.ts'
+import { checkNodeOptions, type NodeOptions } from './options.ts'
+
+/** An orderly stop that takes longer is cut short; the guardian does the rest. */
+const stopMs = 1_800
+
+/** What the process prints, on one line, when the node is up. */
+export interface ReadyLine {
+  ready: true
+  socketPath: string
+  pid: number
+  resources: Readonly<Record<string, number>>
+}
+
+/** What it prints when the node could not be started; it exits with 1 then. */
+export interface FailedLine {
+  error: { code: string; message: string }
+}
+
+/** The life of a process that is a node: its options are one JSON argument, its readiness one line on standard output. */
+export async function runDaemonProcess(args: readonly string[]): Promise<void> {
+  // Who started us may be gone before we have told him anything.
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+  try {
+    await serveNode(parseOptions(args), ({ socketPath, machine }) => {
+      say({ ready: true, socketPath, pid: process.pid, resources: machine.total })
+    })
+  } catch (error) {
+    const code = error instanceof ShoalError ? error.code : 'INTERNAL'
+    const message = error instanceof Error ? error.message : String(error)
+    say({ error: { code, message } })
+    process.exitCode = 1
+  }
+  process.exit()
+}
+
+/** Is a node until a client, a signal or the end of its program stops it. Rejects when the node cannot be started. */
+export async function serveNode(options: NodeOptions, onReady: (daemon: Daemon) => void): Promise<void> {
+  exitOnUnexpectedErrors(options)
+  const daemon = await startDaemon(options)
+  const stopped = stopReason(options, daemon)
+  onReady(daemon)
+  daemon.log(`stopping: ${await stopped}`)
+  setTimeout(() => process.exit(), stopMs).unref()
+  await daemon.close()
+}
+
+function parseOptions(args: readonly string[]): NodeOptions {
+  let options: unknown = {}
+  try {
+    if (args.length > 1) throw new SyntaxError('more than one argument')
+    if (args[0] !== undefined) options = JSON.parse(args[0])
+  } catch (error) {
+    const problem = (error as Error).message
+    throw new InvalidArgumentError(`the options of a node are one JSON object, such as '{"cpus":4}': ${problem}`)
+  }
+  return checkNodeOptions(options)
+}
+
+function say(line: ReadyLine | FailedLine): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`)
+}
+
+/** Waits until there is a reason to stop. */
+function stopReason(options: NodeOptions, daemon: Daemon): Promise<string> {
+  const signalled = new Promise<string>((resolve) => {
+    // A Ctrl-C is for the program that an embedded node belongs to. It says itself when it is done.
+    const forProgram = ['SIGINT', 'SIGHUP'] as const
+    for (const signal of forProgram) process.on(signal, () => options.embedded === true || resolve(signal))
+    process.on('SIGTERM', () => resolve('SIGTERM'))
+  })
+  const asked = daemon.stopAsked.then(() => 'a client asked for it')
+  const reasons = [signalled, asked]
+  if (options.embedded === true) {
+    const left = new Promise<string>((resolve) => {
+      process.stdin.on('error', () => {})
+      for (const end of ['end', 'close']) {
+        process.stdin.once(end, () => resolve('the program that it belongs to has ended'))
+      }
+      process.stdin.resume()
+    })
+    reasons.push(left)
+  }
+  return Promise.race(reasons)
+}
+
+/** A node in an unknown state must not limp on. What happened stays in the runtime folder. */
+function exitOnUnexpectedErrors(options: NodeOptions): void {
+  process.on('uncaughtException', (error) => {
+    const report = `${new Date().toISOString()} the node (pid ${process.pid}) ended because of an unexpected error\n${inspect(error)}\n`
+    process.stderr.write(report)
+    try {
+      const { runtimeDirectory } = nodePlaces(options.runtimeDirectory)
+      writeFileSync(path.join(runtimeDirectory, 'crash.log'), report, { mode: 0o600 })
+    } catch {
+      // The report is on standard error.
+    }
+    process.exit(70)
+  })
+}

@@ -1,0 +1,70 @@
+import type { ResourceSet } from '../../protocols/resources.ts'
+
+export interface LeaseBookOptions {
+  /** What the node offers to tasks. */
+  total: ResourceSet
+  /**
+   * Its GPU devices.
+   * @default none
+   */
+  gpuIds?: readonly number[]
+  /**
+   * Worker processes at most, those that wait in `get()` included. Recursion deeper than this is refused.
+   * @default 256
+   */
+  workersMax?: number
+  /**
+   * Plain workers (no runtime environment, no GPU) kept ready.
+   * @default the node's CPUs, from 1 to 64
+   */
+  prestart?: number
+  /**
+   * Idle workers beyond `prestart` are stopped after this time.
+   * @default 10_000
+   */
+  idleMs?: number
+  /**
+   * How long a lease is its owner's alone before it is asked back for others that wait.
+   * @default 200
+   */
+  quantumMs?: number
+  /**
+   * How long a request may be overtaken by later ones that need less, before what it lacks is kept for it.
+   * @default 2_000
+   */
+  starvationMs?: number
+  /**
+   * Failed starts in a row after which requests are refused instead of kept waiting.
+   * @default 3
+   */
+  startFailuresMax?: number
+  /**
+   * How long requests are refused then, before one is let try again.
+   * @default 5_000
+   */
+  startRetryMs?: number
+  /**
+   * Pause after the first failed start; it doubles with each.
+   * @default 100
+   */
+  startBackoffMs?: number
+}
+
+export type LeaseBookSettings = Required<LeaseBookOptions>
+
+export function leaseBookSettings(options: LeaseBookOptions): LeaseBookSettings {
+  const workersMax = options.workersMax ?? 256
+  const cpus = Math.floor(options.total['CPU'] ?? 0)
+  return {
+    total: options.total,
+    gpuIds: options.gpuIds ?? [],
+    workersMax,
+    prestart: Math.min(options.prestart ?? Math.max(1, Math.min(cpus, 64)), workersMax),
+    idleMs: options.idleMs ?? 10_000,
+    quantumMs: options.quantumMs ?? 200,
+    starvationMs: options.starvationMs ?? 2_000,
+    startFailuresMax: options.startFailuresMax ?? 3,
+    startRetryMs: options.startRetryMs ?? 5_000,
+    startBackoffMs: options.startBackoffMs ?? 100,
+  }
+}

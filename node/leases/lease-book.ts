@@ -1,0 +1,334 @@
+import { resourcesKey } from '../../protocols/resources.ts'
+import type { Allocation } from '../resources/ledger.ts'
+import { ResourceLedger } from '../resources/ledger.ts'
+import type { LeaseBookOptions, LeaseBookSettings } from './lease-book-options.ts'
+import { leaseBookSettings } from './lease-book-options.ts'
+import { LeaseClients } from './lease-clients.ts'
+import type { LeaseAction, LeaseEvent, RequestedEvent } from './lease-events.ts'
+import type { Lease, LeaseRequest, WorkerRecord } from './lease-records.ts'
+import type { LeaseSnapshot } from './lease-snapshot.ts'
+import { leaseSnapshot } from './lease-snapshot.ts'
+import { nextId } from './next-id.ts'
+import { Placement } from './placement.ts'
+import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
+import { infeasibleRefusal, tooManyRequestsRefusal, workerLimitRefusal } from './refusals.ts'
+import { StartHealth } from './start-health.ts'
+import { WorkerTable } from './worker-table.ts'
+
+/** Requests that may wait; more are refused. */
+const waitingMax = 100_000
+
+/** A worker that ends so soon after its start, without having served, counts as a start that failed. */
+const settleMs = 5_000
+
+/**
+ * Who gets which worker of this node, and when: the whole of the policy, without sockets, processes or a clock. The
+ * host tells it what happened and does what it answers, in that order. What it holds changes only in `step`.
+ *
+ * Times are the host's and must not run backwards. The host steps a `tick` once at the start, so that the first workers
+ * are started, and then every 50 ms or so while `wantsTick`.
+ *
+ * @example
+ * const book = new LeaseBook({ total: { CPU: 2 } })
+ * for (const action of book.step({ type: 'tick' }, performance.now())) perform(action)
+ */
+export class LeaseBook {
+  #settings: LeaseBookSettings
+  #ledger: ResourceLedger
+  #workers = new WorkerTable()
+  #clients = new LeaseClients()
+  #startHealth: StartHealth
+  #placement: Placement
+  /** The oldest first. */
+  #leases = new Map<number, Lease>()
+  #blockedCount = 0
+  #limitRefusedAtMs = -Infinity
+  #lastLeaseId = 0
+  #lastSequence = 0
+  #actions: LeaseAction[] = []
+
+  constructor(options: LeaseBookOptions) {
+    this.#settings = leaseBookSettings(options)
+    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpuIds)
+    this.#startHealth = new StartHealth(this.#settings)
+    this.#placement = new Placement({
+      ledger: this.#ledger,
+      workers: this.#workers,
+      startHealth: this.#startHealth,
+      settings: this.#settings,
+      onGranted: (...granted) => this.#onGranted(...granted),
+      onRefused: (request) => this.#clients.removeRequest(request),
+      emit: (action) => this.#actions.push(action),
+    })
+  }
+
+  /**
+   * Takes note of one event and returns what is to be done about it. A request's resources must have gone through
+   * `checkResources`. News about leases and workers that are not known any more is ignored.
+   */
+  step(event: LeaseEvent, nowMs: number): LeaseAction[] {
+    this.#actions = []
+    this.#on(event, nowMs)
+    this.#refuseIfAllBlocked(nowMs)
+    this.#prestart(nowMs)
+    return this.#actions
+  }
+
+  /** True while time alone can bring something about: requests wait, idle workers grow old, a start can be retried. */
+  get wantsTick(): boolean {
+    return (
+      this.#placement.waiting.size > 0 ||
+      this.#startHealth.isTroubled ||
+      this.#wantsPrestart() ||
+      this.#workers.surplusIdle(this.#settings.prestart).length > 0
+    )
+  }
+
+  /** The state of things, for status pages. */
+  snapshot(): LeaseSnapshot {
+    return leaseSnapshot({
+      ledger: this.#ledger,
+      workers: this.#workers.all(),
+      workerCount: this.#workers.count,
+      workersMax: this.#settings.workersMax,
+      blockedCount: this.#blockedCount,
+      waiting: this.#placement.waiting.all(),
+      placed: this.#placement.placed(),
+    })
+  }
+
+  #on(event: LeaseEvent, nowMs: number): void {
+    switch (event.type) {
+      case 'requested':
+        return this.#onRequested(event, nowMs)
+      case 'requestCancelled':
+        return this.#onRequestCancelled(event.client, event.requestId, nowMs)
+      case 'returned':
+        return this.#onReturned(event.client, event.leaseId, nowMs)
+      case 'blocked':
+        return this.#onBlocked(event.leaseId, nowMs)
+      case 'unblocked':
+        return this.#onUnblocked(event.leaseId)
+      case 'workerReady':
+        return this.#onWorkerReady(event.workerId, nowMs)
+      case 'workerExited':
+        return this.#onWorkerExited(event, nowMs)
+      case 'clientGone':
+        return this.#onClientGone(event.client, nowMs)
+      case 'tick':
+        return this.#onTick(nowMs)
+    }
+  }
+
+  #onRequested(event: RequestedEvent, nowMs: number): void {
+    if (this.#clients.request(event.client, event.requestId) !== undefined) return
+    const missing = this.#ledger.missing(event.resources)
+    if (missing.length > 0) {
+      this.#actions.push(infeasibleRefusal(event, this.#ledger.total, missing))
+      return
+    }
+    if (this.#placement.waiting.size >= waitingMax) {
+      this.#actions.push(tooManyRequestsRefusal(event, waitingMax))
+      return
+    }
+    const request: LeaseRequest = {
+      client: event.client,
+      requestId: event.requestId,
+      resources: event.resources,
+      envKey: event.envKey,
+      envVars: event.envVars ?? {},
+      depth: event.depth,
+      label: event.label,
+      sequence: ++this.#lastSequence,
+      classKey: `${resourcesKey(event.resources)}|${event.envKey}`,
+      requestedAtMs: nowMs,
+      placement: undefined,
+      wait: { reason: { kind: 'turn' } },
+      reserveAtMs: nowMs + this.#settings.starvationMs,
+      reserveSpanMs: this.#placement.reservations.spanMs,
+    }
+    this.#clients.addRequest(request)
+    this.#placement.add(request, nowMs)
+    if (this.#placement.waiting.has(request)) this.#reclaimOwnLease(request)
+  }
+
+  #onRequestCancelled(client: string, requestId: number, nowMs: number): void {
+    const request = this.#clients.request(client, requestId)
+    if (request === undefined) return
+    this.#forgetRequest(request)
+    this.#placement.placeAll(nowMs)
+  }
+
+  #onReturned(client: string, leaseId: number, nowMs: number): void {
+    const lease = this.#leases.get(leaseId)
+    if (lease === undefined || lease.client !== client) return
+    this.#forgetLease(lease)
+    this.#ledger.release(lease.allocation)
+    lease.worker.lease = undefined
+    this.#placement.offer(lease.worker, nowMs)
+    this.#placement.placeAll(nowMs)
+  }
+
+  #onBlocked(leaseId: number, nowMs: number): void {
+    const lease = this.#leases.get(leaseId)
+    if (lease === undefined || lease.isBlocked) return
+    lease.isBlocked = true
+    this.#blockedCount++
+    this.#ledger.releaseCpu(lease.allocation)
+    this.#placement.placeAll(nowMs)
+  }
+
+  #onUnblocked(leaseId: number): void {
+    const lease = this.#leases.get(leaseId)
+    if (lease?.isBlocked !== true) return
+    lease.isBlocked = false
+    this.#blockedCount--
+    this.#limitRefusedAtMs = -Infinity
+    this.#ledger.reacquireCpu(lease.allocation)
+  }
+
+  #onWorkerReady(workerId: number, nowMs: number): void {
+    const worker = this.#workers.get(workerId)
+    if (worker?.state !== 'starting') return
+    this.#startHealth.ready(worker.envKey)
+    this.#placement.offer(worker, nowMs)
+    this.#placement.placeAll(nowMs)
+  }
+
+  #onWorkerExited(event: { workerId: number; reason: string; startFailed: boolean }, nowMs: number): void {
+    const worker = this.#workers.get(event.workerId)
+    if (worker === undefined) return
+    const { state, lease, envKey, key, hasServed, sinceMs } = worker
+    this.#workers.remove(worker)
+    if (lease !== undefined) {
+      // Also for one that was being stopped: what it held is free only now that the process is gone.
+      this.#ledger.release(lease.allocation)
+      if (state === 'leased') {
+        this.#forgetLease(lease)
+        this.#actions.push({ type: 'lost', client: lease.client, leaseId: lease.leaseId, reason: event.reason })
+      }
+    }
+    const diedYoung = state === 'idle' && !hasServed && nowMs - sinceMs < settleMs
+    if (state === 'starting' || event.startFailed || diedYoung) this.#startHealth.failed(envKey, event.reason, nowMs)
+    if (state === 'starting') this.#placement.startFailed(key)
+    this.#placement.placeAll(nowMs)
+  }
+
+  #onClientGone(client: string, nowMs: number): void {
+    for (const request of this.#clients.requests(client)) this.#forgetRequest(request)
+    for (const lease of this.#clients.leases(client)) {
+      this.#forgetLease(lease)
+      // Its resources stay taken until the process has ended: a GPU's memory, say, is not free before that.
+      this.#workers.setState(lease.worker, 'stopping', nowMs)
+      const reason = `the owner of '${lease.label}' is gone`
+      this.#actions.push({ type: 'stopWorker', workerId: lease.worker.workerId, reason })
+    }
+    this.#placement.placeAll(nowMs)
+  }
+
+  #onTick(nowMs: number): void {
+    const { waiting, reservations } = this.#placement
+    reservations.lapse(nowMs)
+    this.#placement.placeAll(nowMs)
+    reservations.reserveFor(waiting.heads(), nowMs)
+    this.#reclaim(nowMs)
+    this.#startHealth.forgetOld(nowMs)
+    for (const worker of this.#workers.surplusIdle(this.#settings.prestart)) {
+      if (nowMs - worker.sinceMs < this.#settings.idleMs) continue
+      this.#workers.setState(worker, 'stopping', nowMs)
+      this.#actions.push({ type: 'stopWorker', workerId: worker.workerId, reason: 'idle' })
+    }
+  }
+
+  #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
+    const { client, requestId, classKey, depth, label } = request
+    const leaseId = nextId(this.#lastLeaseId, this.#leases)
+    this.#lastLeaseId = leaseId
+    const lease: Lease = {
+      leaseId,
+      client,
+      classKey,
+      depth,
+      label,
+      allocation,
+      worker,
+      grantedAtMs: nowMs,
+      isBlocked: false,
+      isReclaimed: false,
+    }
+    this.#clients.removeRequest(request)
+    this.#clients.addLease(lease)
+    this.#leases.set(leaseId, lease)
+    this.#workers.setState(worker, 'leased', nowMs)
+    worker.lease = lease
+    // Only a new worker shows that starting works; old ones may go on while no new one can be started.
+    if (!worker.hasServed) this.#startHealth.served(worker.envKey)
+    worker.hasServed = true
+    const { workerId } = worker
+    this.#actions.push({ type: 'grant', client, requestId, leaseId, workerId, gpuIds: allocation.gpuIds })
+  }
+
+  #forgetRequest(request: LeaseRequest): void {
+    this.#clients.removeRequest(request)
+    this.#placement.remove(request)
+  }
+
+  #forgetLease(lease: Lease): void {
+    this.#leases.delete(lease.leaseId)
+    this.#clients.removeLease(lease)
+    if (lease.isBlocked) this.#blockedCount--
+  }
+
+  /** The owner's own leases of another kind are asked back at once: it knows whether it still needs them. */
+  #reclaimOwnLease(request: LeaseRequest): void {
+    const own = this.#clients.leases(request.client)
+    const lease = own.find((each) => !each.isReclaimed && isWorthReclaiming(each, request))
+    if (lease !== undefined) this.#askBack(lease)
+  }
+
+  #reclaim(nowMs: number): void {
+    const { waiting } = this.#placement
+    if (waiting.size === 0) return
+    const chosen = chooseReclaims(waiting.all(), this.#leases.values(), this.#settings.quantumMs, nowMs)
+    for (const lease of chosen) this.#askBack(lease)
+  }
+
+  #askBack(lease: Lease): void {
+    lease.isReclaimed = true
+    this.#actions.push({ type: 'reclaim', client: lease.client, leaseId: lease.leaseId })
+  }
+
+  /**
+   * With every worker that there may be waiting in `get()`, and requests waiting for a worker, nothing would ever move
+   * again. So the deepest requests are refused: their tasks fail, those that wait for them go on, and workers come free
+   * for the rest. Should that free nobody within a quantum, the next level is refused.
+   */
+  #refuseIfAllBlocked(nowMs: number): void {
+    const { workersMax, quantumMs } = this.#settings
+    const { waiting } = this.#placement
+    if (waiting.size === 0 || this.#blockedCount < workersMax || this.#blockedCount < this.#workers.count) return
+    if (nowMs - this.#limitRefusedAtMs < quantumMs) return
+    const [deepest] = waiting.depthsDeepestFirst()
+    if (deepest === undefined) return
+    this.#limitRefusedAtMs = nowMs
+    for (const line of waiting.linesAt(deepest)) {
+      for (const request of line.requests.values()) {
+        this.#forgetRequest(request)
+        this.#actions.push(workerLimitRefusal(request, this.#blockedCount, workersMax))
+      }
+    }
+  }
+
+  #wantsPrestart(): boolean {
+    const { prestart, workersMax } = this.#settings
+    return this.#workers.plainCount < prestart && this.#workers.count < workersMax
+  }
+
+  /** Keeps the plain workers at their number, whatever became of them. */
+  #prestart(nowMs: number): void {
+    while (this.#wantsPrestart() && this.#startHealth.mayPrestart('', nowMs)) {
+      const { workerId } = this.#workers.start('', [], nowMs)
+      this.#actions.push({ type: 'startWorker', workerId, envKey: '', envVars: {}, gpuIds: [] })
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import type { ResourceSet } from '../../protocols/resources.ts'
+
+/** What happens to the lease book. Ids that it does not know (late or repeated news) are ignored. */
+export type LeaseEvent =
+  | RequestedEvent
+  /** The owner needs the lease no more. Too late once it is granted: the owner then hands the lease back. */
+  | { type: 'requestCancelled'; client: string; requestId: number }
+  | { type: 'returned'; client: string; leaseId: number }
+  /** The task on the leased worker waits in `get()`. */
+  | { type: 'blocked'; leaseId: number }
+  | { type: 'unblocked'; leaseId: number }
+  | { type: 'workerReady'; workerId: number }
+  /** Told once for every worker that was started, however it ended. `startFailed`: it never became ready. */
+  | { type: 'workerExited'; workerId: number; reason: string; startFailed: boolean }
+  | { type: 'clientGone'; client: string }
+  | { type: 'tick' }
+
+/** An owner asks for a worker with resources of its own. */
+export interface RequestedEvent {
+  type: 'requested'
+  client: string
+  /** Chosen by the client, and unique among its requests. */
+  requestId: number
+  resources: ResourceSet
+  /** Hash of the runtime environment; '' for none. Workers are shared only within one. */
+  envKey: string
+  envVars?: Readonly<Record<string, string>>
+  /** How many tasks the owner is nested in: 0 for a driver. */
+  depth: number
+  /** Name of the task, for status. */
+  label: string
+}
+
+/** What the host is to do, in this order. */
+export type LeaseAction =
+  | { type: 'grant'; client: string; requestId: number; leaseId: number; workerId: number; gpuIds: readonly number[] }
+  | RefuseAction
+  | {
+      type: 'startWorker'
+      workerId: number
+      envKey: string
+      envVars: Readonly<Record<string, string>>
+      gpuIds: readonly number[]
+    }
+  | { type: 'stopWorker'; workerId: number; reason: string }
+  /** Others wait: the owner is to return the lease when what it has in flight on it is done. */
+  | { type: 'reclaim'; client: string; leaseId: number }
+  /** The worker died under the lease; there is nothing left to return. */
+  | { type: 'lost'; client: string; leaseId: number; reason: string }
+
+/** The answer to a request that gets no lease. `details` holds the figures of the message. */
+export interface RefuseAction {
+  type: 'refuse'
+  client: string
+  requestId: number
+  /** `infeasible`: never on this node. `workerLimit`, `workerStart`: not now. */
+  error: 'infeasible' | 'workerLimit' | 'workerStart'
+  message: string
+  details: Record<string, unknown>
+}

@@ -1,0 +1,69 @@
+import type { ResourceSet } from '../../protocols/resources.ts'
+import type { Allocation } from '../resources/ledger.ts'
+
+/** A request that has had no answer yet. */
+export interface LeaseRequest {
+  readonly client: string
+  readonly requestId: number
+  readonly resources: ResourceSet
+  readonly envKey: string
+  readonly envVars: Readonly<Record<string, string>>
+  readonly depth: number
+  readonly label: string
+  /** Its place in the order of arrival. */
+  readonly sequence: number
+  /** Equal for requests that the same leases could serve. */
+  readonly classKey: string
+  readonly requestedAtMs: number
+  /** Set while it holds its resources and a worker is being started for it. */
+  placement: { allocation: Allocation; workerKey: string } | undefined
+  /** Why its line was passed over when it was last looked at. One object for the whole line. */
+  wait: { reason: WaitReason }
+  /** When it may first (or again) have resources kept for it, and how long then: see `Reservations`. */
+  reserveAtMs: number
+  reserveSpanMs: number
+}
+
+export type WaitReason =
+  | { kind: 'turn' }
+  /** Too little of these is free. */
+  | { kind: 'resources'; names: readonly string[] }
+  /** What it needs is kept for a request that has waited too long. */
+  | { kind: 'reserved'; by: LeaseRequest }
+  /** The node has as many workers as it may. */
+  | { kind: 'workers' }
+  /** The last worker failed to start, and the next try has to wait. */
+  | { kind: 'start'; reason: string }
+
+/** A worker that is an owner's own until it returns it. */
+export interface Lease {
+  readonly leaseId: number
+  readonly client: string
+  readonly classKey: string
+  readonly depth: number
+  readonly label: string
+  readonly allocation: Allocation
+  readonly worker: WorkerRecord
+  readonly grantedAtMs: number
+  isBlocked: boolean
+  isReclaimed: boolean
+}
+
+/** A worker process, from the order to start it until the news of its end. */
+export interface WorkerRecord {
+  readonly workerId: number
+  readonly key: string
+  readonly envKey: string
+  readonly gpuIds: readonly number[]
+  state: 'starting' | 'idle' | 'leased' | 'stopping'
+  /** Since when it is in that state. */
+  sinceMs: number
+  lease: Lease | undefined
+  /** False until its first lease: a worker that ends before that counts as a failed start. */
+  hasServed: boolean
+}
+
+/** True when `a` is to be served before `b`. */
+export function isAhead(a: LeaseRequest, b: LeaseRequest): boolean {
+  return a.depth > b.depth || (a.depth === b.depth && a.sequence < b.sequence)
+}

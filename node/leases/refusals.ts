@@ -1,0 +1,71 @@
+import type { ResourceSet } from '../../protocols/resources.ts'
+import { formatResources } from '../../protocols/resources.ts'
+import type { RefuseAction } from './lease-events.ts'
+
+interface Asked {
+  client: string
+  requestId: number
+  resources: ResourceSet
+  label: string
+}
+
+const flags: Readonly<Record<string, string>> = { CPU: '--cpus', GPU: '--gpus', memory: '--memory' }
+
+/** The node could not meet the request even if it were empty. */
+export function infeasibleRefusal(asked: Asked, total: ResourceSet, missing: readonly string[]): RefuseAction {
+  const wayOut = missing.map((name) => startOption(name, asked.resources[name] ?? 0)).join(' ')
+  return refusal(
+    asked,
+    'infeasible',
+    `asked for ${formatResources(asked.resources)}; this node has ${formatResources(total)}: ` +
+      `lower the request, or start the node with \`${wayOut}\``,
+    { total, missing },
+  )
+}
+
+function startOption(name: string, amount: number): string {
+  const flag = flags[name]
+  if (flag === undefined) return `--resources '${JSON.stringify({ [name]: amount })}'`
+  // A request for half a device is met by one device.
+  return `${flag} ${name === 'GPU' ? Math.ceil(amount) : amount}`
+}
+
+/** Every worker that the node may have waits in `get()`, so that none is left to run what they wait for. */
+export function workerLimitRefusal(asked: Asked, blocked: number, workersMax: number): RefuseAction {
+  return refusal(
+    asked,
+    'workerLimit',
+    `no worker is left for '${asked.label}': ${blocked} of ${workersMax} workers wait in get(); ` +
+      `recurse less deeply, or start the node with \`--workers-max ${workersMax * 2}\``,
+    { blocked, workersMax },
+  )
+}
+
+/** More requests wait than the node keeps. */
+export function tooManyRequestsRefusal(asked: Asked, waitingMax: number): RefuseAction {
+  return refusal(
+    asked,
+    'workerLimit',
+    `${waitingMax} requests wait for workers of this node already; ask again when some have been answered`,
+    { waitingMax },
+  )
+}
+
+export function workerStartRefusal(asked: Asked, reason: string, failures: number): RefuseAction {
+  return refusal(
+    asked,
+    'workerStart',
+    `no worker could be started for '${asked.label}' (${failures} tries in a row failed): ${reason}`,
+    { reason, failures },
+  )
+}
+
+function refusal(
+  asked: Asked,
+  error: RefuseAction['error'],
+  message: string,
+  details: Record<string, unknown>,
+): RefuseAction {
+  const { client, requestId, resources } = asked
+  return { type: 'refuse', client, requestId, error, message, details: { asked: resources, ...details } }
+}

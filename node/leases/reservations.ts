@@ -1,0 +1,69 @@
+import type { LeaseRequest } from './lease-records.ts'
+import { isAhead } from './lease-records.ts'
+
+interface Reservation {
+  names: Set<string>
+  untilMs: number
+}
+
+const reservationsMax = 64
+
+/**
+ * Keeps large requests from waiting for ever while small ones slip past them. A request that has waited `starvationMs`
+ * and could fit reserves the resources that it is short of: nothing behind it that needs one of them is granted. A
+ * reservation keeps growing with what else turns out short, so that it ends up with all it needs.
+ *
+ * It lapses after a while, and may be renewed after another `starvationMs` for twice as long: those it holds up may be
+ * what the holders of the resource wait for, so no reservation may last for ever.
+ */
+export class Reservations {
+  #starvationMs: number
+  #byRequest = new Map<LeaseRequest, Reservation>()
+
+  constructor(starvationMs: number) {
+    this.#starvationMs = starvationMs
+  }
+
+  /** The first span of a reservation. */
+  get spanMs(): number {
+    return 4 * this.#starvationMs
+  }
+
+  /** The request for which something that this one needs is kept, if there is one. */
+  against(request: LeaseRequest): LeaseRequest | undefined {
+    for (const [holder, { names }] of this.#byRequest) {
+      if (!isAhead(holder, request)) continue
+      for (const name of Object.keys(request.resources)) if (names.has(name)) return holder
+    }
+    return undefined
+  }
+
+  /** The request has been answered, or placed, or is gone. */
+  drop(request: LeaseRequest): void {
+    this.#byRequest.delete(request)
+  }
+
+  lapse(nowMs: number): void {
+    for (const [request, { untilMs }] of this.#byRequest) {
+      if (nowMs < untilMs) continue
+      this.#byRequest.delete(request)
+      request.reserveAtMs = nowMs + this.#starvationMs
+      request.reserveSpanMs *= 2
+    }
+  }
+
+  /** Reserves what these requests, each the first of its kind, have been short of for too long. */
+  reserveFor(heads: Iterable<LeaseRequest>, nowMs: number): void {
+    for (const request of heads) {
+      const { reason } = request.wait
+      if (reason.kind !== 'resources' || nowMs < request.reserveAtMs) continue
+      let reservation = this.#byRequest.get(request)
+      if (reservation === undefined) {
+        if (this.#byRequest.size >= reservationsMax) continue
+        reservation = { names: new Set(), untilMs: nowMs + request.reserveSpanMs }
+        this.#byRequest.set(request, reservation)
+      }
+      for (const name of reason.names) reservation.names.add(name)
+    }
+  }
+}

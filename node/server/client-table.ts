@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto'
+import type { ClientId } from '../../protocols/ids.ts'
+import type { MessageBody, MessageName } from '../../protocols/messages.ts'
+import type { Client } from './client.ts'
+
+/** The clients that have said hello, by id. */
+export class ClientTable {
+  readonly #byId = new Map<ClientId, Client>()
+  /** 8 bytes that name the node and 4 that name this start; the client's number follows. */
+  readonly #prefix = randomBytes(12)
+  #lastNumber = 0
+
+  add(client: Client): void {
+    const id = Buffer.alloc(16)
+    this.#prefix.copy(id)
+    id.writeUInt32BE(++this.#lastNumber, 12)
+    client.idBytes = id
+    client.id = id.toString('hex')
+    this.#byId.set(client.id, client)
+  }
+
+  remove(client: Client): void {
+    this.#byId.delete(client.id)
+  }
+
+  get(id: ClientId): Client | undefined {
+    return this.#byId.get(id)
+  }
+
+  all(): IterableIterator<Client> {
+    return this.#byId.values()
+  }
+
+  sendToAll<N extends MessageName>(name: N, body: MessageBody<N>): void {
+    for (const client of this.#byId.values()) {
+      if (client.role !== 'command') client.send(name, body)
+    }
+  }
+}

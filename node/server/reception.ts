@@ -1,0 +1,63 @@
+import type { Socket } from 'node:net'
+import type { StoredFiles } from '../store/stored-files.ts'
+import type { WorkerPool } from '../workers/worker-pool.ts'
+import { Client, type ClientEvents } from './client.ts'
+import type { ClientTable } from './client-table.ts'
+import type { LeaseDesk } from './lease-desk.ts'
+import type { Lobby } from './lobby.ts'
+import type { Relay } from './relay.ts'
+import type { Requests } from './requests.ts'
+
+export interface ReceptionOptions {
+  clients: ClientTable
+  lobby: Lobby
+  relay: Relay
+  requests: Requests
+  leases: LeaseDesk
+  pool: WorkerPool
+  files: StoredFiles
+  log(text: string): void
+}
+
+/** Leads every connection through its life: the hello, what it has to say, its end. */
+export class Reception {
+  readonly #options: ReceptionOptions
+  readonly #events: ClientEvents
+
+  constructor(options: ReceptionOptions) {
+    this.#options = options
+    const { lobby, relay, requests } = options
+    this.#events = {
+      onFrame(client, name, frame) {
+        if (client.id === '') lobby.take(client, name, frame)
+        else if (!relay.take(client, frame)) requests.take(client, name, frame)
+      },
+      onClosed: (client) => this.#onClosed(client),
+      log: options.log,
+    }
+    // The end of a worker is told when its process is gone, too, and after its leases: so owners hear why first.
+    options.leases.onWorkerGone = (client) => this.#gone(client)
+  }
+
+  readonly admit = (socket: Socket): void => {
+    this.#options.lobby.enter(new Client(socket, this.#events))
+  }
+
+  #onClosed(client: Client): void {
+    const { lobby, clients, pool } = this.#options
+    lobby.left(client)
+    if (client.id === '') return
+    clients.remove(client)
+    const worker = client.role === 'worker' ? pool.get(client.workerId) : undefined
+    if (worker === undefined) this.#gone(client)
+    else worker.disconnected()
+  }
+
+  #gone(client: Client): void {
+    const { clients, leases, files } = this.#options
+    clients.remove(client)
+    leases.clientGone(client)
+    files.ownerGone(client.id)
+    if (client.role !== 'command') clients.sendToAll('clientGone', { client: client.id })
+  }
+}

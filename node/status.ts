@@ -1,0 +1,92 @@
+import os from 'node:os'
+import type { BlobCache } from './code/blob-cache.ts'
+import type { LeaseBook } from './leases/lease-book.ts'
+import type { LeaseSnapshot, PendingStatus, WorkerStatus } from './leases/lease-snapshot.ts'
+import type { NodeResources } from './resources/detect.ts'
+import type { ClientTable } from './server/client-table.ts'
+import type { LeaseDesk } from './server/lease-desk.ts'
+import type { Relay } from './server/relay.ts'
+import type { StoredFiles } from './store/stored-files.ts'
+import type { StoreDirectory } from './store/store-directory.ts'
+import type { WorkerPool } from './workers/worker-pool.ts'
+import { shoalVersion } from '../protocols/version.ts'
+
+/** What a node tells about itself, as `shoal status --json` prints it. */
+export interface NodeStatus {
+  node: {
+    pid: number
+    version: string
+    hostname: string
+    cpuModel: string
+    startedAt: string
+    uptimeMs: number
+    socketPath: string
+    isEmbedded: boolean
+    residentBytes: number
+    loadAverage: number
+  }
+  resources: Pick<LeaseSnapshot, 'total' | 'available'> & { gpus: NodeResources['gpus'] }
+  /** `forMs`: how long in this state, or with this lease. */
+  workers: (Omit<WorkerStatus, 'sinceMs'> & { pid: number; forMs: number })[]
+  pending: (Omit<PendingStatus, 'sinceMs'> & { forMs: number })[]
+  clients: { id: string; role: string; pid: number; program: string }[]
+  store: { usedBytes: number; bytesMax: number; objects: number; directory: string }
+  code: { blobs: number; bytes: number }
+  counters: { framesRelayed: number; leasesGranted: number; workersStarted: number }
+}
+
+export interface StatusSources {
+  startedAt: Date
+  socketPath: string
+  isEmbedded: boolean
+  machine: NodeResources
+  book: LeaseBook
+  pool: WorkerPool
+  clients: ClientTable
+  store: StoreDirectory
+  files: StoredFiles
+  blobs: BlobCache
+  leases: LeaseDesk
+  relay: Relay
+  now(): number
+}
+
+export function nodeStatus(sources: StatusSources): NodeStatus {
+  const { book, pool, clients, machine, startedAt, now } = sources
+  const { total, available, workers, pending } = book.snapshot()
+  const forMs = (sinceMs: number): number => Math.max(0, Math.round(now() - sinceMs))
+  return {
+    node: {
+      pid: process.pid,
+      version: shoalVersion,
+      hostname: machine.hostname,
+      cpuModel: machine.cpuModel,
+      startedAt: startedAt.toISOString(),
+      uptimeMs: Date.now() - startedAt.getTime(),
+      socketPath: sources.socketPath,
+      isEmbedded: sources.isEmbedded,
+      residentBytes: process.memoryUsage.rss(),
+      loadAverage: os.loadavg()[0] ?? 0,
+    },
+    resources: { total, available, gpus: machine.gpus },
+    workers: workers.map(({ sinceMs, ...worker }) => ({
+      ...worker,
+      pid: pool.get(worker.workerId)?.pid ?? 0,
+      forMs: forMs(sinceMs),
+    })),
+    pending: pending.map(({ sinceMs, ...waiting }) => ({ ...waiting, forMs: forMs(sinceMs) })),
+    clients: Array.from(clients.all(), ({ id, role, pid, program }) => ({ id, role, pid, program })),
+    store: {
+      usedBytes: sources.files.usedBytes,
+      bytesMax: sources.store.bytesMax,
+      objects: sources.files.count,
+      directory: sources.store.path,
+    },
+    code: { blobs: sources.blobs.count, bytes: sources.blobs.bytes },
+    counters: {
+      framesRelayed: sources.relay.framesRelayed,
+      leasesGranted: sources.leases.grantedCount,
+      workersStarted: pool.startedCount,
+    },
+  }
+}

@@ -1,0 +1,119 @@
+import type { Readable } from 'node:stream'
+import type { Client } from '../server/client.ts'
+import type { ClientTable } from '../server/client-table.ts'
+import { OutputCollector, type OutputBlock } from './output-collector.ts'
+
+const partialLineMs = 100
+const linesPerMessageMax = 10_000
+const charsPerMessageMax = 256 * 1024
+/** A driver that is busy with something else must not be cut off because its workers are talkative. */
+const unsentBytesMax = 16 * 1024 * 1024
+const turnsMax = 20
+
+/** Brings what workers write to the drivers whose tasks wrote it. */
+export class OutputRelay {
+  readonly #clients: ClientTable
+  readonly #log: (text: string) => void
+  readonly #streams = new Set<WorkerStream>()
+  readonly #dropped = new WeakMap<Client, number>()
+  #chunks = 0
+
+  constructor(clients: ClientTable, log: (text: string) => void) {
+    this.#clients = clients
+    this.#log = log
+  }
+
+  /** Follows one output stream of a worker to its end. */
+  attach(stream: Readable, pid: number, isError: boolean): void {
+    const follower = new WorkerStream((blocks) => {
+      for (const block of blocks) this.#deliver(block, pid, isError)
+    })
+    this.#streams.add(follower)
+    stream.on('data', (chunk: Buffer) => {
+      this.#chunks++
+      follower.push(chunk)
+    })
+    stream.on('error', () => {})
+    stream.once('close', () => {
+      follower.flush()
+      this.#streams.delete(follower)
+    })
+  }
+
+  /** Resolves when what workers have written so far has been sent on. */
+  async flush(): Promise<void> {
+    // Two turns of the loop without output: what was in the pipes has been read.
+    for (let turns = 0, quiet = 0; turns < turnsMax && quiet < 2; turns++) {
+      const before = this.#chunks
+      await new Promise((resolve) => setImmediate(resolve))
+      quiet = this.#chunks === before ? quiet + 1 : 0
+    }
+    for (const stream of this.#streams) stream.flush()
+  }
+
+  #deliver({ to, name, lines }: OutputBlock, pid: number, isError: boolean): void {
+    const client = this.#clients.get(to)
+    if (client === undefined || !client.wantsLogs) {
+      for (const line of lines) this.#log(`worker ${pid} ${isError ? 'stderr' : 'stdout'}: ${line}`)
+      return
+    }
+    if (client.unsentBytes > unsentBytesMax) {
+      this.#dropped.set(client, (this.#dropped.get(client) ?? 0) + lines.length)
+      return
+    }
+    const dropped = this.#dropped.get(client)
+    if (dropped !== undefined) {
+      this.#dropped.delete(client)
+      const note = `... ${dropped} lines left out: this program did not read them in time`
+      client.send('log', { pid, name, isError, lines: [note] })
+    }
+    for (const batch of batches(lines)) client.send('log', { pid, name, isError, lines: batch })
+  }
+}
+
+function* batches(lines: string[]): Generator<string[]> {
+  let batch: string[] = []
+  let chars = 0
+  for (const line of lines) {
+    if (batch.length > 0 && (batch.length >= linesPerMessageMax || chars + line.length > charsPerMessageMax)) {
+      yield batch
+      batch = []
+      chars = 0
+    }
+    batch.push(line)
+    chars += line.length
+  }
+  if (batch.length > 0) yield batch
+}
+
+/** One stream: passes its lines on once a turn, and an unfinished line after a short while. */
+class WorkerStream {
+  readonly #collector = new OutputCollector()
+  readonly #onBlocks: (blocks: OutputBlock[]) => void
+  #turn: NodeJS.Immediate | undefined
+  #partialTimer: NodeJS.Timeout | undefined
+
+  constructor(onBlocks: (blocks: OutputBlock[]) => void) {
+    this.#onBlocks = onBlocks
+  }
+
+  push(chunk: Buffer): void {
+    this.#collector.push(chunk)
+    this.#turn ??= setImmediate(() => this.#pass())
+    clearTimeout(this.#partialTimer)
+    if (this.#collector.hasPartialLine) this.#partialTimer = setTimeout(() => this.flush(), partialLineMs)
+  }
+
+  flush(): void {
+    clearTimeout(this.#partialTimer)
+    this.#collector.flushPartial()
+    this.#pass()
+  }
+
+  #pass(): void {
+    clearImmediate(this.#turn)
+    this.#turn = undefined
+    const blocks = this.#collector.take()
+    if (blocks.length > 0) this.#onBlocks(blocks)
+  }
+}

@@ -1,0 +1,101 @@
+import type { Client } from '../server/client.ts'
+import type { Guardian } from './guardian.ts'
+import type { OutputRelay } from './output-relay.ts'
+import { WorkerProcess, type WorkerStart } from './worker-process.ts'
+
+export interface WorkerPoolOptions {
+  entry: string
+  socketPath: string
+  compileCacheDirectory: string
+  startMs: number
+  guardian: Guardian
+  output: OutputRelay
+  log(text: string): void
+}
+
+export interface WorkerExit {
+  workerId: number
+  reason: string
+  /** It never became ready. */
+  startFailed: boolean
+  /** Its connection, if it had one. */
+  client: Client | undefined
+}
+
+/** The worker processes. When to start and to stop one is not decided here. */
+export class WorkerPool {
+  readonly #options: WorkerPoolOptions
+  readonly #workers = new Map<number, WorkerProcess>()
+  #closing: (() => void) | undefined
+  startedCount = 0
+  /** Told when a worker is gone for good. */
+  onExit: (exit: WorkerExit) => void = () => {}
+
+  constructor(options: WorkerPoolOptions) {
+    this.#options = options
+  }
+
+  get(workerId: number): WorkerProcess | undefined {
+    return this.#workers.get(workerId)
+  }
+
+  all(): IterableIterator<WorkerProcess> {
+    return this.#workers.values()
+  }
+
+  start(start: WorkerStart): void {
+    const { entry, socketPath, compileCacheDirectory, startMs, guardian, output } = this.#options
+    if (this.#closing !== undefined) return
+    this.startedCount++
+    let worker
+    try {
+      const onExit = (gone: WorkerProcess, reason: string): void => this.#onExit(gone, reason)
+      worker = new WorkerProcess({ start, entry, socketPath, compileCacheDirectory, startMs, onExit })
+    } catch (error) {
+      // An environment variable that no process can have, for instance.
+      const reason = `could not be started: ${(error as Error).message}`
+      const exit = { workerId: start.workerId, reason, startFailed: true, client: undefined }
+      setImmediate(() => this.#closing === undefined && this.onExit(exit))
+      return
+    }
+    this.#workers.set(start.workerId, worker)
+    if (worker.pid === 0) return
+    guardian.watch(worker.pid)
+    if (worker.child.stdout !== null) output.attach(worker.child.stdout, worker.pid, false)
+    if (worker.child.stderr !== null) output.attach(worker.child.stderr, worker.pid, true)
+  }
+
+  /** A worker has said hello. Returns what is wrong with it, or undefined. */
+  connected(client: Client, workerId: number): string | undefined {
+    const worker = this.#workers.get(workerId)
+    if (worker === undefined) return `this node has started no worker ${workerId}`
+    if (worker.pid !== client.pid) return `worker ${workerId} of this node is another process (pid ${worker.pid})`
+    if (worker.isReady) return `worker ${workerId} is connected already`
+    worker.connected(client)
+    return undefined
+  }
+
+  kill(workerId: number, reason: string): void {
+    this.#workers.get(workerId)?.kill(reason)
+  }
+
+  /** Kills all workers and waits for their ends. */
+  async close(): Promise<void> {
+    if (this.#workers.size > 0) {
+      const allGone = new Promise<void>((resolve) => (this.#closing = resolve))
+      for (const worker of this.#workers.values()) worker.kill('the node stops')
+      await allGone
+    }
+    this.#closing = () => {}
+  }
+
+  #onExit(worker: WorkerProcess, reason: string): void {
+    this.#options.guardian.forget(worker.pid)
+    this.#workers.delete(worker.workerId)
+    if (this.#closing === undefined) {
+      this.#options.log(`worker ${worker.workerId} (pid ${worker.pid}) ended: ${reason}`)
+      const { workerId, client } = worker
+      this.onExit({ workerId, reason, startFailed: client === undefined, client })
+    } else if (this.#workers.size === 0) this.#closing()
+  }
+}

@@ -1,0 +1,147 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import type { Client } from '../server/client.ts'
+
+export interface WorkerStart {
+  workerId: number
+  envKey: string
+  envVars: Readonly<Record<string, string>>
+  gpuIds: readonly number[]
+}
+
+export interface WorkerProcessOptions {
+  start: WorkerStart
+  entry: string
+  socketPath: string
+  compileCacheDirectory: string
+  startMs: number
+  /** Told once, when the process is gone and what it had sent and printed has been read. */
+  onExit(worker: WorkerProcess, reason: string): void
+}
+
+/** What a dead worker's open ends may take to close; a process that it has started may hold its pipes for ever. */
+const drainMs = 1_000
+const stderrTailChars = 2_000
+
+/** One worker process, from its start to the moment when nothing more can come from it. */
+export class WorkerProcess {
+  readonly start: WorkerStart
+  readonly startedAt = Date.now()
+  readonly child: ChildProcess
+  /** Its connection, once it has said hello; stays known when it is closed. */
+  client: Client | undefined
+  readonly #options: WorkerProcessOptions
+  #startTimer: NodeJS.Timeout
+  #drainTimer: NodeJS.Timeout | undefined
+  #killReason: string | undefined
+  #exitReason: string | undefined
+  #isDisconnected = false
+  #isOutputClosed = false
+  #isDone = false
+  #stderrTail = ''
+
+  constructor(options: WorkerProcessOptions) {
+    this.#options = options
+    this.start = options.start
+    // A process group of its own, so that a kill takes along what the user's code has started.
+    this.child = spawn(process.execPath, [options.entry], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: workerEnvironment(options),
+    })
+    this.child.once('error', (error) => this.#onExit(`could not be started: ${error.message}`))
+    this.child.once('exit', (code, signal) => this.#onExit(signal === null ? `exit code ${code}` : `signal ${signal}`))
+    this.child.once('close', () => {
+      this.#isOutputClosed = true
+      this.#finishWhenDrained()
+    })
+    this.child.stderr?.on('data', this.#onStderr)
+    this.#startTimer = setTimeout(
+      () => this.kill(`it did not report within ${options.startMs} ms`),
+      options.startMs,
+    )
+  }
+
+  get workerId(): number {
+    return this.start.workerId
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0
+  }
+
+  get isReady(): boolean {
+    return this.client !== undefined
+  }
+
+  /** It has said hello. */
+  connected(client: Client): void {
+    clearTimeout(this.#startTimer)
+    this.child.stderr?.off('data', this.#onStderr)
+    this.client = client
+  }
+
+  /** Its connection is closed, and all that came over it has been handled. */
+  disconnected(): void {
+    this.#isDisconnected = true
+    // A worker that hung up is of no more use, even if its process still does something.
+    if (this.#exitReason === undefined) this.kill(undefined)
+    this.#finishWhenDrained()
+  }
+
+  /** Kills the process group. */
+  kill(reason: string | undefined): void {
+    this.#killReason ??= reason
+    killGroup(this.pid)
+  }
+
+  readonly #onStderr = (chunk: Buffer): void => {
+    this.#stderrTail = (this.#stderrTail + chunk.toString()).slice(-stderrTailChars)
+  }
+
+  #onExit(reason: string): void {
+    if (this.#exitReason !== undefined) return
+    this.#exitReason = this.#killReason ?? reason
+    clearTimeout(this.#startTimer)
+    // What it had started must not stay behind.
+    killGroup(this.pid)
+    if (this.pid === 0) this.#isOutputClosed = true
+    this.#drainTimer = setTimeout(() => this.#finish(), drainMs)
+    this.#finishWhenDrained()
+  }
+
+  #finishWhenDrained(): void {
+    const isSilent = this.client === undefined || this.#isDisconnected
+    if (this.#exitReason !== undefined && isSilent && this.#isOutputClosed) this.#finish()
+  }
+
+  #finish(): void {
+    if (this.#isDone) return
+    this.#isDone = true
+    clearTimeout(this.#drainTimer)
+    const tail = this.isReady ? '' : this.#stderrTail.trim()
+    this.#options.onExit(this, tail === '' ? (this.#exitReason ?? '') : `${this.#exitReason}: ${tail}`)
+  }
+}
+
+function killGroup(pid: number): void {
+  if (pid === 0) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+function workerEnvironment({ start, socketPath, compileCacheDirectory }: WorkerProcessOptions): NodeJS.ProcessEnv {
+  const env: NodeJS.ProcessEnv = {
+    NODE_COMPILE_CACHE: compileCacheDirectory,
+    ...process.env,
+    ...start.envVars,
+    CUDA_VISIBLE_DEVICES: start.gpuIds.join(','),
+    SHOAL_WORKER_ID: String(start.workerId),
+    SHOAL_SOCKET: socketPath,
+  }
+  // A node started inside a test run: its workers are no test files.
+  delete env['NODE_TEST_CONTEXT']
+  return env
+}

@@ -1,0 +1,182 @@
+/**
+ * The one family of errors that Shoal throws. Every error has a stable `code`, says whether trying the same call again
+ * can help (`retryable`), and carries in `details` the figures that its message is made of.
+ *
+ * @example
+ * try { await get(ref, { timeoutMs: 500 }) } catch (error) {
+ *   if (error instanceof ShoalError && error.retryable) await get(ref)
+ * }
+ */
+export class ShoalError extends Error {
+  /** Stable, machine-readable name of the case. */
+  readonly code: string
+  /** True when the same call may succeed later without a change by the caller. */
+  readonly retryable: boolean
+  /** The facts behind the message: plain data only, so that it can cross the wire. */
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: string, message: string, options: ShoalErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.retryable = options.retryable ?? false
+    this.details = options.details ?? {}
+    this.name = new.target.name
+  }
+}
+
+export interface ShoalErrorOptions {
+  cause?: unknown
+  retryable?: boolean
+  details?: Record<string, unknown>
+}
+
+type Details = Record<string, unknown>
+
+/** Thrown when an argument or an option has a wrong name, type or value. The message names it and what is accepted. */
+export class InvalidArgumentError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('INVALID_ARGUMENT', message, { details })
+  }
+}
+
+/** Thrown when something is asked for that this version does not have yet. */
+export class NotSupportedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('NOT_SUPPORTED', message, { details })
+  }
+}
+
+/** Thrown when a call needs a node and `init()` has not been called, or `shutdown()` has. */
+export class NotInitializedError extends ShoalError {
+  constructor(message = 'this program is not attached to a node; call `await init()` first') {
+    super('NOT_INITIALIZED', message)
+  }
+}
+
+/** Thrown when a value cannot be copied to another process. The message holds the path to the part that cannot. */
+export class NotCloneableError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('NOT_CLONEABLE', message, { details })
+  }
+}
+
+/** Thrown at the call when a function or class cannot travel to a worker: which, where, through what, and the way out. */
+export class FunctionNotShippableError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('FUNCTION_NOT_SHIPPABLE', message, { details })
+  }
+}
+
+/** Thrown by `get` when `timeoutMs` passed before the values were there. The tasks go on. */
+export class GetTimeoutError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('GET_TIMEOUT', message, { retryable: true, details })
+  }
+}
+
+/** Thrown by `get` on the result of a task that was cancelled. */
+export class TaskCancelledError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('TASK_CANCELLED', message, { details })
+  }
+}
+
+/** Thrown by `get` when the worker process died under the task and no retries were left. */
+export class WorkerCrashedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('WORKER_CRASHED', message, { retryable: true, details })
+  }
+}
+
+/** Thrown by `get` when a task threw something that is not an Error; the thrown value is the `cause`. */
+export class TaskError extends ShoalError {
+  constructor(message: string, options: { cause?: unknown; details?: Details } = {}) {
+    super('TASK_FAILED', message, options)
+  }
+}
+
+/** Thrown by `get` when every copy of a value is gone. */
+export class ObjectLostError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('OBJECT_LOST', message, { details })
+  }
+}
+
+/** Thrown by `get` when the process that owned the object ended before the object was read. */
+export class OwnerDiedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('OWNER_DIED', message, { details })
+  }
+}
+
+/** Thrown when the object store has no room for a value. */
+export class ObjectStoreFullError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('OBJECT_STORE_FULL', message, { retryable: true, details })
+  }
+}
+
+/** Thrown by `get` on a task whose request no node could ever meet: what was asked, and what there is. */
+export class InfeasibleError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('INFEASIBLE', message, { details })
+  }
+}
+
+/** Thrown when a worker process could not be started. */
+export class WorkerStartError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('WORKER_START_FAILED', message, { retryable: true, details })
+  }
+}
+
+/** Thrown when every worker the node may have is blocked in `get()`, so that nothing could ever run again. */
+export class WorkerLimitError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('WORKER_LIMIT', message, { retryable: true, details })
+  }
+}
+
+/** Thrown when the node that this program is attached to has gone away. */
+export class NodeDiedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('NODE_DIED', message, { details })
+  }
+}
+
+/** Thrown when a node cannot be started or reached. */
+export class NodeUnavailableError extends ShoalError {
+  constructor(message: string, options: { cause?: unknown; details?: Details; retryable?: boolean } = {}) {
+    super('NODE_UNAVAILABLE', message, { retryable: true, ...options })
+  }
+}
+
+/** Thrown when a peer sends bytes that are not what the protocol allows. */
+export class ProtocolError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('PROTOCOL', message, { details })
+  }
+}
+
+/** The classes of the family by name, for errors that come back from another process. */
+export const shoalErrorClasses = {
+  ShoalError,
+  InvalidArgumentError,
+  NotSupportedError,
+  NotInitializedError,
+  NotCloneableError,
+  FunctionNotShippableError,
+  GetTimeoutError,
+  TaskCancelledError,
+  WorkerCrashedError,
+  TaskError,
+  ObjectLostError,
+  OwnerDiedError,
+  ObjectStoreFullError,
+  InfeasibleError,
+  WorkerStartError,
+  WorkerLimitError,
+  NodeDiedError,
+  NodeUnavailableError,
+  ProtocolError,
+} as const

@@ -1,0 +1,24 @@
+/**
+ * Names of things. A client (a driver or a worker) gets its id from its node: 8 bytes of the node's identity, 4 of its
+ * start, 4 counted up. An object's id is its owner's id and a number of the owner's own, so an id alone tells whom to ask.
+ */
+
+/** 16 bytes as 32 hex digits. */
+export type ClientId = string
+/** 22 bytes as 44 hex digits: the owner's ClientId and a 48-bit number. */
+export type ObjectId = string
+
+export const clientIdBytes = 16
+export const objectIdBytes = 22
+
+export function objectId(owner: ClientId, sequence: number): ObjectId {
+  return owner + sequence.toString(16).padStart(12, '0')
+}
+
+export function ownerOf(id: ObjectId): ClientId {
+  return id.slice(0, clientIdBytes * 2)
+}
+
+export function sequenceOf(id: ObjectId): number {
+  return Number.parseInt(id.slice(clientIdBytes * 2), 16)
+}

@@ -1,0 +1,19 @@
+/** Limits of what crosses the wire. A reader that meets more closes the connection with a ProtocolError. */
+export const limits = {
+  /** Values up to this size travel inside messages; larger ones go through the object store. */
+  inlineBytesMax: 100 * 1024,
+  /** One frame: a batch of tasks or results. Senders start a new frame well before. */
+  frameBytesMax: 4 * 1024 * 1024,
+  /** One file of shipped code. */
+  blobBytesMax: 64 * 1024 * 1024,
+  /** Captured values of one function. */
+  captureBytesMax: 100 * 1024 * 1024,
+  /** Tasks that are pushed to one lease and not yet answered. */
+  tasksInFlightPerLeaseMax: 1000,
+  /** Bytes of arguments in flight to one lease. */
+  bytesInFlightPerLeaseMax: 4 * 1024 * 1024,
+  /** Items of a stream that the producer may be ahead of its consumer. */
+  streamItemsAheadMax: 16,
+  /** What one connection may have waiting to be written before it counts as stuck. */
+  unsentBytesMax: 256 * 1024 * 1024,
+} as const

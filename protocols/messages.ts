@@ -1,0 +1,208 @@
+import { ByteReader, type ByteWriter } from './bytes.ts'
+import { ProtocolError } from './errors.ts'
+import { clientIdBytes, objectIdBytes } from './ids.ts'
+import { limits } from './limits.ts'
+import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
+import { taskResult, taskSpec } from './task-messages.ts'
+import { wireValue } from './wire-value.ts'
+
+/**
+ * Every message between a node and its clients (drivers, workers, the command line), in one typed table. What crosses a
+ * lease begins with the lease's number and what goes from client to client with the two ids, so that the node passes
+ * those on without decoding them.
+ */
+
+export const protocolVersion = 1
+
+export interface MessageType<T> {
+  code: number
+  body: Codec<T>
+  bytesMax: number
+}
+
+const small = 64 * 1024
+const clientId = hex(clientIdBytes)
+const objectId = hex(objectIdBytes)
+const text = string(16 * 1024)
+
+function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
+  return { code, body, bytesMax }
+}
+
+export const messages = {
+  // --- opening
+  hello: message(
+    1,
+    small,
+    struct({
+      protocol: u32,
+      version: string(64),
+      role: oneOf('driver', 'worker', 'command'),
+      pid: u32,
+      workerId: u32,
+      program: text,
+      wantsLogs: bool,
+    }),
+  ),
+  welcome: message(
+    2,
+    small,
+    struct({
+      clientId,
+      version: string(64),
+      nodePid: u32,
+      storeDirectory: text,
+      codeDirectory: text,
+      storeBytesMax: f64,
+      cpus: f64,
+      leaseId: u32,
+    }),
+  ),
+  refused: message(3, small, struct({ code: text, message: text })),
+
+  // --- leases
+  leaseRequest: message(
+    10,
+    small,
+    struct({
+      requestId: u32,
+      resources: map(f64, 256),
+      envVars: map(string(small), 1024),
+      envKey: string(128),
+      depth: u32,
+      label: string(1024),
+      /** The driver at the root of this work: console output goes there. */
+      job: clientId,
+    }),
+  ),
+  leaseCancel: message(11, small, struct({ requestId: u32 })),
+  leaseGrant: message(
+    12,
+    small,
+    struct({ requestId: u32, leaseId: u32, workerId: clientId, workerPid: u32, gpuIds: list(u32, 1024) }),
+  ),
+  leaseRefuse: message(
+    13,
+    small,
+    struct({
+      requestId: u32,
+      error: oneOf('infeasible', 'workerLimit', 'workerStart'),
+      message: text,
+      details: json,
+    }),
+  ),
+  leaseReturn: message(14, small, struct({ leaseId: u32 })),
+  leaseReclaim: message(15, small, struct({ leaseId: u32 })),
+  leaseLost: message(16, small, struct({ leaseId: u32, reason: text })),
+  leaseKill: message(17, small, struct({ leaseId: u32, reason: text })),
+  /** To the worker: whose tasks come next. `depth` and `job` are those of the lease's request. */
+  leaseStart: message(
+    18,
+    small,
+    struct({ leaseId: u32, owner: clientId, job: clientId, depth: u32, gpuIds: list(u32, 1024) }),
+  ),
+  leaseEnd: message(19, small, struct({ leaseId: u32 })),
+
+  // --- across a lease: owner to worker
+  taskPush: message(20, limits.frameBytesMax, struct({ leaseId: u32, tasks: list(taskSpec, 100_000) })),
+  taskCancel: message(21, small, struct({ leaseId: u32, sequence: u48, recursive: bool })),
+  streamConsumed: message(22, small, struct({ leaseId: u32, sequence: u48, count: u48 })),
+  streamStop: message(23, small, struct({ leaseId: u32, sequence: u48 })),
+
+  // --- across a lease: worker to owner
+  taskDone: message(30, limits.frameBytesMax, struct({ leaseId: u32, results: list(taskResult, 100_000) })),
+  taskHandBack: message(31, limits.frameBytesMax, struct({ leaseId: u32, sequences: list(u48, 100_000) })),
+  streamItem: message(32, limits.frameBytesMax, struct({ leaseId: u32, sequence: u48, index: u48, value: wireValue })),
+  /** The worker's task waits in `get()`, or does so no more. The node takes note and tells the owner. */
+  leaseBlocked: message(33, small, struct({ leaseId: u32, isBlocked: bool })),
+
+  // --- from client to client: the node reads the two ids and passes the message on
+  objectGet: message(40, small, struct({ to: clientId, from: clientId, requestId: u32, object: objectId })),
+  objectReply: message(
+    41,
+    limits.frameBytesMax,
+    struct({ to: clientId, from: clientId, requestId: u32, value: wireValue }),
+  ),
+  /** Stops waiting for an objectGet. */
+  objectGetCancel: message(42, small, struct({ to: clientId, from: clientId, requestId: u32 })),
+  /** `borrower` now holds a reference to the object of `to`. */
+  borrowAdd: message(43, small, struct({ to: clientId, from: clientId, object: objectId, borrower: clientId })),
+  borrowRelease: message(44, small, struct({ to: clientId, from: clientId, object: objectId, count: u32 })),
+  functionGet: message(45, small, struct({ to: clientId, from: clientId, requestId: u32, functionId: objectId })),
+  functionReply: message(
+    46,
+    limits.frameBytesMax,
+    struct({
+      to: clientId,
+      from: clientId,
+      requestId: u32,
+      value: wireValue,
+      blobs: list(hex(32), 100_000),
+    }),
+  ),
+  taskCancelOwned: message(
+    47,
+    small,
+    struct({ to: clientId, from: clientId, object: objectId, force: bool, recursive: bool }),
+  ),
+  /** A message with a request number could not be passed on: its receiver is gone. */
+  undeliverable: message(49, small, struct({ client: clientId, requestId: u32 })),
+  /** A client is gone: what it owned is lost, what it borrowed is given back. */
+  clientGone: message(50, small, struct({ client: clientId })),
+
+  // --- shipped code, by the hash of its content
+  blobPut: message(60, limits.blobBytesMax, struct({ hash: hex(32), content: bytes })),
+  /** Asks to be told when these are there. */
+  blobsWait: message(61, limits.frameBytesMax, struct({ requestId: u32, hashes: list(hex(32), 100_000) })),
+  blobsReady: message(62, limits.frameBytesMax, struct({ requestId: u32, missing: list(hex(32), 100_000) })),
+
+  // --- the object store
+  objectStored: message(70, small, struct({ name: string(64), bytes: f64, owner: clientId })),
+  objectFreed: message(71, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
+  /** The store is getting full: drop what is no longer used. */
+  storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
+
+  // --- console output
+  log: message(
+    80,
+    limits.frameBytesMax,
+    struct({ pid: u32, name: string(1024), isError: bool, lines: list(string(limits.frameBytesMax), 100_000) }),
+  ),
+  logFlush: message(81, small, struct({ requestId: u32 })),
+  logFlushed: message(82, small, struct({ requestId: u32 })),
+
+  // --- the command line
+  statusGet: message(90, small, struct({ requestId: u32 })),
+  statusReply: message(91, 16 * 1024 * 1024, struct({ requestId: u32, status: json })),
+  nodeStop: message(92, small, struct({ requestId: u32 })),
+} as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
+
+export type MessageName = keyof typeof messages
+export type MessageBody<N extends MessageName> = (typeof messages)[N] extends MessageType<infer T> ? T : never
+export type MessageHandlers = { [N in MessageName]?: (body: MessageBody<N>) => void }
+
+const byCode: (MessageName | undefined)[] = []
+for (const [name, type] of Object.entries(messages)) byCode[type.code] = name as MessageName
+
+/** The name of a message type, or undefined for one that is not known. */
+export function messageName(code: number): MessageName | undefined {
+  return byCode[code]
+}
+
+/** The most bytes that a message of this type may have; 0 when there is no such type. */
+export function messageBytesMax(code: number): number {
+  const name = byCode[code]
+  return name === undefined ? 0 : messages[name].bytesMax
+}
+
+export function encodeBody<N extends MessageName>(writer: ByteWriter, name: N, body: MessageBody<N>): void {
+  ;(messages[name].body as Codec<unknown>).write(writer, body)
+}
+
+/** Decodes a message's body. Throws ProtocolError when it is too short or too long for its type. */
+export function decodeBody<N extends MessageName>(name: N, body: Uint8Array): MessageBody<N> {
+  const reader = new ByteReader(body)
+  const value = messages[name].body.read(reader)
+  if (reader.remaining !== 0) throw new ProtocolError(`a ${name} message has ${reader.remaining} bytes too many`)
+  return value as MessageBody<N>
+}

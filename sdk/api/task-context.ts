@@ -1,0 +1,35 @@
+import { NotInitializedError } from '../../protocols/errors.ts'
+
+/** What a task can know of itself. */
+export interface TaskContext {
+  /** The name that the caller gave it, or the function's own. */
+  readonly taskName: string
+  /** How often this call was tried before: 0 the first time. */
+  readonly attempt: number
+  /** Aborts when the task is cancelled. */
+  readonly signal: AbortSignal
+  /** The GPUs that this task may use; `CUDA_VISIBLE_DEVICES` says the same. */
+  readonly gpuIds: readonly number[]
+}
+
+let current: (() => TaskContext | undefined) | undefined
+
+/** @internal Says how this process's running task is found. */
+export function setTaskContext(find: () => TaskContext | undefined): void {
+  current = find
+}
+
+/**
+ * What the running task can know of itself. To be called at the start of the task: later, in a callback, the worker may
+ * be at another one.
+ *
+ * Throws NotInitializedError outside of a task.
+ *
+ * @example
+ * const download = remote(async (url: string) => (await fetch(url, { signal: taskContext().signal })).text())
+ */
+export function taskContext(): TaskContext {
+  const context = current?.()
+  if (context === undefined) throw new NotInitializedError('taskContext() is for code that runs in a task')
+  return context
+}

@@ -1,0 +1,170 @@
+import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
+import type { ResourceSet } from '../../protocols/resources.ts'
+import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
+
+type ErrorClass = abstract new (...args: never[]) => unknown
+
+/** What `remote(fn, options)` and `.options()` take. */
+export interface TaskOptions {
+  /** CPUs that one call needs; fractions are allowed. @default 1 */
+  numCpus?: number
+  /** GPUs that one call needs: a fraction up to 1 shares a device, above 1 only whole numbers. @default 0 */
+  numGpus?: number
+  /** Other resources that one call needs, by the names under which nodes offer them. */
+  resources?: Readonly<Record<string, number>>
+  /** Memory that one call needs, in bytes: it is reserved, not enforced. @default 0 */
+  memoryBytes?: number
+  /** How often a call is tried again when its worker dies; 0 for never. @default 3 */
+  maxRetries?: number
+  /** Whether errors that the function throws are retried, too: all, none, or those of some classes. @default false */
+  retryExceptions?: boolean | readonly ErrorClass[]
+  /**
+   * How many objects a call makes: with n > 1 the function returns an array of n values and the call gives n refs. With
+   * `'streaming'` the function is a generator and the call gives a stream of refs. @default 1, for generators 'streaming'
+   */
+  numReturns?: number | 'streaming'
+  /** The name in messages, `shoal status` and before console output. @default the function's own name */
+  name?: string
+  /** What the worker's process is given: environment variables. */
+  runtimeEnv?: { readonly envVars?: Readonly<Record<string, string>> }
+  /** Where it may run. Only the default is built today. @default 'default' */
+  schedulingStrategy?: 'default'
+}
+
+/** Options after checking, with nothing left out. */
+export interface ResolvedOptions {
+  terms: LeaseTerms
+  maxRetries: number
+  retryExceptions: boolean | readonly ErrorClass[]
+  /** Undefined: 1, or a stream for generators. */
+  numReturns: number | 'streaming' | undefined
+  name: string | undefined
+}
+
+const numReturnsMax = 1000
+
+type Check = (value: unknown, name: string) => void
+const checks: Record<keyof TaskOptions, Check> = {
+  numCpus: amount,
+  numGpus: (value, name) => {
+    amount(value, name)
+    const gpus = value as number
+    if (gpus > 1 && !Number.isInteger(gpus)) {
+      throw invalid(name, value, 'a fraction up to 1, or a whole number above 1')
+    }
+  },
+  memoryBytes: amount,
+  maxRetries: (value, name) => {
+    if (!Number.isInteger(value) || (value as number) < 0) throw invalid(name, value, 'a whole number, 0 or more')
+  },
+  resources: (value, name) => {
+    for (const [key, item] of Object.entries(plainObject(value, name))) {
+      if (['CPU', 'GPU', 'memory'].includes(key)) {
+        const option = { CPU: 'numCpus', GPU: 'numGpus', memory: 'memoryBytes' }[key]
+        throw new InvalidArgumentError(`${name}: ask for ${key} by the option ${option}`, { option: name })
+      }
+      if (!/^[A-Za-z][\w.:/-]{0,63}$/.test(key)) {
+        throw new InvalidArgumentError(
+          `${name}: ${JSON.stringify(key)} is no name of a resource: a letter, then letters, digits or _ . : / -, at most 64`,
+          { option: name },
+        )
+      }
+      amount(item, `${name}.${key}`)
+    }
+  },
+  retryExceptions: (value, name) => {
+    const isList = Array.isArray(value) && value.every((item) => typeof item === 'function')
+    if (typeof value !== 'boolean' && !isList) throw invalid(name, value, 'true, false or a list of error classes')
+  },
+  numReturns: (value, name) => {
+    const isCount = Number.isInteger(value) && (value as number) >= 1 && (value as number) <= numReturnsMax
+    if (value !== 'streaming' && !isCount) throw invalid(name, value, `1 to ${numReturnsMax}, or 'streaming'`)
+  },
+  name: (value, name) => {
+    if (typeof value !== 'string' || value === '' || value.length > 200) {
+      throw invalid(name, value, 'a text of 1 to 200 characters')
+    }
+  },
+  runtimeEnv: (value, name) => {
+    for (const key of Object.keys(plainObject(value, name))) {
+      if (key !== 'envVars') {
+        throw new NotSupportedError(`${name}.${key} is not built yet: today a runtime environment is { envVars } only`, {
+          option: `${name}.${key}`,
+        })
+      }
+    }
+    const { envVars = {} } = value as { envVars?: unknown }
+    for (const [key, item] of Object.entries(plainObject(envVars, `${name}.envVars`))) {
+      if (typeof item !== 'string') throw invalid(`${name}.envVars.${key}`, item, 'a text')
+    }
+  },
+  schedulingStrategy: (value, name) => {
+    if (value !== 'default') {
+      throw new NotSupportedError(`${name} ${show(value)} is not built yet: today there is only 'default'`, {
+        option: name,
+      })
+    }
+  },
+}
+
+/** Checks options. Throws InvalidArgumentError or NotSupportedError that names the option. */
+export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
+  checkOptions(options, checks, 'remote()')
+  const { numCpus = 1, numGpus = 0, memoryBytes = 0, resources = {} } = options
+  const set: Record<string, number> = { CPU: numCpus }
+  if (numGpus > 0) set['GPU'] = numGpus
+  if (memoryBytes > 0) set['memory'] = memoryBytes
+  for (const [name, value] of Object.entries(resources)) if (value > 0) set[name] = value
+  return {
+    terms: leaseTerms(set satisfies ResourceSet, options.runtimeEnv?.envVars ?? {}),
+    maxRetries: options.maxRetries ?? 3,
+    retryExceptions: options.retryExceptions ?? false,
+    numReturns: options.numReturns,
+    name: options.name,
+  }
+}
+
+/** Refuses unknown options and wrong values; `undefined` counts as left out. */
+export function checkOptions(options: unknown, known: Record<string, Check>, where: string): void {
+  for (const [name, value] of Object.entries(plainObject(options, `the options of ${where}`))) {
+    const check = known[name]
+    if (check === undefined) {
+      throw new InvalidArgumentError(
+        `${where} has no option ${JSON.stringify(name)}; it knows ${Object.keys(known).join(', ')}`,
+        { option: name },
+      )
+    }
+    if (value !== undefined) check(value, name)
+  }
+}
+
+function plainObject(value: unknown, name: string): object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new InvalidArgumentError(`${name} must be an object; got ${show(value)}`, { option: name })
+  }
+  return value
+}
+
+export function amount(value: unknown, name: string): void {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw invalid(name, value, 'a number, 0 or more')
+}
+
+export function boolean(value: unknown, name: string): void {
+  if (typeof value !== 'boolean') throw invalid(name, value, 'true or false')
+}
+
+export function text(value: unknown, name: string): void {
+  if (typeof value !== 'string' || value === '') throw invalid(name, value, 'a text')
+}
+
+export function invalid(name: string, value: unknown, expected: string): InvalidArgumentError {
+  return new InvalidArgumentError(`${name} must be ${expected}; got ${show(value)}`, { option: name })
+}
+
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'function') return `a function`
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return String(value)
+}

@@ -1,0 +1,220 @@
+import { GetTimeoutError, InvalidArgumentError } from '../../protocols/errors.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRecord } from '../objects/object-record.ts'
+import { ObjectRef, recordOf } from '../objects/object-ref.ts'
+import { currentRuntime, type Runtime } from '../runtime/runtime.ts'
+import { amount, checkOptions, invalid, show } from './task-options.ts'
+
+export interface GetOptions {
+  /** How long to wait, in milliseconds. @default no limit */
+  timeoutMs?: number
+  /** Ends the wait with the signal's reason. The task goes on. */
+  signal?: AbortSignal
+}
+
+export interface WaitOptions extends GetOptions {
+  /** How many refs must be ready. @default 1 */
+  count?: number
+}
+
+type Values<T extends readonly ObjectRef[]> = { -readonly [K in keyof T]: T[K] extends ObjectRef<infer V> ? V : never }
+
+const getChecks = { timeoutMs: amount, signal: abortSignal }
+const waitChecks = {
+  ...getChecks,
+  count: (value: unknown, name: string) => {
+    if (!Number.isInteger(value) || (value as number) < 1) throw invalid(name, value, 'a whole number, 1 or more')
+  },
+}
+
+function abortSignal(value: unknown, name: string): void {
+  if (!(value instanceof AbortSignal)) throw invalid(name, value, 'an AbortSignal')
+}
+
+/**
+ * Copies a value into the object store and returns a ref to it, so that it is sent once however many tasks use it. The
+ * value is copied at the call: later changes to it are not seen.
+ *
+ * Throws NotCloneableError with the path to what cannot be copied, ObjectStoreFullError when there is no room.
+ *
+ * @example
+ * const big = put(new Float64Array(1e6))
+ * console.log(await get(remote((data: Float64Array) => data.length).remote(big))) // 1000000
+ */
+export function put<T>(value: T): ObjectRef<T> {
+  if (value instanceof ObjectRef) {
+    throw new InvalidArgumentError('put() takes a value, not an ObjectRef: pass the ref on as it is')
+  }
+  return currentRuntime().put(value) as ObjectRef<T>
+}
+
+/**
+ * Waits for the value of a ref, or of every ref of an array, in its order. Throws the task's own error if it threw, as
+ * soon as the first of many has failed. Otherwise rejects with GetTimeoutError, TaskCancelledError, WorkerCrashedError,
+ * ObjectLostError, OwnerDiedError, InfeasibleError or NodeDiedError. Every call gives a copy of its own.
+ *
+ * @example
+ * const [a, b] = await get([square.remote(2), square.remote(3)], { timeoutMs: 5000 })
+ */
+export function get<T>(ref: ObjectRef<T>, options?: GetOptions): Promise<T>
+export function get<const T extends readonly ObjectRef[]>(refs: T, options?: GetOptions): Promise<Values<T>>
+export async function get(target: ObjectRef | readonly ObjectRef[], options: GetOptions = {}): Promise<unknown> {
+  checkOptions(options, getChecks, 'get()')
+  const runtime = currentRuntime()
+  if (target instanceof ObjectRef) {
+    const record = recordOf(target)
+    if (record.value === undefined) await ready(runtime, [record], 1, options, true)
+    return valueOf(runtime, record)
+  }
+  const records = asRefs(target, 'get()').map(recordOf)
+  const missing = records.filter((record) => record.value === undefined)
+  const failed = records.find((record) => record.value?.isError === true)
+  if (failed !== undefined) return valueOf(runtime, failed)
+  if (missing.length > 0) await ready(runtime, missing, missing.length, options, true)
+  const firstFailed = missing.find((record) => record.value?.isError === true)
+  if (firstFailed !== undefined) return valueOf(runtime, firstFailed)
+  const values: unknown[] = []
+  for (const record of records) {
+    const value = valueOf(runtime, record)
+    values.push(value instanceof Promise ? await value : value)
+  }
+  return values
+}
+
+/** The value, or a promise of it when it must be read or its classes loaded first. Throws or rejects for an error. */
+function valueOf(runtime: Runtime, record: ObjectRecord): unknown {
+  const wire = record.value as WireValue
+  if (runtime.coder.isHere(wire)) {
+    const value = runtime.coder.decodeNow(wire)
+    if (wire.isError) throw value
+    return value
+  }
+  return readValue(runtime, record, wire)
+}
+
+async function readValue(runtime: Runtime, record: ObjectRecord, wire: WireValue): Promise<unknown> {
+  const value = await (wire.classes.length > 0 ? runtime.waiting(runtime.coder.decode(wire)) : runtime.coder.decode(wire))
+  if (wire.isError) throw value
+  // Keeps the object alive while it is read: it is freed when nothing refers to its record any more.
+  return record.value === undefined ? undefined : value
+}
+
+/**
+ * Waits until `count` of the refs have a value or an error, and tells which: at most `count` in `ready`, in the order
+ * given, all others in `pending`. When `timeoutMs` passes first, `ready` is shorter; that is no error.
+ *
+ * @example
+ * let pending = [1, 2, 3].map((x) => square.remote(x))
+ * while (pending.length > 0) {
+ *   const next = await wait(pending, { count: 1 })
+ *   console.log(await get(next.ready))
+ *   pending = next.pending
+ * }
+ */
+export async function wait<T>(
+  refs: readonly ObjectRef<T>[],
+  options: WaitOptions = {},
+): Promise<{ ready: ObjectRef<T>[]; pending: ObjectRef<T>[] }> {
+  checkOptions(options, waitChecks, 'wait()')
+  asRefs(refs, 'wait()')
+  const { count = 1 } = options
+  if (count > refs.length) {
+    throw new InvalidArgumentError(`wait() has a count of ${count} but only ${refs.length} refs`, { option: 'count' })
+  }
+  if (new Set(refs.map((ref) => ref.id)).size < refs.length) {
+    throw new InvalidArgumentError('wait() was given the same ref twice')
+  }
+  const runtime = currentRuntime()
+  const records = refs.map(recordOf)
+  const missing = records.filter((record) => record.value === undefined)
+  const needed = count - (records.length - missing.length)
+  if (needed > 0) await ready(runtime, missing, needed, options, false)
+  const result: { ready: ObjectRef<T>[]; pending: ObjectRef<T>[] } = { ready: [], pending: [] }
+  for (const [i, ref] of refs.entries()) {
+    const isReady = (records[i] as ObjectRecord).value !== undefined && result.ready.length < count
+    result[isReady ? 'ready' : 'pending'].push(ref)
+  }
+  return result
+}
+
+/**
+ * Resolves when `count` records have values, or when the time is up; for `get` also when one has failed, and it rejects
+ * when the time is up. Rejects when the signal aborts.
+ */
+function ready(
+  runtime: Runtime,
+  records: readonly ObjectRecord[],
+  count: number,
+  options: GetOptions,
+  isGet: boolean,
+): Promise<void> {
+  const { timeoutMs, signal } = options
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let missing = count
+  const callbacks: (() => void)[] = []
+  for (const record of records) {
+    const callback = (): void => {
+      if (--missing === 0 || (isGet && record.value?.isError === true)) resolve()
+    }
+    callbacks.push(callback)
+    record.whenReady(callback)
+  }
+  if (timeoutMs === undefined && signal === undefined) return runtime.waiting(promise)
+  const onTimeout = (): void => {
+    if (isGet) reject(timeoutError(missing, count, timeoutMs as number))
+    else resolve()
+  }
+  const onAbort = (): void => reject(signal?.reason)
+  const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, Math.min(timeoutMs, 2 ** 31 - 1))
+  if (signal?.aborted === true) onAbort()
+  else signal?.addEventListener('abort', onAbort, { once: true })
+  return runtime.waiting(promise).finally(() => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
+    records.forEach((record, i) => record.forget(callbacks[i] as () => void))
+  })
+}
+
+function timeoutError(missing: number, count: number, timeoutMs: number): GetTimeoutError {
+  const what = count === 1 ? 'the value is' : `${missing} of ${count} values are`
+  return new GetTimeoutError(`${what} not there after ${timeoutMs} ms; the tasks go on`, { missing, count, timeoutMs })
+}
+
+function asRefs<T>(refs: readonly ObjectRef<T>[], where: string): readonly ObjectRef<T>[] {
+  if (!Array.isArray(refs)) {
+    throw new InvalidArgumentError(`${where} takes an ObjectRef or an array of them; got ${show(refs)}`)
+  }
+  const wrong = refs.findIndex((ref) => !(ref instanceof ObjectRef))
+  if (wrong >= 0) {
+    throw new InvalidArgumentError(`${where} takes ObjectRefs; item ${wrong} is ${show(refs[wrong])}`, { index: wrong })
+  }
+  return refs
+}
+
+export interface CancelOptions {
+  /** Kills the worker when the task is running there. Otherwise the task is only told, by its `signal`. @default false */
+  force?: boolean
+  /** Cancels what the task has submitted, too. @default true */
+  recursive?: boolean
+}
+
+/**
+ * Cancels the task that makes this object: `get` throws TaskCancelledError. A task that has not started never will. One
+ * that runs is interrupted in its `get()` and `wait()` and told by `taskContext().signal`; with `force` its worker is
+ * killed. Cancelling what is finished does nothing.
+ *
+ * @example
+ * const ref = endless.remote()
+ * cancel(ref, { force: true })
+ */
+export function cancel(ref: ObjectRef, options: CancelOptions = {}): void {
+  if (!(ref instanceof ObjectRef)) throw new InvalidArgumentError(`cancel() takes an ObjectRef; got ${show(ref)}`)
+  checkOptions(options, cancelChecks, 'cancel()')
+  const { force = false, recursive = true } = options
+  currentRuntime().cancel(recordOf(ref), { force, recursive })
+}
+
+const isFlag = (value: unknown, name: string): void => {
+  if (typeof value !== 'boolean') throw invalid(name, value, 'true or false')
+}
+const cancelChecks = { force: isFlag, recursive: isFlag }

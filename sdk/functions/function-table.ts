@@ -1,0 +1,171 @@
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { FunctionNotShippableError } from '../../protocols/errors.ts'
+import { objectId, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
+import type { FunctionRecord } from '../tasks/task-record.ts'
+import type { FunctionManifest, ShippedFunction } from '../shipping/index.ts'
+
+type ShippingModule = typeof import('../shipping/index.ts')
+// Modules can be required when they have no top-level await, so a capture need not wait for an import.
+const require = createRequire(import.meta.url)
+const extension = path.extname(fileURLToPath(import.meta.url))
+
+export type AnyFunction = (...args: never[]) => unknown
+
+/** A function as a worker asks for it. */
+export interface ServedFunction {
+  value: WireValue
+  holds: readonly ObjectRef[] | undefined
+  blobs: readonly string[]
+}
+
+export interface FunctionTableHost {
+  readonly clientId: ClientId
+  takeSequence(): number
+  /** The function that a captured handle stands for, when this process can ship it. */
+  localFunctionOf(handle: unknown): { fn: AnyFunction; name: string } | undefined
+  isHandle(value: unknown): boolean
+  encodeManifest(manifest: FunctionManifest): { wire: WireValue; holds: readonly ObjectRef[] | undefined }
+  putBlob(hash: string, content: Uint8Array): void
+  /** Asks the owner of a function for it. */
+  request(id: ObjectId): Promise<FunctionManifest>
+  instantiate(id: ObjectId, manifest: FunctionManifest): Promise<AnyFunction>
+}
+
+interface Entry extends FunctionRecord {
+  fn: AnyFunction
+  served: Promise<ServedFunction> | undefined
+}
+
+/**
+ * The functions and classes that this process ships, and those that it was sent. They are named by their owner and a
+ * number, not by their content, so that functions can refer to each other.
+ */
+export class FunctionTable {
+  readonly #host: FunctionTableHost
+  readonly #byFunction = new WeakMap<AnyFunction, Entry>()
+  readonly #byId = new Map<ObjectId, Entry>()
+  readonly #foreign = new Map<ObjectId, FunctionRecord>()
+  readonly #loaded = new Map<ObjectId, AnyFunction>()
+  readonly #loading = new Map<ObjectId, Promise<AnyFunction>>()
+  /** Loaded with the first capture: most workers do without it. */
+  #shipping: ShippingModule | undefined
+
+  constructor(host: FunctionTableHost) {
+    this.#host = host
+  }
+
+  get shipping(): ShippingModule {
+    this.#shipping ??= require(`../shipping/index${extension}`) as ShippingModule
+    return this.#shipping
+  }
+
+  /** The record of a function, with an id but not captured yet. */
+  recordOf(fn: AnyFunction, name: string): FunctionRecord {
+    return this.#entryOf(fn, name)
+  }
+
+  #entryOf(fn: AnyFunction, name: string): Entry {
+    let entry = this.#byFunction.get(fn)
+    if (entry === undefined) {
+      const id = objectId(this.#host.clientId, this.#host.takeSequence())
+      entry = { id, name, fn, estimateMs: undefined, served: undefined }
+      this.#byFunction.set(fn, entry)
+      this.#byId.set(id, entry)
+    }
+    return entry
+  }
+
+  /** The record of a function that another process owns. */
+  foreignRecord(id: ObjectId, name: string): FunctionRecord {
+    const own = this.#byId.get(id)
+    if (own !== undefined) return own
+    let record = this.#foreign.get(id)
+    if (record === undefined) this.#foreign.set(id, (record = { id, name, estimateMs: undefined }))
+    return record
+  }
+
+  /**
+   * Captures a function, once, and whatever remote functions it closes over, and begins to bundle what they import.
+   * Throws FunctionNotShippableError when it cannot travel.
+   */
+  ship(fn: AnyFunction, name: string): FunctionRecord {
+    const entry = this.#entryOf(fn, name)
+    if (entry.served === undefined) this.#capture(entry)
+    return entry
+  }
+
+  #capture(entry: Entry): void {
+    const { shipping } = this
+    const captured = shipping.captureFunction(entry.fn, {
+      name: entry.name,
+      hooks: { isHandle: (value) => this.#host.isHandle(value) },
+    })
+    for (const warning of captured.warnings) process.emitWarning(warning, 'ShoalWarning')
+    const { promise, resolve, reject } = Promise.withResolvers<ServedFunction>()
+    // Whoever asks for the function gets the error; without anybody asking it is no unhandled rejection.
+    promise.catch(() => undefined)
+    entry.served = promise
+    try {
+      // Set first: functions may close over each other.
+      for (const handle of captured.handles) {
+        const local = this.#host.localFunctionOf(handle)
+        if (local !== undefined) this.ship(local.fn, local.name)
+      }
+    } catch (error) {
+      entry.served = undefined
+      throw error
+    }
+    void shipping.buildFunction(captured).then((shipped) => this.#serve(shipped)).then(resolve, reject)
+  }
+
+  #serve(shipped: ShippedFunction): ServedFunction {
+    for (const [hash, content] of shipped.blobs) this.#host.putBlob(hash, content)
+    const { wire, holds } = this.#host.encodeManifest(shipped.manifest)
+    return { value: wire, holds, blobs: this.shipping.blobsOf(shipped.manifest) }
+  }
+
+  /** What a worker that asks for one of our functions gets. */
+  async serve(id: ObjectId): Promise<ServedFunction> {
+    const entry = this.#byId.get(id)
+    if (entry === undefined) {
+      throw new FunctionNotShippableError(`function ${id} is not known to the process that it is named after`, { id })
+    }
+    if (entry.served === undefined) this.ship(entry.fn, entry.name)
+    return entry.served as unknown as Promise<ServedFunction>
+  }
+
+  /** A function that is ready to be called here, if it is. */
+  loaded(id: ObjectId): AnyFunction | undefined {
+    return this.#loaded.get(id)
+  }
+
+  /** Gets a function from its owner and makes it ready to be called. */
+  load(id: ObjectId): Promise<AnyFunction> {
+    let loading = this.#loading.get(id)
+    if (loading === undefined) {
+      loading = this.#load(id)
+      this.#loading.set(id, loading)
+      // A failure is told to those who wait now; who asks later tries again.
+      loading.catch(() => this.#loading.delete(id))
+    }
+    return loading
+  }
+
+  async #load(id: ObjectId): Promise<AnyFunction> {
+    const fn =
+      ownerOf(id) === this.#host.clientId
+        ? (this.#byId.get(id) as Entry).fn
+        : await this.#host.instantiate(id, await this.#host.request(id))
+    this.#loaded.set(id, fn)
+    return fn
+  }
+
+  /** Ends the bundler's process, so that the program can end. */
+  async close(): Promise<void> {
+    await this.#shipping?.stopBundler()
+  }
+}

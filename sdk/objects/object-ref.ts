@@ -1,0 +1,41 @@
+import { inspect } from 'node:util'
+import type { ObjectRecord } from './object-record.ts'
+
+/** Opens a ref for the SDK; users see only its id. */
+export let recordOf: (ref: ObjectRef<unknown>) => ObjectRecord
+
+/**
+ * A reference to a value that a task will make, or that was `put`. It can be passed to tasks and put inside other values,
+ * to any process of the mesh. The value is freed when no ref to it is left anywhere.
+ *
+ * @example
+ * const ref: ObjectRef<number> = square.remote(3)
+ * console.log(await get(ref)) // 9
+ */
+export class ObjectRef<T = unknown> {
+  readonly #record: ObjectRecord
+  /** Only in the type system: what `get` gives. */
+  declare protected readonly valueType: T
+
+  /** @internal Refs come from `put` and from calls of remote functions. */
+  constructor(record: ObjectRecord) {
+    this.#record = record
+  }
+
+  /** 44 hex digits, unique in the mesh: the owner's id and a number. */
+  get id(): string {
+    return this.#record.id
+  }
+
+  toString(): string {
+    return `ObjectRef(${this.id})`
+  }
+
+  [inspect.custom](): string {
+    return this.toString()
+  }
+
+  static {
+    recordOf = (ref) => ref.#record
+  }
+}

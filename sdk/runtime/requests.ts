@@ -1,0 +1,55 @@
+import { OwnerDiedError } from '../../protocols/errors.ts'
+import type { ClientId } from '../../protocols/ids.ts'
+
+interface Request {
+  client: ClientId | undefined
+  resolve: (answer: never) => void
+  reject: (error: unknown) => void
+}
+
+/** Questions that this process has asked and that are not answered yet. */
+export class Requests {
+  readonly #requests = new Map<number, Request>()
+  #nextId = 1
+
+  /**
+   * Sends a question and waits for its answer. `client` is who was asked, when it was not the node: if that process ends
+   * first, the answer is an OwnerDiedError.
+   */
+  ask<T>(client: ClientId | undefined, send: (requestId: number) => void): Promise<T> {
+    const requestId = this.#nextId++
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    this.#requests.set(requestId, { client, resolve, reject })
+    send(requestId)
+    return promise
+  }
+
+  answer(requestId: number, answer: unknown): void {
+    const request = this.#requests.get(requestId)
+    this.#requests.delete(requestId)
+    request?.resolve(answer as never)
+  }
+
+  fail(requestId: number, error: unknown): void {
+    const request = this.#requests.get(requestId)
+    this.#requests.delete(requestId)
+    request?.reject(error)
+  }
+
+  /** A process is gone; whoever waits for it hears so. */
+  failClient(client: ClientId): void {
+    for (const [requestId, request] of this.#requests) {
+      if (request.client === client) this.fail(requestId, ownerDied(client))
+    }
+  }
+
+  failAll(error: unknown): void {
+    for (const requestId of [...this.#requests.keys()]) this.fail(requestId, error)
+  }
+}
+
+export function ownerDied(client: ClientId): OwnerDiedError {
+  return new OwnerDiedError(`the process that owns this object (client ${client}) has ended, and its objects with it`, {
+    owner: client,
+  })
+}

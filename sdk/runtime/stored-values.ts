@@ -1,0 +1,43 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { ObjectRecord } from '../objects/object-record.ts'
+
+const namesPerMessageMax = 1000
+
+/** Frees the stored values of objects that this process owns once nothing refers to them. */
+export class StoredValues {
+  readonly #free: (names: string[]) => void
+  #pending: string[] = []
+  readonly #onCollected = new FinalizationRegistry<string>((name) => this.free(name))
+
+  constructor(free: (names: string[]) => void) {
+    this.#free = free
+  }
+
+  /** The stored value lives as long as the record. */
+  attach(record: ObjectRecord, name: string): void {
+    this.#onCollected.register(record, name)
+  }
+
+  free(name: string): void {
+    this.#pending.push(name)
+    if (this.#pending.length === 1) setImmediate(() => this.#flush())
+    else if (this.#pending.length >= namesPerMessageMax) this.#flush()
+  }
+
+  #flush(): void {
+    const names = this.#pending
+    this.#pending = []
+    if (names.length > 0) this.#free(names)
+  }
+
+  /**
+   * Finds refs that are no longer used, now. The engine collects by the memory of its own heap and knows nothing of the
+   * store, so a program with few small refs to large values would otherwise never let them go.
+   */
+  collectGarbage(): void {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    collect()
+  }
+}

@@ -1,0 +1,36 @@
+import { ObjectLostError, ObjectStoreFullError } from '../../protocols/errors.ts'
+import type { ObjectStore } from './object-store.ts'
+
+/** An {@link ObjectStore} inside one process, for tests and simulations. */
+export class MemoryStore implements ObjectStore {
+  readonly #values = new Map<string, Uint8Array>()
+  readonly #bytesMax: number
+  #bytesUsed = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  write(name: string, parts: readonly Uint8Array[]): void {
+    if (this.#values.has(name)) throw new Error(`the value ${name} is already in the object store`)
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    if (this.#bytesUsed + bytes > this.#bytesMax) {
+      throw new ObjectStoreFullError(`no room in the object store for a value of ${bytes} bytes`, { bytes })
+    }
+    this.#values.set(name, Buffer.concat(parts, bytes))
+    this.#bytesUsed += bytes
+  }
+
+  async read(name: string, bytes: number): Promise<Uint8Array> {
+    const value = this.#values.get(name)
+    if (value === undefined || value.length !== bytes) {
+      throw new ObjectLostError(`the value ${name} (${bytes} bytes) is not in the object store`, { name, bytes })
+    }
+    return Uint8Array.from(value)
+  }
+
+  delete(name: string): void {
+    this.#bytesUsed -= this.#values.get(name)?.length ?? 0
+    this.#values.delete(name)
+  }
+}

@@ -1,0 +1,50 @@
+import type { WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRecord } from '../objects/object-record.ts'
+
+/** The results of a streaming task, as they arrive at its owner. */
+export class StreamRecord {
+  /** Items that have arrived in all, over every try. */
+  received = 0
+  /** Items that the consumer has taken. */
+  consumed = 0
+  /** How the stream ended; its items come first. */
+  end: { error: WireValue | undefined } | undefined
+  readonly #waiting: ObjectRecord[] = []
+  #wake: (() => void) | undefined
+
+  /** Takes an item. False when it was here already, from an earlier try. */
+  add(index: number, item: ObjectRecord): boolean {
+    if (index !== this.received || this.end !== undefined) return false
+    this.received += 1
+    this.#waiting.push(item)
+    this.#notify()
+    return true
+  }
+
+  finish(error?: WireValue): void {
+    this.end ??= { error }
+    this.#notify()
+  }
+
+  take(): ObjectRecord | undefined {
+    const item = this.#waiting.shift()
+    if (item !== undefined) this.consumed += 1
+    return item
+  }
+
+  /** Drops the items that nobody will take. */
+  discard(): void {
+    this.#waiting.length = 0
+  }
+
+  /** Calls back once, when there is something new. One reader at a time. */
+  onChange(wake: () => void): void {
+    this.#wake = wake
+  }
+
+  #notify(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+}

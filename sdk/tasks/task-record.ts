@@ -1,0 +1,42 @@
+import type { ObjectId } from '../../protocols/ids.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRecord } from '../objects/object-record.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
+import type { LeaseTerms } from './lease-terms.ts'
+import type { StreamRecord } from './stream-record.ts'
+
+export type TaskState = 'waiting' | 'queued' | 'pushed' | 'done'
+
+/** How a function behaves at run time, learnt as its tasks end. */
+export interface FunctionRecord {
+  readonly id: ObjectId
+  readonly name: string
+  /** How long a call takes, leaning to the longest seen lately; undefined before the first. */
+  estimateMs: number | undefined
+}
+
+/** A task that this process owns, from the call until its last result is here. */
+export interface TaskRecord {
+  /** Number of its first result. */
+  readonly sequence: number
+  readonly name: string
+  readonly function: FunctionRecord
+  readonly terms: LeaseTerms
+  readonly args: WireValue
+  /** Bytes of the arguments in a message. */
+  readonly argsBytes: number
+  /** Everything that the arguments refer to, kept alive until the task is done. */
+  readonly holds: readonly ObjectRef[] | undefined
+  /** Arguments given as refs, whose values go with the task. */
+  readonly resolvedRefs: readonly { position: number; ref: ObjectRef }[]
+  readonly returns: readonly ObjectRecord[]
+  readonly stream: StreamRecord | undefined
+  readonly retryExceptions: boolean | readonly (abstract new (...args: never[]) => unknown)[]
+  /** The task in which this one was submitted; undefined in a driver. */
+  readonly parentSequence: number | undefined
+  retriesLeft: number
+  attempt: number
+  state: TaskState
+  leaseId: number | undefined
+  isCancelled: boolean
+}

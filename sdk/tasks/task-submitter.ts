@@ -1,0 +1,431 @@
+import {
+  InfeasibleError,
+  TaskCancelledError,
+  WorkerCrashedError,
+  WorkerLimitError,
+  WorkerStartError,
+} from '../../protocols/errors.ts'
+import { limits } from '../../protocols/limits.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
+import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
+import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
+import { recordOf } from '../objects/object-ref.ts'
+import { Lease } from './lease.ts'
+import type { LeaseTerms } from './lease-terms.ts'
+import { TaskQueue } from './task-queue.ts'
+import type { FunctionRecord, TaskRecord } from './task-record.ts'
+
+/** What the submitter sends. Everything goes to the node, or through it to the worker of a lease. */
+export interface SubmitterMessages {
+  requestLease(requestId: number, terms: LeaseTerms, label: string): void
+  cancelRequest(requestId: number): void
+  returnLease(leaseId: number): void
+  killLease(leaseId: number, reason: string): void
+  push(leaseId: number, tasks: TaskSpec[]): void
+  cancelTask(leaseId: number, sequence: number, recursive: boolean): void
+}
+
+/** What the submitter needs of its process. */
+export interface SubmitterHost {
+  nowMs(): number
+  /** Calls back once, soon, at the end of what runs now. */
+  defer(callback: () => void): void
+  /** Calls back after a while; must not keep the process alive. */
+  after(delayMs: number, callback: () => void): void
+  /** A result has arrived. */
+  settle(task: TaskRecord, result: TaskResult): void
+  /** A result has arrived that nobody waits for any more. */
+  discard(result: TaskResult): void
+  /** The task has no result and never will. */
+  fail(task: TaskRecord, error: unknown): void
+  failWith(task: TaskRecord, error: WireValue): void
+  /** True when the thrown error is one that the task's options retry. */
+  isRetriable(task: TaskRecord, error: WireValue): boolean
+  /** Moves a value that is too large for its message into the store. */
+  moveToStore(task: TaskRecord, value: WireValue): WireValue
+}
+
+interface Pool {
+  terms: LeaseTerms
+  queue: TaskQueue<TaskRecord>
+  leases: Map<number, Lease>
+  requests: Set<number>
+}
+
+/** Lease requests of one kind that may wait at the node at a time. */
+const requestsPendingMax = 16
+/** An idle lease is kept this long: the next task of its kind starts without asking. */
+const idleLeaseMs = 300
+/** A push message is sent off when its tasks have this many bytes. */
+const pushBytesMax = limits.frameBytesMax / 4
+
+/**
+ * The owner's side of running tasks: queues them by what they need, asks the node for leases, pushes tasks to the leased
+ * workers, and tries again when a worker dies. Knows no socket and no clock: both are handed in.
+ */
+export class TaskSubmitter {
+  readonly #messages: SubmitterMessages
+  readonly #host: SubmitterHost
+  readonly #pools = new Map<string, Pool>()
+  readonly #poolOfRequest = new Map<number, Pool>()
+  readonly #poolOfLease = new Map<number, Pool>()
+  readonly #tasks = new Map<number, TaskRecord>()
+  readonly #pumpSoon = new Set<Pool>()
+  #nextRequestId = 1
+  #isIdleCheckPlanned = false
+
+  constructor(messages: SubmitterMessages, host: SubmitterHost) {
+    this.#messages = messages
+    this.#host = host
+  }
+
+  /** Tasks that have no result yet. */
+  get pendingCount(): number {
+    return this.#tasks.size
+  }
+
+  tasks(): Iterable<TaskRecord> {
+    return this.#tasks.values()
+  }
+
+  submit(task: TaskRecord): void {
+    this.#tasks.set(task.sequence, task)
+    let missing = task.resolvedRefs.length
+    if (missing === 0) {
+      this.#enqueue(task)
+      return
+    }
+    const onReady = (): void => {
+      if (--missing > 0 || task.state === 'done') return
+      const failed = task.resolvedRefs.find(({ ref }) => recordOf(ref).value?.isError === true)
+      if (failed === undefined) this.#enqueue(task)
+      else this.#finish(task, () => this.#host.failWith(task, recordOf(failed.ref).value as WireValue))
+    }
+    for (const { ref } of task.resolvedRefs) recordOf(ref).whenReady(onReady)
+  }
+
+  #enqueue(task: TaskRecord): void {
+    const pool = this.#poolFor(task.terms)
+    task.state = 'queued'
+    pool.queue.push(task)
+    this.#pumpLater(pool)
+  }
+
+  #poolFor(terms: LeaseTerms): Pool {
+    let pool = this.#pools.get(terms.key)
+    if (pool === undefined) {
+      pool = { terms, queue: new TaskQueue(), leases: new Map(), requests: new Set() }
+      this.#pools.set(terms.key, pool)
+    }
+    return pool
+  }
+
+  #pumpLater(pool: Pool): void {
+    if (this.#pumpSoon.size === 0) this.#host.defer(this.#pumpAll)
+    this.#pumpSoon.add(pool)
+  }
+
+  readonly #pumpAll = (): void => {
+    const pools = [...this.#pumpSoon]
+    this.#pumpSoon.clear()
+    for (const pool of pools) this.#pump(pool)
+  }
+
+  /** Pushes what the leases can take, and asks for more leases, or fewer, by what is left. */
+  #pump(pool: Pool): void {
+    const batches = new Map<Lease, { specs: TaskSpec[]; bytes: number }>()
+    for (let task = pool.queue.peek(); task !== undefined; task = pool.queue.peek()) {
+      const lease = bestLease(pool, task)
+      if (lease === undefined) break
+      pool.queue.shift()
+      const spec = this.#specOf(task)
+      const bytes = specBytes(spec)
+      lease.add(task, bytes)
+      let batch = batches.get(lease)
+      if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
+      if (batch.bytes + bytes > pushBytesMax && batch.specs.length > 0) {
+        this.#messages.push(lease.id, batch.specs)
+        batch.specs = []
+        batch.bytes = 0
+      }
+      batch.specs.push(spec)
+      batch.bytes += bytes
+    }
+    for (const [lease, batch] of batches) this.#messages.push(lease.id, batch.specs)
+    this.#balanceRequests(pool)
+    this.#returnUnwanted(pool)
+  }
+
+  #specOf(task: TaskRecord): TaskSpec {
+    let resolvedBytes = 0
+    const resolved = task.resolvedRefs.map(({ position, ref }) => {
+      const value = recordOf(ref).value as WireValue
+      resolvedBytes += wireBytes(value)
+      const isTooMuch = resolvedBytes > pushBytesMax && value.kind === 'inline'
+      return { position, value: isTooMuch ? this.#host.moveToStore(task, value) : value }
+    })
+    return {
+      sequence: task.sequence,
+      functionId: task.function.id,
+      attempt: task.attempt,
+      returnCount: task.stream === undefined ? task.returns.length : 0,
+      isCareful: task.attempt > 0 || task.retriesLeft === 0,
+      streamSkip: task.stream?.received ?? 0,
+      name: task.name,
+      args: task.args,
+      resolved,
+    }
+  }
+
+  #balanceRequests(pool: Pool): void {
+    const wanted = Math.min(pool.queue.length, requestsPendingMax)
+    while (pool.requests.size < wanted) {
+      const requestId = this.#nextRequestId++
+      pool.requests.add(requestId)
+      this.#poolOfRequest.set(requestId, pool)
+      this.#messages.requestLease(requestId, pool.terms, (pool.queue.peek() as TaskRecord).name)
+    }
+    if (pool.queue.length > 0) return
+    for (const requestId of pool.requests) this.#dropRequest(pool, requestId)
+  }
+
+  #dropRequest(pool: Pool, requestId: number): void {
+    pool.requests.delete(requestId)
+    this.#poolOfRequest.delete(requestId)
+    this.#messages.cancelRequest(requestId)
+  }
+
+  /** Gives back leases that the node wants, and plans to give back those that stay idle. */
+  #returnUnwanted(pool: Pool): void {
+    for (const lease of pool.leases.values()) {
+      if (lease.tasks.size > 0) continue
+      if (lease.isReclaimed) this.#return(pool, lease)
+      else if (lease.idleSinceMs === undefined) {
+        lease.idleSinceMs = this.#host.nowMs()
+        this.#planIdleCheck()
+      }
+    }
+  }
+
+  #return(pool: Pool, lease: Lease): void {
+    this.#forgetLease(pool, lease)
+    this.#messages.returnLease(lease.id)
+    if (pool.queue.length > 0) this.#pumpLater(pool)
+  }
+
+  #forgetLease(pool: Pool, lease: Lease): void {
+    pool.leases.delete(lease.id)
+    this.#poolOfLease.delete(lease.id)
+  }
+
+  #planIdleCheck(): void {
+    if (this.#isIdleCheckPlanned) return
+    this.#isIdleCheckPlanned = true
+    this.#host.after(idleLeaseMs, () => {
+      this.#isIdleCheckPlanned = false
+      const now = this.#host.nowMs()
+      for (const pool of this.#pools.values()) {
+        for (const lease of pool.leases.values()) {
+          if (lease.idleSinceMs === undefined) continue
+          if (now - lease.idleSinceMs >= idleLeaseMs) this.#return(pool, lease)
+          else this.#planIdleCheck()
+        }
+        if (pool.leases.size + pool.requests.size + pool.queue.length === 0) this.#pools.delete(pool.terms.key)
+      }
+    })
+  }
+
+  onGrant(grant: Pick<MessageBody<'leaseGrant'>, 'requestId' | 'leaseId' | 'workerPid'>): void {
+    const pool = this.#poolOfRequest.get(grant.requestId)
+    if (pool === undefined) {
+      // Its request was cancelled while the answer was on its way.
+      this.#messages.returnLease(grant.leaseId)
+      return
+    }
+    pool.requests.delete(grant.requestId)
+    this.#poolOfRequest.delete(grant.requestId)
+    pool.leases.set(grant.leaseId, new Lease(grant.leaseId, grant.workerPid))
+    this.#poolOfLease.set(grant.leaseId, pool)
+    this.#pump(pool)
+  }
+
+  onRefuse(refusal: Pick<MessageBody<'leaseRefuse'>, 'requestId' | 'error' | 'message' | 'details'>): void {
+    const pool = this.#poolOfRequest.get(refusal.requestId)
+    if (pool === undefined) return
+    pool.requests.delete(refusal.requestId)
+    this.#poolOfRequest.delete(refusal.requestId)
+    const details = refusal.details as Record<string, unknown>
+    for (const requestId of [...pool.requests]) this.#dropRequest(pool, requestId)
+    for (const task of pool.queue.drain()) {
+      this.#finish(task, () => this.#host.fail(task, refusalError(refusal.error, task.name, refusal.message, details)))
+    }
+  }
+
+  onReclaim(leaseId: number): void {
+    const pool = this.#poolOfLease.get(leaseId)
+    const lease = pool?.leases.get(leaseId)
+    if (pool === undefined || lease === undefined) return
+    lease.isReclaimed = true
+    if (lease.tasks.size === 0) this.#return(pool, lease)
+  }
+
+  onBlocked(leaseId: number, isBlocked: boolean): void {
+    const pool = this.#poolOfLease.get(leaseId)
+    const lease = pool?.leases.get(leaseId)
+    if (pool === undefined || lease === undefined) return
+    lease.isBlocked = isBlocked
+    this.#pumpLater(pool)
+  }
+
+  /** The worker gives back tasks that it has not started, because another of them waits. */
+  onHandBack(leaseId: number, sequences: readonly number[]): void {
+    const pool = this.#poolOfLease.get(leaseId)
+    const lease = pool?.leases.get(leaseId)
+    if (pool === undefined || lease === undefined) return
+    const back = sequences.map((sequence) => lease.remove(sequence)).filter((task) => task !== undefined)
+    lease.fill()
+    this.#requeue(pool, back)
+  }
+
+  #requeue(pool: Pool, tasks: readonly TaskRecord[]): void {
+    const alive = tasks.filter((task) => this.#tasks.has(task.sequence))
+    for (const task of alive) {
+      task.state = 'queued'
+      task.leaseId = undefined
+    }
+    if (alive.length > 0) pool.queue.unshift(alive)
+    this.#pumpLater(pool)
+  }
+
+  onDone(leaseId: number, results: readonly TaskResult[]): void {
+    const pool = this.#poolOfLease.get(leaseId)
+    const lease = pool?.leases.get(leaseId)
+    if (pool === undefined || lease === undefined) return
+    for (const result of results) {
+      const task = lease.remove(result.sequence)
+      if (task === undefined) continue
+      learn(task.function, result.durationUs / 1000)
+      // A task that was cancelled while it ran has failed already.
+      if (this.#tasks.has(task.sequence)) this.#onResult(pool, task, result)
+      else this.#host.discard(result)
+    }
+    if (pool.queue.length > 0 || lease.tasks.size === 0) this.#pumpLater(pool)
+  }
+
+  #onResult(pool: Pool, task: TaskRecord, result: TaskResult): void {
+    const [error] = result.values
+    if (result.status === 'error' && error !== undefined && task.retriesLeft > 0 && this.#host.isRetriable(task, error)) {
+      this.#retry(task)
+      this.#requeue(pool, [task])
+    } else {
+      this.#finish(task, () => this.#host.settle(task, result))
+    }
+  }
+
+  #retry(task: TaskRecord): void {
+    task.retriesLeft -= 1
+    task.attempt += 1
+  }
+
+  /** The worker died. What it may have begun has used a try; what it cannot have begun has not. */
+  onLost(leaseId: number, reason: string): void {
+    const pool = this.#poolOfLease.get(leaseId)
+    const lease = pool?.leases.get(leaseId)
+    if (pool === undefined || lease === undefined) return
+    this.#forgetLease(pool, lease)
+    const again: TaskRecord[] = []
+    for (const { task, mayHaveBegun } of lease.unfinished()) {
+      if (!this.#tasks.has(task.sequence)) continue
+      if (mayHaveBegun) {
+        if (task.retriesLeft === 0) {
+          this.#finish(task, () => this.#host.fail(task, crashError(task, lease.workerPid, reason)))
+          continue
+        }
+        this.#retry(task)
+      }
+      again.push(task)
+    }
+    this.#requeue(pool, again)
+  }
+
+  /** Ends a task before its result: it fails with TaskCancelledError at once, wherever it is. */
+  cancel(task: TaskRecord, options: { force: boolean; recursive: boolean }): void {
+    if (task.isCancelled || !this.#tasks.has(task.sequence)) return
+    task.isCancelled = true
+    if (task.state === 'queued') this.#pools.get(task.terms.key)?.queue.remove(task)
+    const leaseId = task.leaseId
+    const lease = leaseId === undefined ? undefined : this.#poolOfLease.get(leaseId)?.leases.get(leaseId)
+    if (task.state === 'pushed' && lease !== undefined) {
+      // Only a task that may be running costs its worker; one that waits behind it is taken off the worker's queue.
+      if (options.force && lease.mayBeRunning(task)) {
+        lease.isKilledByOwner = true
+        this.#messages.killLease(lease.id, `task ${task.name} was cancelled by force`)
+      } else {
+        this.#messages.cancelTask(lease.id, task.sequence, options.recursive)
+      }
+    }
+    const error = new TaskCancelledError(`task ${task.name} was cancelled`, { task: task.name })
+    this.#finish(task, () => this.#host.fail(task, error))
+  }
+
+  /** Cancels what was submitted by one task of this process. */
+  cancelChildren(parentSequence: number, force: boolean): void {
+    for (const task of [...this.#tasks.values()]) {
+      if (task.parentSequence === parentSequence) this.cancel(task, { force, recursive: true })
+    }
+  }
+
+  /** The node is gone: nothing can come any more. */
+  failAll(error: unknown): void {
+    for (const task of [...this.#tasks.values()]) this.#finish(task, () => this.#host.fail(task, error))
+    this.#pools.clear()
+    this.#poolOfLease.clear()
+    this.#poolOfRequest.clear()
+  }
+
+  #finish(task: TaskRecord, settle: () => void): void {
+    this.#tasks.delete(task.sequence)
+    task.state = 'done'
+    settle()
+  }
+}
+
+function bestLease(pool: Pool, task: TaskRecord): Lease | undefined {
+  let best: Lease | undefined
+  for (const lease of pool.leases.values()) {
+    if (lease.canTake(task) && (best === undefined || lease.loadMs < best.loadMs)) best = lease
+  }
+  return best
+}
+
+function specBytes(spec: TaskSpec): number {
+  let bytes = 48 + spec.name.length + wireBytes(spec.args)
+  for (const { value } of spec.resolved) bytes += wireBytes(value) + 4
+  return bytes
+}
+
+/** Rises fast and sinks slowly: a guess that is too low makes tasks wait behind a long one. */
+function learn(record: FunctionRecord, durationMs: number): void {
+  const estimate = record.estimateMs
+  if (estimate === undefined) record.estimateMs = durationMs
+  else record.estimateMs = estimate + (durationMs - estimate) * (durationMs > estimate ? 0.5 : 0.1)
+}
+
+function crashError(task: TaskRecord, pid: number, reason: string): WorkerCrashedError {
+  return new WorkerCrashedError(
+    `the worker (pid ${pid}) died while it ran task ${task.name}: ${reason}; no retries are left after ${task.attempt + 1} ${task.attempt === 0 ? 'try' : 'tries'}`,
+    { task: task.name, workerPid: pid, reason, tries: task.attempt + 1 },
+  )
+}
+
+function refusalError(
+  kind: MessageBody<'leaseRefuse'>['error'],
+  name: string,
+  message: string,
+  details: Record<string, unknown>,
+): Error {
+  const text = `task ${name}: ${message}`
+  if (kind === 'infeasible') return new InfeasibleError(text, details)
+  if (kind === 'workerLimit') return new WorkerLimitError(text, details)
+  return new WorkerStartError(text, details)
+}

@@ -1,0 +1,182 @@
+import { NotCloneableError } from '../../protocols/errors.ts'
+import type { ClientId, ObjectId } from '../../protocols/ids.ts'
+import { limits } from '../../protocols/limits.ts'
+import {
+  decodeValue,
+  encodedByteLength,
+  encodeValue,
+  flattenValue,
+  unflattenValue,
+  type DecodeHooks,
+  type EncodeHooks,
+  type EncodedValue,
+  type Extension,
+} from '../../protocols/values/index.ts'
+import { noContents, type InlineValue, type StoredValue, type WireValue } from '../../protocols/wire-value.ts'
+import { ObjectRef } from '../objects/object-ref.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
+
+/** What the coder needs of the process that it works for. */
+export interface ValueCoderHost {
+  store: ObjectStore
+  /** A name for a new value in the store. */
+  newStoreName(): string
+  /** Tells the node that a value was stored, and who will own it. */
+  onStored(name: string, bytes: number, owner: ClientId | undefined): void
+  /** A ref leaves this process inside a value. */
+  onRefEncoded(ref: ObjectRef): void
+  refOf(id: ObjectId): ObjectRef
+  /** How a RemoteFunction travels, or undefined when `value` is not one. */
+  describeFunction(value: object): { id: ObjectId; data: unknown } | undefined
+  functionOf(id: ObjectId, data: unknown): object
+  /** The class of a user's instance and the function that ships it; undefined when it cannot be copied. */
+  describeClass(value: object): { classId: string; functionId: ObjectId } | undefined
+  classOf(classId: string): (new () => object) | undefined
+  /** Loads classes that a value has instances of. */
+  loadClasses(functions: readonly ObjectId[]): Promise<void>
+}
+
+/** A value ready to be sent, and the refs that must live until it has been received. */
+export interface CodedValue {
+  wire: WireValue
+  holds: readonly ObjectRef[] | undefined
+}
+
+export interface EncodeOptions {
+  /** The value is an error to throw. @default false */
+  isError?: boolean
+  /** Who will own what goes into the store. @default this process */
+  owner?: ClientId | undefined
+  /** Larger values go into the store. @default limits.inlineBytesMax */
+  inlineBytesMax?: number
+}
+
+/** Refs and classes that one value may have inside. */
+const contentsMax = 100_000
+
+/** A value has an instance of a class that this process has not loaded yet. */
+class ClassMissingError extends Error {}
+
+interface InstanceData {
+  classId: string
+  error?: ErrorFields
+}
+
+/** Turns values into what is sent and back: the value codec, with refs, remote functions and users' classes on top. */
+export class ValueCoder {
+  readonly #host: ValueCoderHost
+  readonly #encodeHooks: EncodeHooks
+  readonly #decodeHooks: DecodeHooks
+  #refs: ObjectRef[] | undefined
+  #classes: Set<ObjectId> | undefined
+
+  constructor(host: ValueCoderHost) {
+    this.#host = host
+    this.#encodeHooks = { extend: (value) => this.#extend(value) }
+    this.#decodeHooks = { revive: (tag, data) => this.#revive(tag, data) }
+  }
+
+  /**
+   * Copies a value. Throws NotCloneableError with the path to what cannot be copied, ObjectStoreFullError when a large one
+   * does not fit.
+   */
+  encode(value: unknown, options: EncodeOptions = {}): CodedValue {
+    this.#refs = undefined
+    this.#classes = undefined
+    const encoded = encodeValue(value, this.#encodeHooks)
+    const refs = this.#refs as ObjectRef[] | undefined
+    const classes = this.#classes as Set<ObjectId> | undefined
+    const contents = {
+      isError: options.isError ?? false,
+      refs: refs === undefined ? noContents : refs.map((ref) => ref.id),
+      classes: classes === undefined ? noContents : [...classes],
+    }
+    if (contents.refs.length + contents.classes.length > contentsMax) {
+      throw new NotCloneableError(
+        `a value has ${contents.refs.length} ObjectRefs inside; at most ${contentsMax} are possible: put parts of it apart`,
+      )
+    }
+    return { wire: this.#place(encoded, contents, options), holds: refs }
+  }
+
+  #place(
+    encoded: EncodedValue,
+    contents: Pick<InlineValue, 'isError' | 'refs' | 'classes'>,
+    options: EncodeOptions,
+  ): WireValue {
+    const { inlineBytesMax = limits.inlineBytesMax } = options
+    if (encoded.buffers.length === 0 && encoded.head.length <= inlineBytesMax) {
+      return { kind: 'inline', format: encoded.format, head: encoded.head, buffers: [], ...contents }
+    }
+    const bytes = encodedByteLength(encoded)
+    if (bytes <= inlineBytesMax) {
+      // The buffers are still the caller's, who may change them before they are sent.
+      const buffers = encoded.buffers.map((buffer) => Uint8Array.from(buffer))
+      return { kind: 'inline', format: encoded.format, head: encoded.head, buffers, ...contents }
+    }
+    const name = this.#host.newStoreName()
+    this.#host.store.write(name, flattenValue(encoded))
+    this.#host.onStored(name, bytes, options.owner)
+    return { kind: 'stored', name, bytes, ...contents }
+  }
+
+  /** True when the value can be decoded without reading or loading anything. */
+  isHere(wire: WireValue): wire is InlineValue {
+    return wire.kind === 'inline' && wire.classes.length === 0
+  }
+
+  decodeNow(wire: InlineValue): unknown {
+    return decodeValue(wire as EncodedValue, this.#decodeHooks)
+  }
+
+  async decode(wire: WireValue): Promise<unknown> {
+    const encoded = wire.kind === 'inline' ? (wire as EncodedValue) : await this.#read(wire)
+    try {
+      return decodeValue(encoded, this.#decodeHooks)
+    } catch (error) {
+      if (!(error instanceof ClassMissingError)) throw error
+    }
+    // Only now: a process that has the class already, under its own definition, must not get a second one.
+    await this.#host.loadClasses(wire.classes)
+    return decodeValue(encoded, this.#decodeHooks)
+  }
+
+  async #read(wire: StoredValue): Promise<EncodedValue> {
+    return unflattenValue(await this.#host.store.read(wire.name, wire.bytes))
+  }
+
+  #extend(value: object): Extension | undefined {
+    if (value instanceof ObjectRef) {
+      this.#host.onRefEncoded(value)
+      ;(this.#refs ??= []).push(value)
+      return { tag: 'ref', data: value.id }
+    }
+    const remote = this.#host.describeFunction(value)
+    if (remote !== undefined) return { tag: 'remote', data: [remote.id, remote.data] }
+    if (typeof value === 'function') {
+      throw new NotCloneableError(
+        `cannot copy the function ${value.name || '(anonymous)'}: wrap it with remote(), or let a shipped function close over it`,
+      )
+    }
+    const described = this.#host.describeClass(value)
+    if (described === undefined) return undefined
+    const { classId, functionId } = described
+    ;(this.#classes ??= new Set()).add(functionId)
+    const data: InstanceData = value instanceof Error ? { classId, error: errorFields(value) } : { classId }
+    return { tag: 'instance', data, fields: { ...value } }
+  }
+
+  #revive(tag: string, data: unknown): object {
+    if (tag === 'ref') return this.#host.refOf(data as ObjectId)
+    if (tag === 'remote') {
+      const [id, rest] = data as [ObjectId, unknown]
+      return this.#host.functionOf(id, rest)
+    }
+    const { classId, error } = data as InstanceData
+    const found = this.#host.classOf(classId)
+    if (found === undefined) throw new ClassMissingError(`the class ${classId} of a value is not known here`)
+    if (error !== undefined) return rebuildError(error, found)
+    return Object.create(found.prototype as object) as object
+  }
+}

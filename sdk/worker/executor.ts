@@ -1,0 +1,203 @@
+import type { ClientId } from '../../protocols/ids.ts'
+import { limits } from '../../protocols/limits.ts'
+import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
+import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
+import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
+import type { NodeConnection } from '../client/node-connection.ts'
+import type { Runtime } from '../runtime/runtime.ts'
+import { RunningTask, TaskRunner } from './task-runner.ts'
+
+/** After this long in user code without a break, the event loop gets a turn before the next task. */
+const sliceMs = 5
+/** Results are sent off at least this often, and when there are many. */
+const resultDelayMs = 0.5
+const resultsPerMessageMax = 256
+const resultBytesMax = limits.frameBytesMax / 8
+/** A task that waits longer than this for something of its own gives back what is queued behind it. */
+const handBackAfterMs = 20
+
+type LeaseStart = MessageBody<'leaseStart'>
+
+/** Runs the tasks of this worker, one at a time, in the order in which they come. */
+export class Executor {
+  readonly #connection: NodeConnection
+  readonly #runner: TaskRunner
+  readonly #runtime: Runtime
+  readonly #queue: TaskSpec[] = []
+  #lease: LeaseStart | undefined
+  #running: RunningTask | undefined
+  #isLooping = false
+  #waits = 0
+  #results: TaskResult[] = []
+  #resultBytes = 0
+  #lastSentMs = 0
+  #sliceEndMs = 0
+
+  constructor(connection: NodeConnection, runtime: Runtime) {
+    this.#connection = connection
+    this.#runtime = runtime
+    this.#runner = new TaskRunner(runtime, {
+      sendItem: (task, index, value) => this.#sendItem(task, index, value),
+      onWait: (isBegin) => this.onWait(isBegin),
+      encodeResult: (value, share) =>
+        this.#forOwner(
+          this.#runtime.coder.encode(value, {
+            owner: this.#lease?.owner,
+            inlineBytesMax: Math.min(limits.inlineBytesMax, resultBytesMax / share),
+          }).wire,
+        ),
+      encodeError: (error) => this.#forOwner(this.#runtime.encodeError(error, this.#lease?.owner).wire),
+    })
+  }
+
+  get running(): RunningTask | undefined {
+    return this.#running
+  }
+
+  /** The driver at the root of what runs. */
+  get job(): ClientId {
+    return this.#lease?.job ?? this.#connection.welcome.clientId
+  }
+
+  /** How deep what is submitted from here is nested. */
+  get depth(): number {
+    return (this.#lease?.depth ?? 0) + 1
+  }
+
+  handlers(): MessageHandlers {
+    return {
+      leaseStart: (lease) => this.#onLeaseStart(lease),
+      leaseEnd: ({ leaseId }) => {
+        if (this.#lease?.leaseId === leaseId && !this.#isLooping) this.#lease = undefined
+      },
+      taskPush: ({ leaseId, tasks }) => this.#onPush(leaseId, tasks),
+      taskCancel: ({ sequence, recursive }) => this.#onCancel(sequence, recursive),
+      streamConsumed: ({ sequence, count }) => this.#streamOf(sequence)?.onConsumed(count),
+      streamStop: ({ sequence }) => this.#onStreamStop(sequence),
+    }
+  }
+
+  #onLeaseStart(lease: LeaseStart): void {
+    this.#lease = lease
+  }
+
+  #streamOf(sequence: number): RunningTask['stream'] {
+    return this.#running?.spec.sequence === sequence ? this.#running.stream : undefined
+  }
+
+  #onPush(leaseId: number, tasks: TaskSpec[]): void {
+    if (leaseId !== this.#lease?.leaseId) return
+    this.#queue.push(...tasks)
+    if (this.#waits > 0) this.#handBack()
+    else if (!this.#isLooping) void this.#loop()
+  }
+
+  #onCancel(sequence: number, recursive: boolean): void {
+    if (this.#running?.spec.sequence === sequence) {
+      this.#running.cancel()
+      if (recursive) this.#runtime.submitter.cancelChildren(sequence, false)
+      return
+    }
+    const at = this.#queue.findIndex((task) => task.sequence === sequence)
+    if (at < 0) return
+    this.#queue.splice(at, 1)
+    this.#add({ sequence, status: 'cancelled', durationUs: 0, values: [] })
+    this.#send()
+  }
+
+  #onStreamStop(sequence: number): void {
+    const stream = this.#streamOf(sequence)
+    if (stream !== undefined) stream.stop()
+    else this.#onCancel(sequence, false)
+  }
+
+  async #loop(): Promise<void> {
+    this.#isLooping = true
+    this.#sliceEndMs = performance.now() + sliceMs
+    for (let spec = this.#queue.shift(); spec !== undefined; spec = this.#queue.shift()) {
+      // Whoever may not run twice must not be taken for begun because results of others are still here.
+      if (spec.isCareful) this.#send()
+      const holds = [this.#runtime.acquireContents(spec.args)]
+      for (const { value } of spec.resolved) holds.push(this.#runtime.acquireContents(value))
+      const task = new RunningTask(spec, this.#lease?.gpuIds ?? [], holds)
+      this.#running = task
+      const outcome = this.#runner.run(task)
+      const result = outcome instanceof Promise ? await this.#awaitResult(outcome) : outcome
+      this.#running = undefined
+      this.#add(result)
+      const nowMs = performance.now()
+      if (
+        spec.isCareful ||
+        this.#queue.length === 0 ||
+        this.#results.length >= resultsPerMessageMax ||
+        this.#resultBytes >= resultBytesMax ||
+        nowMs - this.#lastSentMs > resultDelayMs
+      ) {
+        this.#send()
+      }
+      if (nowMs > this.#sliceEndMs) {
+        await new Promise(setImmediate)
+        this.#sliceEndMs = performance.now() + sliceMs
+      }
+    }
+    this.#isLooping = false
+  }
+
+  async #awaitResult(outcome: Promise<TaskResult>): Promise<TaskResult> {
+    this.#send()
+    // What the task waits for may be behind it in this very queue.
+    const timer = setInterval(() => this.#handBack(), handBackAfterMs)
+    try {
+      return await outcome
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  #add(result: TaskResult): void {
+    this.#results.push(result)
+    for (const value of result.values) this.#resultBytes += wireBytes(value)
+  }
+
+  #send(): void {
+    if (this.#results.length > 0 && this.#lease !== undefined) {
+      this.#connection.send('taskDone', { leaseId: this.#lease.leaseId, results: this.#results })
+      this.#results = []
+      this.#resultBytes = 0
+    }
+    this.#lastSentMs = performance.now()
+    this.#connection.flush()
+  }
+
+  /** The refs inside a value that the owner will keep are borrowed for it before it gets them. */
+  #forOwner(value: WireValue): WireValue {
+    if (this.#lease !== undefined) this.#runtime.lendContents(value, this.#lease.owner)
+    return value
+  }
+
+  #sendItem(task: RunningTask, index: number, value: WireValue): void {
+    if (this.#lease === undefined) return
+    const { sequence } = task.spec
+    this.#connection.send('streamItem', { leaseId: this.#lease.leaseId, sequence, index, value })
+    this.#connection.flush()
+  }
+
+  /** The running task waits for others: its CPU is free, and what is queued behind it goes elsewhere. */
+  onWait(isBegin: boolean): void {
+    const lease = this.#lease
+    const before = this.#waits
+    this.#waits += isBegin ? 1 : -1
+    if (lease === undefined || this.#running === undefined || Math.min(before, this.#waits) > 0) return
+    if (isBegin) {
+      this.#handBack()
+      this.#send()
+    }
+    this.#connection.send('leaseBlocked', { leaseId: lease.leaseId, isBlocked: isBegin })
+  }
+
+  #handBack(): void {
+    if (this.#queue.length === 0 || this.#lease === undefined) return
+    const sequences = this.#queue.splice(0).map((task) => task.sequence)
+    this.#connection.send('taskHandBack', { leaseId: this.#lease.leaseId, sequences })
+  }
+}

@@ -1,0 +1,75 @@
+import { limits } from '../../protocols/limits.ts'
+
+export interface StreamSenderHost {
+  send(index: number, item: unknown): void
+  /** The stream begins, or ends, to wait for its consumer. */
+  onStall(isBegin: boolean): void
+}
+
+/** How long a generator may run without a look at what came in. */
+const sliceMs = 5
+
+/** Sends what a generator yields, and stops when its consumer is too far behind until that has caught up. */
+export class StreamSender {
+  readonly #items: AsyncIterator<unknown> | Iterator<unknown>
+  readonly #skip: number
+  readonly #host: StreamSenderHost
+  #sent = 0
+  #consumed = 0
+  #isStopped = false
+  #wake: (() => void) | undefined
+
+  /** @param skip items that the consumer has had from an earlier try. */
+  constructor(items: AsyncIterator<unknown> | Iterator<unknown>, skip: number, host: StreamSenderHost) {
+    this.#items = items
+    this.#skip = skip
+    this.#consumed = skip
+    this.#host = host
+  }
+
+  /** Resolves when the generator has ended or was stopped. Rejects with what the generator throws. */
+  async run(): Promise<void> {
+    let sliceEndMs = performance.now() + sliceMs
+    while (!this.#isStopped) {
+      const step = this.#items.next()
+      const { done, value } = step instanceof Promise ? await step : (step as IteratorResult<unknown>)
+      if (done === true) return
+      if (this.#sent >= this.#skip) this.#host.send(this.#sent, value)
+      this.#sent += 1
+      if (performance.now() > sliceEndMs) {
+        await new Promise(setImmediate)
+        sliceEndMs = performance.now() + sliceMs
+      }
+      if (this.#isAhead()) await this.#catchUp()
+    }
+    await this.#items.return?.(undefined)
+  }
+
+  #isAhead(): boolean {
+    return !this.#isStopped && this.#sent - this.#consumed >= limits.streamItemsAheadMax
+  }
+
+  async #catchUp(): Promise<void> {
+    this.#host.onStall(true)
+    try {
+      while (this.#isAhead()) {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        this.#wake = resolve
+        await promise
+      }
+    } finally {
+      this.#host.onStall(false)
+    }
+  }
+
+  onConsumed(count: number): void {
+    this.#consumed = Math.max(this.#consumed, count)
+    this.#wake?.()
+  }
+
+  /** No more items are wanted: the generator's `finally` blocks run, and the task ends. */
+  stop(): void {
+    this.#isStopped = true
+    this.#wake?.()
+  }
+}

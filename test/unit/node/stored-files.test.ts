@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { StoredFiles } from '../../../node/store/stored-files.ts'
+import { until } from '../../support/daemon-process.ts'
+
+function setUp(t: TestContext) {
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'shoal-test-'))
+  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  const pressures: number[] = []
+  const clock = { nowMs: 0 }
+  const files = new StoredFiles({
+    directory,
+    bytesMax: 1000,
+    now: () => clock.nowMs,
+    onPressure: (usedBytes) => pressures.push(usedBytes),
+    log: (text) => assert.fail(text),
+  })
+  const write = (name: string): void => writeFileSync(path.join(directory, name), 'x')
+  return { files, directory, pressures, clock, write }
+}
+
+function nameOf(n: number): string {
+  return n.toString(16).padStart(32, '0')
+}
+
+describe('stored files', () => {
+  test('bytes are counted once and given back once', (t) => {
+    const { files } = setUp(t)
+    assert.ok(files.stored(nameOf(1), 100, 'a'))
+    assert.ok(files.stored(nameOf(1), 100, 'a'))
+    assert.ok(files.stored(nameOf(2), 50, 'b'))
+    assert.deepEqual([files.usedBytes, files.count], [150, 2])
+    files.freed([nameOf(1), nameOf(1), nameOf(3)])
+    assert.deepEqual([files.usedBytes, files.count], [50, 1])
+  })
+
+  test('names and sizes that cannot be are refused', (t) => {
+    const { files } = setUp(t)
+    for (const name of ['', '../x', 'AB'.repeat(16), 'ab', 'a'.repeat(65)]) assert.equal(files.stored(name, 1, 'a'), false)
+    for (const bytes of [-1, 1.5, Number.NaN, Infinity]) assert.equal(files.stored(nameOf(1), bytes, 'a'), false)
+    assert.equal(files.usedBytes, 0)
+  })
+
+  test('all that an owner had goes with it, and nothing else', async (t) => {
+    const { files, directory, write } = setUp(t)
+    for (let n = 0; n < 100; n++) {
+      write(nameOf(n))
+      files.stored(nameOf(n), 1, n < 90 ? 'a' : 'b')
+    }
+    write('bystander')
+    files.freed(['bystander'])
+    files.ownerGone('a')
+    assert.deepEqual([files.usedBytes, files.count], [10, 10])
+    await until('they are deleted', () => readdirSync(directory).length === 11)
+    assert.ok(readdirSync(directory).includes('bystander'))
+  })
+
+  test('pressure is told over 80 %, and not again at once', (t) => {
+    const { files, pressures, clock } = setUp(t)
+    files.stored(nameOf(1), 800, 'a')
+    assert.deepEqual(pressures, [])
+    files.stored(nameOf(2), 1, 'a')
+    files.stored(nameOf(3), 1, 'a')
+    assert.deepEqual(pressures, [801])
+    clock.nowMs = 200
+    files.stored(nameOf(4), 1, 'a')
+    assert.deepEqual(pressures, [801, 803])
+  })
+})

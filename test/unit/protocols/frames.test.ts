@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { MessageChannel, dispatch } from '../../../protocols/channel.ts'
+import { ProtocolError } from '../../../protocols/errors.ts'
+import { decodeBody, messages, type MessageName } from '../../../protocols/messages.ts'
+import { seededRandom } from '../../support/seeded-random.ts'
+
+function recorded(send: (channel: MessageChannel) => void): Buffer {
+  const parts: Uint8Array[] = []
+  const channel = new MessageChannel({ write: (bytes) => void parts.push(bytes) })
+  send(channel)
+  channel.flush()
+  return Buffer.concat(parts)
+}
+
+const client = 'ab'.repeat(16)
+const object = `${client}000000000007`
+
+function sample(channel: MessageChannel): void {
+  channel.send('leaseReturn', { leaseId: 7 })
+  channel.send('leaseRequest', {
+    requestId: 3,
+    resources: { CPU: 0.5, tpu: 2 },
+    envVars: { NAME: 'wert ü' },
+    envKey: 'k',
+    depth: 2,
+    label: 'square',
+    job: client,
+  })
+  channel.send('taskPush', {
+    leaseId: 9,
+    tasks: [
+      {
+        sequence: 2 ** 40,
+        functionId: object,
+        attempt: 1,
+        returnCount: 0,
+        isCareful: true,
+        streamSkip: 5,
+        name: 'square',
+        args: { kind: 'inline', isError: false, format: 1, head: Buffer.from('args'), buffers: [Buffer.from('b')], refs: [object], classes: [] },
+        resolved: [
+          { position: 1, value: { kind: 'stored', isError: true, name: '00112233445566778899', bytes: 2 ** 35, refs: [], classes: [object] } },
+        ],
+      },
+    ],
+  })
+  channel.send('taskDone', {
+    leaseId: 9,
+    results: [{ sequence: 1, status: 'streamEnd', durationUs: 12, values: [] }],
+  })
+}
+
+function bodies(bytes: Buffer, chunkSize: number): unknown[] {
+  const seen: unknown[] = []
+  const channel = new MessageChannel({ write: () => undefined })
+  for (let at = 0; at < bytes.length; at += chunkSize) {
+    channel.receive(bytes.subarray(at, at + chunkSize), (name, frame) => seen.push([name, decodeBody(name, frame.body)]))
+  }
+  return seen
+}
+
+describe('messages', () => {
+  test('arrive as they were sent, however the stream is cut', () => {
+    const bytes = recorded(sample)
+    const whole = bodies(bytes, bytes.length)
+    assert.equal(whole.length, 4)
+    const [, , push] = whole as [unknown, unknown, [string, { tasks: { sequence: number; resolved: unknown[] }[] }]]
+    assert.equal(push[1].tasks[0]?.sequence, 2 ** 40)
+    for (let chunkSize = 1; chunkSize < 40; chunkSize++) assert.deepEqual(bodies(bytes, chunkSize), whole)
+  })
+
+  test('sent in one turn leave in one write', async () => {
+    const writes: number[] = []
+    const channel = new MessageChannel({ write: (bytes) => void writes.push(bytes.length) })
+    for (let i = 0; i < 100; i++) channel.send('leaseReturn', { leaseId: i })
+    assert.deepEqual(writes, [])
+    await Promise.resolve()
+    assert.deepEqual(writes, [900])
+  })
+
+  test('every type has a code of its own', () => {
+    const codes = Object.values(messages).map((message) => message.code)
+    assert.equal(new Set(codes).size, codes.length)
+  })
+
+  test('an unknown type and a length over the limit are refused before anything is buffered', () => {
+    const channel = new MessageChannel({ write: () => undefined })
+    const unknown = Buffer.from([5, 0, 0, 0, 255, 1, 2, 3, 4])
+    assert.throws(() => channel.receive(unknown, () => undefined), /unknown message type 255/)
+    const tooLong = Buffer.from([0xff, 0xff, 0xff, 0x7f, messages.leaseReturn.code])
+    const other = new MessageChannel({ write: () => undefined })
+    assert.throws(() => other.receive(tooLong, () => undefined), ProtocolError)
+  })
+
+  test('a message that this side does not take is refused', () => {
+    const bytes = recorded((channel) => channel.send('leaseReturn', { leaseId: 1 }))
+    const channel = new MessageChannel({ write: () => undefined })
+    assert.throws(
+      () => channel.receive(bytes, (name, frame) => dispatch({}, name, frame)),
+      /a leaseReturn message is not expected here/,
+    )
+  })
+
+  test('a stored value cannot name a file outside of the store', () => {
+    const bytes = recorded(sample)
+    const evil = Buffer.from(bytes.toString('latin1').replace('00112233445566778899', '../../../etc/passwd0'), 'latin1')
+    assert.throws(() => bodies(evil, evil.length), /a name that is not one of the store/)
+  })
+
+  test('changed bytes decode or are a ProtocolError, and nothing else', () => {
+    const seed = Number(process.env['SEED'] ?? Date.now() % 1e9)
+    const random = seededRandom(seed)
+    const original = recorded(sample)
+    for (let round = 0; round < 3000; round++) {
+      const bytes = Buffer.from(original)
+      const changes = 1 + Math.floor(random() * 4)
+      for (let i = 0; i < changes; i++) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256)
+      const names: MessageName[] = []
+      const channel = new MessageChannel({ write: () => undefined })
+      try {
+        channel.receive(bytes, (name, frame) => {
+          decodeBody(name, frame.body)
+          names.push(name)
+        })
+      } catch (error) {
+        assert.ok(error instanceof ProtocolError, `seed ${seed}, round ${round}: ${String(error)}`)
+      }
+      assert.ok(names.length <= 20, `seed ${seed}, round ${round}`)
+    }
+  })
+})

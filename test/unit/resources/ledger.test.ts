@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Allocation } from '../../../node/resources/ledger.ts'
+import { ResourceLedger } from '../../../node/resources/ledger.ts'
+import type { ResourceSet } from '../../../protocols/resources.ts'
+
+function acquire(ledger: ResourceLedger, request: ResourceSet): Allocation {
+  const allocation = ledger.tryAcquire(request)
+  assert.ok(allocation, `expected ${JSON.stringify(request)} to be granted`)
+  return allocation
+}
+
+describe('ResourceLedger', () => {
+  test('a tenth ten times is one', () => {
+    const ledger = new ResourceLedger({ CPU: 1 })
+    const tenths = Array.from({ length: 10 }, () => acquire(ledger, { CPU: 0.1 }))
+    assert.deepEqual(ledger.available, { CPU: 0 })
+    assert.equal(ledger.tryAcquire({ CPU: 0.0001 }), undefined)
+    for (const tenth of tenths) ledger.release(tenth)
+    assert.deepEqual(ledger.available, { CPU: 1 })
+  })
+
+  test('takes all or nothing', () => {
+    const ledger = new ResourceLedger({ CPU: 2, memory: 2 ** 40, camera: 1 })
+    assert.equal(ledger.tryAcquire({ CPU: 1, camera: 2 }), undefined)
+    assert.deepEqual(ledger.available, ledger.total)
+    acquire(ledger, { CPU: 1, memory: 2 ** 40 - 1, camera: 1 })
+    assert.deepEqual(ledger.available, { CPU: 1, memory: 1, camera: 0 })
+    assert.deepEqual(ledger.shortOf({ CPU: 2, memory: 1, camera: 1 }), ['CPU', 'camera'])
+  })
+
+  test('gives back once only', () => {
+    const ledger = new ResourceLedger({ CPU: 2 })
+    const allocation = acquire(ledger, { CPU: 1 })
+    ledger.release(allocation)
+    ledger.release(allocation)
+    ledger.releaseCpu(allocation)
+    ledger.reacquireCpu(allocation)
+    assert.deepEqual(ledger.available, { CPU: 2 })
+  })
+
+  test('names that objects have anyway are no resources', () => {
+    const ledger = new ResourceLedger({ CPU: 1 })
+    assert.equal(ledger.fits({ constructor: 1 } as unknown as ResourceSet), false)
+    assert.equal(ledger.tryAcquire({ toString: 1 } as unknown as ResourceSet), undefined)
+  })
+
+  test('a holder that waits gives only its CPU back, and takes it again whatever is left', () => {
+    const ledger = new ResourceLedger({ CPU: 1, memory: 100 })
+    const waiting = acquire(ledger, { CPU: 1, memory: 60 })
+    ledger.releaseCpu(waiting)
+    ledger.releaseCpu(waiting)
+    assert.deepEqual(ledger.available, { CPU: 1, memory: 40 })
+    const child = acquire(ledger, { CPU: 1 })
+    ledger.reacquireCpu(waiting)
+    assert.deepEqual(ledger.available, { CPU: -1, memory: 40 })
+    ledger.release(child)
+    assert.equal(ledger.tryAcquire({ CPU: 0.5 }), undefined)
+    acquire(ledger, { memory: 40 })
+    ledger.release(waiting)
+    assert.deepEqual(ledger.available, { CPU: 1, memory: 60 })
+  })
+
+  test('a holder that ends while it waits gives the rest back', () => {
+    const ledger = new ResourceLedger({ CPU: 1, memory: 100 })
+    const waiting = acquire(ledger, { CPU: 1, memory: 60 })
+    ledger.releaseCpu(waiting)
+    ledger.release(waiting)
+    assert.deepEqual(ledger.available, ledger.total)
+  })
+
+  test('says what could never fit', () => {
+    const ledger = new ResourceLedger({ CPU: 2 }, [0])
+    assert.equal(ledger.fits({ CPU: 2, GPU: 1 }), true)
+    assert.deepEqual(ledger.missing({ CPU: 3, GPU: 2, x: 1 }), ['CPU', 'GPU', 'x'])
+  })
+})
+
+describe('GPU devices', () => {
+  test('fractions share a device, the fullest that has room', () => {
+    const ledger = new ResourceLedger({}, [3, 1])
+    assert.deepEqual(acquire(ledger, { GPU: 0.5 }).gpuIds, [1])
+    const large = acquire(ledger, { GPU: 0.7 })
+    assert.deepEqual(large.gpuIds, [3])
+    assert.deepEqual(acquire(ledger, { GPU: 0.3 }).gpuIds, [3])
+    assert.deepEqual(acquire(ledger, { GPU: 0.25 }).gpuIds, [1])
+    ledger.release(large)
+    assert.deepEqual(acquire(ledger, { GPU: 0.2 }).gpuIds, [1])
+  })
+
+  test('whole devices are nobody else’s', () => {
+    const ledger = new ResourceLedger({}, [0, 1, 2])
+    const half = acquire(ledger, { GPU: 0.5 })
+    assert.deepEqual(acquire(ledger, { GPU: 1 }).gpuIds, [1])
+    assert.deepEqual(ledger.shortOf({ GPU: 2 }), ['GPU'])
+    ledger.release(half)
+    assert.deepEqual(acquire(ledger, { GPU: 2 }).gpuIds, [0, 2])
+    assert.deepEqual(ledger.available, { GPU: 0 })
+  })
+
+  test('enough in sum but not on one device is too little', () => {
+    const ledger = new ResourceLedger({}, [0, 1])
+    acquire(ledger, { GPU: 0.6 })
+    acquire(ledger, { GPU: 0.6 })
+    assert.equal(ledger.tryAcquire({ GPU: 0.5 }), undefined)
+    assert.deepEqual(ledger.available, { GPU: 0.8 })
+  })
+})
