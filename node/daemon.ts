@@ -4,6 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { shoalVersion } from '../protocols/version.ts'
 import { BlobCache } from './code/blob-cache.ts'
+import { compileCacheDirectory } from './home/compile-cache.ts'
 import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
 import { DaemonLog } from './home/daemon-log.ts'
 import { writeNodeFile } from './home/node-file.ts'
@@ -22,7 +23,6 @@ import { SocketServer } from './server/socket-server.ts'
 import { nodeStatus } from './status.ts'
 import { makeCodeDirectory, makeStoreDirectory, type StoreDirectory } from './store/store-directory.ts'
 import { StoredFiles } from './store/stored-files.ts'
-import { compileCacheDirectory } from './workers/compile-cache.ts'
 import { Guardian } from './workers/guardian.ts'
 import { OutputRelay } from './workers/output-relay.ts'
 import { WorkerPool } from './workers/worker-pool.ts'
@@ -93,7 +93,7 @@ export async function startDaemon(options: NodeOptions = {}): Promise<Daemon> {
   const pool = new WorkerPool({
     entry: options.workerEntry ?? workerEntry,
     socketPath,
-    compileCacheDirectory: compileCacheDirectory(runtimeDirectory),
+    compileCacheDirectory: compileCacheDirectory(),
     startMs: options.workerStartMs ?? 30_000,
     guardian,
     output,
@@ -122,7 +122,20 @@ export async function startDaemon(options: NodeOptions = {}): Promise<Daemon> {
   // Those who come.
   const stop = Promise.withResolvers<void>()
   const relay = new Relay(clients, leases.routes)
-  const sources = { startedAt, socketPath, isEmbedded, machine, book, pool, clients, store, files, blobs, leases, relay }
+  const sources = {
+    startedAt,
+    socketPath,
+    isEmbedded,
+    machine,
+    book,
+    pool,
+    clients,
+    store,
+    files,
+    blobs,
+    leases,
+    relay,
+  }
   const requests = new Requests({
     clients,
     leases,

@@ -53,7 +53,9 @@ export function checkNodeOptions(input: unknown): NodeOptions {
   for (const [name, value] of Object.entries(input)) {
     const type = types[name as keyof NodeOptions]
     if (!Object.hasOwn(types, name)) {
-      throw new InvalidArgumentError(`a node has no option '${name}'; it has ${Object.keys(types).join(', ')}`, { name })
+      throw new InvalidArgumentError(`a node has no option '${name}'; it has ${Object.keys(types).join(', ')}`, {
+        name,
+      })
     }
     if (value !== undefined && (typeof value !== type || value === null)) {
       throw new InvalidArgumentError(`the option ${name} of a node must be a ${type}; got ${JSON.stringify(value)}`, {
@@ -67,13 +69,16 @@ export function checkNodeOptions(input: unknown): NodeOptions {
   return options
 }
 
-function checkNumber(name: keyof NodeOptions, value: unknown): void {
+function checkNumber(name: string, value: number | undefined): void {
   if (value === undefined) return
   const minimum = name === 'workersMax' ? 1 : 0
   const isRight = name === 'cpus' ? Number.isFinite(value) : Number.isSafeInteger(value)
-  if (isRight && (value as number) >= minimum) return
+  if (isRight && value >= minimum) return
   const expected = `${name === 'cpus' ? 'a number' : 'a whole number'}, ${minimum} or more`
-  throw new InvalidArgumentError(`the option ${name} of a node must be ${expected}; got ${String(value)}`, { name, value })
+  throw new InvalidArgumentError(`the option ${name} of a node must be ${expected}; got ${String(value)}`, {
+    name,
+    value,
+  })
 }
 
 /** The part of the options that detection takes as given. */

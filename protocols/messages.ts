@@ -55,7 +55,6 @@ export const messages = {
       codeDirectory: text,
       storeBytesMax: f64,
       cpus: f64,
-      leaseId: u32,
     }),
   ),
   refused: message(3, small, struct({ code: text, message: text })),
@@ -132,13 +131,7 @@ export const messages = {
   functionReply: message(
     46,
     limits.frameBytesMax,
-    struct({
-      to: clientId,
-      from: clientId,
-      requestId: u32,
-      value: wireValue,
-      blobs: list(hex(32), 100_000),
-    }),
+    struct({ to: clientId, from: clientId, requestId: u32, value: wireValue }),
   ),
   taskCancelOwned: message(
     47,

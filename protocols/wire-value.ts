@@ -18,7 +18,7 @@ export interface InlineValue extends Contents {
   isError: boolean
   format: number
   head: Uint8Array
-  buffers: readonly Uint8Array[]
+  buffers: Uint8Array[]
 }
 
 /** A value that lies in the object store of the node that made it. */

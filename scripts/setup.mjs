@@ -1,8 +1,8 @@
 /**
  * Installs what package-lock.json names, when that has not been done: `npm run demo` on a fresh clone needs nothing typed
  * before it. Every npm script begins with this file, so it must be quick when there is nothing to do, and it must run
- * under whatever Node runs npm. The install brings Node 24 into node_modules/.bin, which npm puts first in PATH: the next
- * `node` of the same script is that one.
+ * under whatever Node runs npm. The install brings Node 24 into node_modules/.bin, which npm puts first in PATH: after
+ * `hash -r`, since a shell remembers where it found a program, the next `node` of the same script is that one.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -43,9 +43,8 @@ function install() {
   // npm must not run on the Node that it is about to replace.
   const path = (process.env.PATH ?? '').split(delimiter).filter((folder) => !folder.startsWith(modules))
   const { npm_execpath: npmFile, npm_node_execpath: npmNode } = process.env
-  const [command, ...first] =
-    npmFile?.endsWith('.js') && npmNode && existsSync(npmNode) ? [npmNode, npmFile] : ['npm']
-  const options = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund']
+  const [command, ...first] = npmFile?.endsWith('.js') && npmNode && existsSync(npmNode) ? [npmNode, npmFile] : ['npm']
+  const options = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']
   const { status, signal, error } = spawnSync(command, [...first, ...options], {
     cwd: root,
     env: { ...process.env, PATH: path.join(delimiter) },
@@ -54,7 +53,9 @@ function install() {
   if (error !== undefined) fail(`npm could not be started (${error.message}): install npm 10 or newer`)
   if (signal !== null) fail(`the installation was ended by ${signal}: run the same command again`)
   if (status !== 0) {
-    fail(`npm ci ended with status ${status}; its own message is above. It needs the npm registry, and room on the disk`)
+    fail(
+      `npm ci ended with status ${status}; its own message is above. It needs the npm registry, and room on the disk`,
+    )
   }
 }
 

@@ -43,7 +43,7 @@ function removeOwnDirectory(directory: string): void {
 }
 
 /** True when somebody accepts connections at the path. */
-export function answers(socketPath: string): Promise<boolean> {
+function answers(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect(socketPath)
     socket.once('connect', () => {

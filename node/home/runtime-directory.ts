@@ -26,11 +26,14 @@ export function prepareRuntimeDirectory({ runtimeDirectory, socketPath }: Places
     )
   }
   const refuse = (problem: string, cause?: unknown): NodeUnavailableError =>
-    new NodeUnavailableError(`the runtime folder ${runtimeDirectory} ${problem}; set SHOAL_RUNTIME_DIR to a folder of your own`, {
-      retryable: false,
-      cause,
-      details: { runtimeDirectory },
-    })
+    new NodeUnavailableError(
+      `the runtime folder ${runtimeDirectory} ${problem}; set SHOAL_RUNTIME_DIR to a folder of your own`,
+      {
+        retryable: false,
+        cause,
+        details: { runtimeDirectory },
+      },
+    )
   try {
     mkdirSync(runtimeDirectory, { recursive: true, mode: 0o700 })
   } catch (error) {

@@ -26,9 +26,12 @@ export async function takeStartLock(runtimeDirectory: string): Promise<() => voi
       const holder = holderOf(lock)
       if (holder !== undefined && !isAlive(holder)) rmSync(lock, { force: true })
       else if (waited > waitMs) {
-        throw new NodeUnavailableError(`another start of a node (pid ${holder}) holds ${lock}; wait for it, or delete that file`, {
-          details: { lock, pid: holder },
-        })
+        throw new NodeUnavailableError(
+          `another start of a node (pid ${holder}) holds ${lock}; wait for it, or delete that file`,
+          {
+            details: { lock, pid: holder },
+          },
+        )
       } else await delay(pollMs)
     }
   } finally {

@@ -70,7 +70,7 @@ export class Lobby {
       codeDirectory,
       storeBytesMax,
       cpus,
-      leaseId: 0,
+
     })
   }
 }

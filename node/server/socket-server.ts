@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 
+const lastWritesMs = 300
+
 /**
  * Listens on the node's socket. It listens early, so that a second start finds it, and keeps who comes until the rest of
  * the node stands: see `open`.
@@ -33,7 +35,14 @@ export class SocketServer {
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     for (const socket of this.#sockets) socket.destroySoon()
+    // Who does not read any more is not waited for.
+    const patience = setTimeout(() => this.#destroyAll(), lastWritesMs)
     await closed
+    clearTimeout(patience)
+  }
+
+  #destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   #take(socket: Socket): void {

@@ -6,7 +6,7 @@ import { WorkerProcess, type WorkerStart } from './worker-process.ts'
 export interface WorkerPoolOptions {
   entry: string
   socketPath: string
-  compileCacheDirectory: string
+  compileCacheDirectory: string | undefined
   startMs: number
   guardian: Guardian
   output: OutputRelay
@@ -93,7 +93,7 @@ export class WorkerPool {
     this.#options.guardian.forget(worker.pid)
     this.#workers.delete(worker.workerId)
     if (this.#closing === undefined) {
-      this.#options.log(`worker ${worker.workerId} (pid ${worker.pid}) ended: ${reason}`)
+      this.#options.log(`worker ${worker.workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
       const { workerId, client } = worker
       this.onExit({ workerId, reason, startFailed: client === undefined, client })
     } else if (this.#workers.size === 0) this.#closing()

@@ -12,7 +12,7 @@ export interface WorkerProcessOptions {
   start: WorkerStart
   entry: string
   socketPath: string
-  compileCacheDirectory: string
+  compileCacheDirectory: string | undefined
   startMs: number
   /** Told once, when the process is gone and what it had sent and printed has been read. */
   onExit(worker: WorkerProcess, reason: string): void
@@ -55,10 +55,7 @@ export class WorkerProcess {
       this.#finishWhenDrained()
     })
     this.child.stderr?.on('data', this.#onStderr)
-    this.#startTimer = setTimeout(
-      () => this.kill(`it did not report within ${options.startMs} ms`),
-      options.startMs,
-    )
+    this.#startTimer = setTimeout(() => this.kill(`it did not report within ${options.startMs} ms`), options.startMs)
   }
 
   get workerId(): number {
@@ -134,7 +131,7 @@ function killGroup(pid: number): void {
 
 function workerEnvironment({ start, socketPath, compileCacheDirectory }: WorkerProcessOptions): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = {
-    NODE_COMPILE_CACHE: compileCacheDirectory,
+    ...(compileCacheDirectory === undefined ? {} : { NODE_COMPILE_CACHE: compileCacheDirectory }),
     ...process.env,
     ...start.envVars,
     CUDA_VISIBLE_DEVICES: start.gpuIds.join(','),

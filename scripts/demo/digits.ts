@@ -21,7 +21,10 @@ export async function loadDigits(): Promise<Digits> {
 
 /** Reads lines of numbers whose last is the label. Throws when a line has another length than the first, or no numbers. */
 export function parseDigits(text: string): Digits {
-  const rows = text.trimEnd().split('\n').map((line) => line.split(',').map(Number))
+  const rows = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(',').map(Number))
   const featureCount = (rows[0]?.length ?? 0) - 1
   const features = new Float64Array(rows.length * featureCount)
   const labels = new Uint8Array(rows.length)

@@ -45,7 +45,9 @@ function candidateAt(index: number): Candidate {
   }
 }
 
-/** `count` numbers from 10^from to 10^to, each the same multiple of the one before. */
+/** `count` numbers from 10^from to 10^to, each the same multiple of the one before, in six digits. */
 export function logSpace(from: number, to: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => 10 ** (from + ((to - from) * i) / (count - 1)))
+  return Array.from({ length: count }, (_, i) => {
+    return Number((10 ** (from + ((to - from) * i) / (count - 1))).toPrecision(6))
+  })
 }

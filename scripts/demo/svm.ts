@@ -38,9 +38,13 @@ export function evaluateFold(digits: FoldedDigits, candidate: Candidate, fold: n
   }
 }
 
-/** Weights by which every class counts the same in sum: images / (classes × images of the class). */
+/**
+ * Weights by which every class counts the same in sum: images / (classes × images of the class). In five digits, since
+ * libsvm-js passes all options as one text and ends the process when that is longer than some 300 characters.
+ */
 export function balancedWeights(labels: readonly number[]): Record<number, number> {
   const counts = new Map<number, number>()
   for (const label of labels) counts.set(label, (counts.get(label) ?? 0) + 1)
-  return Object.fromEntries([...counts].map(([label, count]) => [label, labels.length / (counts.size * count)]))
+  const weights = [...counts].map(([label, count]) => [label, labels.length / (counts.size * count)] as const)
+  return Object.fromEntries(weights.map(([label, weight]) => [label, Number(weight.toPrecision(5))]))
 }

@@ -5,7 +5,8 @@ import { placesOf } from '../../protocols/places.ts'
 import { EmbeddedNode } from '../client/embedded-node.ts'
 import { NodeConnection } from '../client/node-connection.ts'
 import { LogPrinter } from '../output/log-printer.ts'
-import { currentRuntime, hasRuntime, Runtime, setCurrentRuntime } from '../runtime/runtime.ts'
+import { hasRuntime, setCurrentRuntime } from '../runtime/current-runtime.ts'
+import { Runtime } from '../runtime/runtime.ts'
 import { sdkUrl } from '../sdk-url.ts'
 import { amount, boolean, checkOptions, text } from './task-options.ts'
 
@@ -93,7 +94,7 @@ async function start(options: InitOptions): Promise<ShoalContext> {
   })
   connection.start({ ...runtime.handlers(), log: (log) => printer.print(log) }, (error) => runtime.onClosed(error))
   connection.unref()
-  void runtime.functions.shipping.prewarmShipping()
+  void runtime.functions.table.shipping.prewarmShipping()
   const context: ShoalContext = {
     address: node?.socketPath ?? addressOf(options),
     isEmbedded: node !== undefined,
@@ -178,5 +179,5 @@ export async function shutdown(): Promise<void> {
 
 /** True between `init()` and `shutdown()`, and inside tasks. */
 export function isInitialized(): boolean {
-  return hasRuntime() && currentRuntime() !== undefined
+  return hasRuntime()
 }

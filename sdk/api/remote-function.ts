@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
 import type { ObjectId } from '../../protocols/ids.ts'
 import type { AnyFunction, FunctionTable } from '../functions/function-table.ts'
-import { currentRuntime } from '../runtime/runtime.ts'
+import { currentRuntime } from '../runtime/current-runtime.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
 import type { NumReturnsOf, DefaultReturns, RemoteArguments, Returned } from './remote-types.ts'
 import { resolveTaskOptions, show, type ResolvedOptions, type TaskOptions } from './task-options.ts'
@@ -50,7 +50,7 @@ export class RemoteFunction<
    * NotInitializedError before `init()`. What happens to the task itself is thrown by `get`.
    */
   remote(...args: RemoteArguments<A>): Returned<R, N> {
-    return currentRuntime().submit(this as unknown as RemoteFunction, args, this.#resolved) as Returned<R, N>
+    return currentRuntime().call(this as unknown as RemoteFunction, args, this.#resolved) as Returned<R, N>
   }
 
   /** The same function with other options; those not named stay as they are. */

@@ -2,7 +2,8 @@ import { GetTimeoutError, InvalidArgumentError } from '../../protocols/errors.ts
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
-import { currentRuntime, type Runtime } from '../runtime/runtime.ts'
+import { currentRuntime } from '../runtime/current-runtime.ts'
+import type { Runtime } from '../runtime/runtime.ts'
 import { amount, checkOptions, invalid, show } from './task-options.ts'
 
 export interface GetOptions {

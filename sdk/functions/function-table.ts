@@ -19,7 +19,6 @@ export type AnyFunction = (...args: never[]) => unknown
 export interface ServedFunction {
   value: WireValue
   holds: readonly ObjectRef[] | undefined
-  blobs: readonly string[]
 }
 
 export interface FunctionTableHost {
@@ -125,7 +124,7 @@ export class FunctionTable {
   #serve(shipped: ShippedFunction): ServedFunction {
     for (const [hash, content] of shipped.blobs) this.#host.putBlob(hash, content)
     const { wire, holds } = this.#host.encodeManifest(shipped.manifest)
-    return { value: wire, holds, blobs: this.shipping.blobsOf(shipped.manifest) }
+    return { value: wire, holds }
   }
 
   /** What a worker that asks for one of our functions gets. */

@@ -55,6 +55,5 @@ export class ObjectRecord {
 
 /** The task that makes an object. */
 export interface ObjectProducer {
-  readonly name: string
   cancel(options: { force: boolean; recursive: boolean }): void
 }

@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 
 const namesPerMessageMax = 1000
@@ -14,9 +15,9 @@ export class StoredValues {
     this.#free = free
   }
 
-  /** The stored value lives as long as the record. */
-  attach(record: ObjectRecord, name: string): void {
-    this.#onCollected.register(record, name)
+  /** A stored value lives as long as the record of its object. */
+  attach(record: ObjectRecord, value: WireValue): void {
+    if (value.kind === 'stored') this.#onCollected.register(record, value.name)
   }
 
   free(name: string): void {

@@ -97,11 +97,13 @@ export type GraphNode =
   | { type: 'urlSearch'; text: string }
   | { type: 'arrayBuffer'; bytes: Uint8Array }
   | { type: 'view'; view: string; buffer: ValueRef; byteOffset: number; length: number }
-  | { type: 'array'; length: number; items: [index: number, value: ValueRef][]; props: PropertyNode[]; seal?: Seal }
-  | { type: 'map'; entries: [key: ValueRef, value: ValueRef][]; prototype?: ValueRef; props: PropertyNode[] }
-  | { type: 'set'; entries: ValueRef[]; prototype?: ValueRef; props: PropertyNode[] }
-  | { type: 'object'; prototype?: ValueRef; class?: ValueRef; props: PropertyNode[]; seal?: Seal }
-  | { type: 'error'; name: string; class?: ValueRef; props: PropertyNode[]; seal?: Seal }
+  /** An array of nothing but primitives. */
+  | { type: 'list'; items: Primitive[] }
+  | ({ type: 'array'; length: number; items: [index: number, value: ValueRef][] } & ObjectParts)
+  | ({ type: 'map'; entries: [key: ValueRef, value: ValueRef][] } & ObjectParts)
+  | ({ type: 'set'; entries: ValueRef[] } & ObjectParts)
+  | ({ type: 'object'; prototype?: ValueRef } & ObjectParts)
+  | ({ type: 'error'; name: string } & ObjectParts)
   | { type: 'bound'; target: ValueRef; self: ValueRef; args: ValueRef[] }
   /** A function made in some scope: a factory of the unit, called with that scope's variables. */
   | {
@@ -116,6 +118,14 @@ export type GraphNode =
     }
   /** A top-level function or class of a unit. */
   | { type: 'exposed'; unit: number; index: number; classId?: string; props: PropertyNode[] }
+
+/** What any object may have. */
+export interface ObjectParts {
+  /** The class that it is an instance of, when that is the user's. */
+  class?: ValueRef
+  props: PropertyNode[]
+  seal?: Seal
+}
 
 export type Seal = 'frozen' | 'sealed' | 'fixed'
 

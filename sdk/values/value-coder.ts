@@ -20,10 +20,9 @@ import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
 /** What the coder needs of the process that it works for. */
 export interface ValueCoderHost {
   store: ObjectStore
-  /** A name for a new value in the store. */
-  newStoreName(): string
+  readonly clientId: ClientId
   /** Tells the node that a value was stored, and who will own it. */
-  onStored(name: string, bytes: number, owner: ClientId | undefined): void
+  onStored(name: string, bytes: number, owner: ClientId): void
   /** A ref leaves this process inside a value. */
   onRefEncoded(ref: ObjectRef): void
   refOf(id: ObjectId): ObjectRef
@@ -70,6 +69,7 @@ export class ValueCoder {
   readonly #decodeHooks: DecodeHooks
   #refs: ObjectRef[] | undefined
   #classes: Set<ObjectId> | undefined
+  #storedCount = 0
 
   constructor(host: ValueCoderHost) {
     this.#host = host
@@ -115,10 +115,21 @@ export class ValueCoder {
       const buffers = encoded.buffers.map((buffer) => Uint8Array.from(buffer))
       return { kind: 'inline', format: encoded.format, head: encoded.head, buffers, ...contents }
     }
-    const name = this.#host.newStoreName()
-    this.#host.store.write(name, flattenValue(encoded))
-    this.#host.onStored(name, bytes, options.owner)
-    return { kind: 'stored', name, bytes, ...contents }
+    return { ...this.#write(encoded, bytes, options.owner), ...contents }
+  }
+
+  #write(encoded: EncodedValue, bytes: number, owner: ClientId | undefined): Pick<StoredValue, 'kind' | 'name' | 'bytes'> {
+    const { clientId, store } = this.#host
+    const name = clientId + (this.#storedCount++).toString(16).padStart(12, '0')
+    store.write(name, flattenValue(encoded))
+    this.#host.onStored(name, bytes, owner ?? clientId)
+    return { kind: 'stored', name, bytes }
+  }
+
+  /** The same value, in the store. */
+  toStored({ format, head, buffers, isError, refs, classes }: InlineValue): StoredValue {
+    const encoded = { format, head, buffers }
+    return { ...this.#write(encoded, encodedByteLength(encoded), undefined), isError, refs, classes }
   }
 
   /** True when the value can be decoded without reading or loading anything. */

@@ -95,7 +95,7 @@ export class Executor {
   #onCancel(sequence: number, recursive: boolean): void {
     if (this.#running?.spec.sequence === sequence) {
       this.#running.cancel()
-      if (recursive) this.#runtime.submitter.cancelChildren(sequence, false)
+      if (recursive) this.#runtime.calls.submitter.cancelChildren(sequence, false)
       return
     }
     const at = this.#queue.findIndex((task) => task.sequence === sequence)
@@ -117,8 +117,8 @@ export class Executor {
     for (let spec = this.#queue.shift(); spec !== undefined; spec = this.#queue.shift()) {
       // Whoever may not run twice must not be taken for begun because results of others are still here.
       if (spec.isCareful) this.#send()
-      const holds = [this.#runtime.acquireContents(spec.args)]
-      for (const { value } of spec.resolved) holds.push(this.#runtime.acquireContents(value))
+      const holds = [this.#runtime.objects.acquire(spec.args)]
+      for (const { value } of spec.resolved) holds.push(this.#runtime.objects.acquire(value))
       const task = new RunningTask(spec, this.#lease?.gpuIds ?? [], holds)
       this.#running = task
       const outcome = this.#runner.run(task)
@@ -171,7 +171,7 @@ export class Executor {
 
   /** The refs inside a value that the owner will keep are borrowed for it before it gets them. */
   #forOwner(value: WireValue): WireValue {
-    if (this.#lease !== undefined) this.#runtime.lendContents(value, this.#lease.owner)
+    if (this.#lease !== undefined) this.#runtime.objects.lend(value, this.#lease.owner)
     return value
   }
 

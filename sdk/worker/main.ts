@@ -1,6 +1,8 @@
+import { flushCompileCache } from 'node:module'
 import { NodeConnection } from '../client/node-connection.ts'
 import { setTaskContext } from '../api/task-context.ts'
-import { Runtime, setCurrentRuntime } from '../runtime/runtime.ts'
+import { setCurrentRuntime } from '../runtime/current-runtime.ts'
+import { Runtime } from '../runtime/runtime.ts'
 import { sdkUrl } from '../sdk-url.ts'
 import { Executor } from './executor.ts'
 import { WorkerOutput } from './worker-output.ts'
@@ -34,6 +36,8 @@ async function main(): Promise<void> {
     return task === undefined ? undefined : { name: task.taskName, to: running.job }
   }).install()
   connection.start({ ...runtime.handlers(), ...executor.handlers() }, (error) => runtime.onClosed(error))
+  // A worker is killed in the end, so what it compiled is kept now, for those after it.
+  setImmediate(flushCompileCache)
 }
 
 await main()

@@ -79,7 +79,7 @@ export class TaskRunner {
   /** Runs a task. Returns its result at once when nothing in it waits. */
   run(task: RunningTask): TaskResult | Promise<TaskResult> {
     const { spec } = task
-    const fn = this.#runtime.functions.loaded(spec.functionId)
+    const fn = this.#runtime.functions.table.loaded(spec.functionId)
     const { coder } = this.#runtime
     const isHere = coder.isHere(spec.args) && spec.resolved.every(({ value }) => coder.isHere(value))
     if (fn === undefined || !isHere) return this.#prepareAndRun(task)
@@ -95,7 +95,8 @@ export class TaskRunner {
 
   async #prepareAndRun(task: RunningTask): Promise<TaskResult> {
     const { spec } = task
-    const { coder, functions } = this.#runtime
+    const { coder } = this.#runtime
+    const functions = this.#runtime.functions.table
     try {
       const [fn, args] = await Promise.all([functions.load(spec.functionId), coder.decode(spec.args)])
       for (const { position, value } of spec.resolved) (args as unknown[])[position] = await coder.decode(value)

@@ -9,18 +9,27 @@ import { describe, test } from 'node:test'
 import type { NodeStatus } from '../../node/status.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
 import {
   isRunning,
   nodeFileOf,
   startDaemonProcess,
-  temporaryRuntime,
+  temporaryDirectory,
   until,
   type DaemonProcess,
 } from '../support/daemon-process.ts'
 import { FakeClient, leaseRequest } from '../support/fake-client.ts'
 
 function task(name: string, sequence = 1): TaskSpec {
-  const args = { kind: 'inline', isError: false, format: 0, head: Buffer.from('[]'), buffers: [], refs: [], classes: [] } as const
+  const args: WireValue = {
+    kind: 'inline',
+    isError: false,
+    format: 0,
+    head: Buffer.from('[]'),
+    buffers: [],
+    refs: [],
+    classes: [],
+  }
   return {
     sequence,
     functionId: '00'.repeat(22),
@@ -88,16 +97,13 @@ describe('start and stop', { concurrency: true }, () => {
   })
 
   test('of two that start at once, one runs', async (t) => {
-    const runtimeDirectory = temporaryRuntime(t)
+    const runtimeDirectory = temporaryDirectory()
     const both = await Promise.all([1, 2].map(() => startDaemonProcess(t, { runtimeDirectory, prestart: 0 })))
-    assert.deepEqual(both.map((each) => each.ready.ready ?? each.ready.error?.code).toSorted(), [
-      'NODE_UNAVAILABLE',
-      true,
-    ])
+    assert.deepEqual(both.map((each) => each.ready.error?.code ?? 'ready').toSorted(), ['NODE_UNAVAILABLE', 'ready'])
   })
 
   test('what a dead node left is cleaned up by the next one', async (t) => {
-    const runtimeDirectory = temporaryRuntime(t)
+    const runtimeDirectory = temporaryDirectory()
     const storeDirectory = mkdtempSync(path.join(os.tmpdir(), 'shoal-store-'))
     const bystander = mkdtempSync(path.join(os.tmpdir(), 'bystander-'))
     t.after(() => rmSync(bystander, { recursive: true }))
@@ -119,7 +125,7 @@ describe('start and stop', { concurrency: true }, () => {
   })
 
   test('an embedded node ends with its program, and takes its folder along', async (t) => {
-    const runtimeDirectory = path.join(temporaryRuntime(t), 'own')
+    const runtimeDirectory = path.join(temporaryDirectory(), 'own')
     const daemon = await startDaemonProcess(t, { runtimeDirectory, embedded: true, prestart: 1 })
     daemon.child.stdin?.end()
     await ended(daemon)
@@ -156,20 +162,20 @@ describe('start and stop', { concurrency: true }, () => {
     await assertNothingLeft(daemon, [workerPid], [storeDirectory])
   })
 
-  const refusals: [string, (t: Parameters<typeof temporaryRuntime>[0]) => Record<string, unknown>, RegExp][] = [
+  const refusals: [string, () => Record<string, unknown>, RegExp][] = [
     ['an option that does not exist', () => ({ cpu: 3 }), /a node has no option 'cpu'; it has cpus/],
     ['an option of the wrong type', () => ({ cpus: '3' }), /cpus of a node must be a number; got "3"/],
     ['negative CPUs', () => ({ cpus: -1 }), /cpus of a node must be a number, 0 or more; got -1/],
     ['no workers', () => ({ workersMax: 0 }), /workersMax of a node must be a whole number, 1 or more; got 0/],
     [
       'a socket path that is too long',
-      (t) => ({ runtimeDirectory: path.join(temporaryRuntime(t), 'x'.repeat(100)) }),
+      () => ({ runtimeDirectory: path.join(temporaryDirectory(), 'x'.repeat(100)) }),
       /the path of the node's socket has \d+ bytes and the system allows 103: .*set SHOAL_RUNTIME_DIR/,
     ],
     [
       'a runtime folder that others may write to',
-      (t) => {
-        const runtimeDirectory = path.join(temporaryRuntime(t), 'open')
+      () => {
+        const runtimeDirectory = path.join(temporaryDirectory(), 'open')
         mkdirSync(runtimeDirectory)
         // mkdir's own mode goes through the mask.
         const { chmodSync } = process.getBuiltinModule('node:fs')
@@ -181,7 +187,7 @@ describe('start and stop', { concurrency: true }, () => {
   ]
   for (const [what, options, message] of refusals) {
     test(`refused: ${what}`, async (t) => {
-      const daemon = await startDaemonProcess(t, options(t))
+      const daemon = await startDaemonProcess(t, options())
       await ended(daemon)
       assert.equal(daemon.child.exitCode, 1)
       assert.match(daemon.ready.error?.message ?? '', message)
@@ -193,7 +199,11 @@ describe('a running node', { concurrency: true }, () => {
   test('garbage closes that connection and no other', async (t) => {
     const daemon = await startDaemonProcess(t, { prestart: 0 })
     const client = await FakeClient.attach(daemon.socketPath)
-    for (const garbage of ['GET / HTTP/1.1\r\n\r\n', '\u0000\u0000\u0000\u0000\u0000', '\u0005\u0000\u0000\u0000\u0001abcd']) {
+    for (const garbage of [
+      'GET / HTTP/1.1\r\n\r\n',
+      '\u0000\u0000\u0000\u0000\u0000',
+      '\u0005\u0000\u0000\u0000\u0001abcd',
+    ]) {
       const socket = net.connect(daemon.socketPath)
       socket.on('error', () => {})
       socket.write(garbage)
@@ -214,7 +224,10 @@ describe('a running node', { concurrency: true }, () => {
     client.hello({ protocol: 99 })
     const refused = await client.next('refused')
     assert.equal(refused.code, 'PROTOCOL_VERSION')
-    assert.match(refused.message, /this node speaks protocol 1 .* and the program speaks protocol 99: use the same version/)
+    assert.match(
+      refused.message,
+      /this node speaks protocol 1 .* and the program speaks protocol 99: use the same version/,
+    )
     await client.closed
   })
 

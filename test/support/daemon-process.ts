@@ -26,10 +26,16 @@ export interface FailedStart {
   message: string
 }
 
-/** A runtime folder of a test's own; deleted after it. */
-export function temporaryRuntime(t: TestContext): string {
+const directories: string[] = []
+// Not after each test: the processes that use them are ended by hooks of the test, too.
+process.once('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true })
+})
+
+/** A folder of a test's own; deleted when the test file is done. */
+export function temporaryDirectory(): string {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'shoal-test-'))
-  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  directories.push(directory)
   return directory
 }
 
@@ -39,7 +45,7 @@ export async function startDaemonProcess(
   options: NodeOptions = {},
   env: NodeJS.ProcessEnv = {},
 ): Promise<DaemonProcess> {
-  const runtimeDirectory = options.runtimeDirectory ?? temporaryRuntime(t)
+  const runtimeDirectory = options.runtimeDirectory ?? temporaryDirectory()
   const all = { workerEntry: fakeWorker, cpus: 2, gpus: 0, storeBytesMax: 1e6, ...options, runtimeDirectory }
   const child = spawn(process.execPath, [main, JSON.stringify(all)], {
     stdio: ['pipe', 'pipe', 'inherit'],

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { outputMarker } from '../../node/workers/output-collector.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
 import { FakeClient } from './fake-client.ts'
 
 /**
@@ -28,7 +29,7 @@ worker.on('taskPush', ({ leaseId, tasks }) => {
     if (name === 'environment') text = JSON.stringify(process.env)
     if (name === 'block') worker.send('leaseBlocked', { leaseId, isBlocked: true })
     const head = Buffer.from(text)
-    const value = { kind: 'inline', isError: false, format: 0, head, buffers: [], refs: [], classes: [] } as const
+    const value: WireValue = { kind: 'inline', isError: false, format: 0, head, buffers: [], refs: [], classes: [] }
     worker.send('taskDone', { leaseId, results: [{ sequence, status: 'ok', durationUs: 1, values: [value] }] })
     // The answer of the last task must arrive although the worker dies right after it.
     if (name === 'exit') setImmediate(() => process.exit(7))

@@ -83,7 +83,10 @@ describe('output collector', () => {
   })
 
   test('the cuts between chunks make no difference', () => {
-    const piece = fc.oneof(fc.string({ unit: 'grapheme', maxLength: 8 }), fc.constantFrom('\n', marker('a'), marker('b'), '\u001e'))
+    const piece = fc.oneof(
+      fc.string({ unit: 'grapheme', maxLength: 8 }),
+      fc.constantFrom('\n', marker('a'), marker('b'), '\u001e'),
+    )
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 20 }), fc.array(fc.nat(200), { maxLength: 8 }), (pieces, cuts) => {
         const bytes = Buffer.from(`${pieces.join('')}\n`)

@@ -39,7 +39,8 @@ describe('stored files', () => {
 
   test('names and sizes that cannot be are refused', (t) => {
     const { files } = setUp(t)
-    for (const name of ['', '../x', 'AB'.repeat(16), 'ab', 'a'.repeat(65)]) assert.equal(files.stored(name, 1, 'a'), false)
+    for (const name of ['', '../x', 'AB'.repeat(16), 'ab', 'a'.repeat(65)])
+      assert.equal(files.stored(name, 1, 'a'), false)
     for (const bytes of [-1, 1.5, Number.NaN, Infinity]) assert.equal(files.stored(nameOf(1), bytes, 'a'), false)
     assert.equal(files.usedBytes, 0)
   })

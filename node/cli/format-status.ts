@@ -1,0 +1,98 @@
+import { styleText } from 'node:util'
+import { formatAmount, formatResources } from '../../protocols/resources.ts'
+import type { NodeStatus } from '../status.ts'
+
+const barWidth = 24
+const rowsMax = 40
+const wellKnown = ['CPU', 'GPU', 'memory']
+
+type Style = Parameters<typeof styleText>[0]
+
+/** Colours only where somebody sees them. */
+function styled(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout })
+}
+
+/** The status of a node for people to read. */
+export function formatStatus(status: NodeStatus): string {
+  const { node, store, clients } = status
+  const programs = clients.filter((client) => client.role === 'driver')
+  return [
+    `${styled('bold', `Node on ${node.hostname}`)} (pid ${node.pid}, shoal ${node.version}), up ${formatDuration(node.uptimeMs)}`,
+    `  ${node.cpuModel}, load ${node.loadAverage.toFixed(1)}, socket ${node.socketPath}`,
+    '',
+    styled('bold', 'Resources'),
+    ...resourceLines(status),
+    `  ${'store'.padEnd(10)} ${bar(store.usedBytes, store.bytesMax)} ${formatAmount('memory', store.usedBytes)} of ${formatAmount('memory', store.bytesMax)}, ${plural(store.objects, 'value')}`,
+    '',
+    `${styled('bold', 'Workers')} (${countStates(status.workers.map((worker) => worker.state))})`,
+    ...rows(status.workers.map(workerLine)),
+    '',
+    `${styled('bold', 'Waiting')} (${plural(
+      status.pending.reduce((sum, each) => sum + each.count, 0),
+      'request',
+    )})`,
+    ...rows(status.pending.map(pendingLine)),
+    '',
+    `${styled('bold', 'Programs')} (${programs.length})`,
+    ...rows(programs.map(({ pid, program }) => `pid ${String(pid).padEnd(8)} ${program}`)),
+  ].join('\n')
+}
+
+function resourceLines({ resources: { total, available, gpus } }: NodeStatus): string[] {
+  const ownNames = Object.keys(total).filter((name) => !wellKnown.includes(name))
+  const names = [...wellKnown.filter((name) => Object.hasOwn(total, name)), ...ownNames.toSorted()]
+  const lines = names.map((name) => {
+    const amount = total[name] ?? 0
+    const used = amount - (available[name] ?? 0)
+    return `  ${name.padEnd(10)} ${bar(used, amount)} ${formatAmount(name, used)} of ${formatAmount(name, amount)} in use`
+  })
+  for (const { index, name, memoryBytes } of gpus) {
+    if (name === undefined) continue
+    const memory = memoryBytes === undefined ? '' : `, ${formatAmount('memory', memoryBytes)}`
+    lines.push(`  ${''.padEnd(10)} GPU ${index}: ${name}${memory}`)
+  }
+  return lines
+}
+
+function bar(used: number, total: number): string {
+  const share = total > 0 ? Math.min(Math.max(used / total, 0), 1) : 0
+  const full = Math.round(share * barWidth)
+  const colour = share > 0.9 ? 'red' : share > 0.6 ? 'yellow' : 'green'
+  return `[${styled(colour, '#'.repeat(full))}${'.'.repeat(barWidth - full)}]`
+}
+
+function workerLine({ workerId, pid, state, label, forMs, gpuIds }: NodeStatus['workers'][number]): string {
+  const gpus = gpuIds.length === 0 ? '' : `  GPU ${gpuIds.join(',')}`
+  const what = label === undefined ? '' : `  ${label}`
+  const shown = { leased: 'running', blocked: 'in get()' }[state as string] ?? state
+  return `#${String(workerId).padEnd(5)} pid ${String(pid).padEnd(8)} ${shown.padEnd(9)} ${formatDuration(forMs).padStart(8)}${gpus}${what}`
+}
+
+function pendingLine({ label, resources, count, forMs, reason }: NodeStatus['pending'][number]): string {
+  return `${String(count).padStart(5)} x ${label} (${formatResources(resources)}), for ${formatDuration(forMs)}: ${reason}`
+}
+
+function rows(lines: string[]): string[] {
+  const shown = lines.slice(0, rowsMax).map((line) => `  ${line}`)
+  return lines.length > rowsMax ? [...shown, `  ... and ${lines.length - rowsMax} more (see --json)`] : shown
+}
+
+function countStates(states: string[]): string {
+  const counts = new Map<string, number>()
+  for (const state of states) counts.set(state, (counts.get(state) ?? 0) + 1)
+  return states.length === 0 ? 'none' : [...counts].map(([state, count]) => `${count} ${state}`).join(', ')
+}
+
+function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
+}
+
+/** @example formatDuration(61_000) // '1m 1s' */
+export function formatDuration(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  if (ms < 1000) return `${Math.round(ms)}ms`
+  if (seconds < 60) return `${seconds}s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`
+  return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`
+}

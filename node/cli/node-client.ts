@@ -1,0 +1,105 @@
+import net, { type Socket } from 'node:net'
+import { MessageChannel } from '../../protocols/channel.ts'
+import { NodeDiedError, NodeUnavailableError } from '../../protocols/errors.ts'
+import { decodeBody, protocolVersion, type MessageBody, type MessageName } from '../../protocols/messages.ts'
+import { shoalVersion } from '../../protocols/version.ts'
+import type { NodeStatus } from '../status.ts'
+
+const answerMs = 5_000
+
+/** The command line's connection to the node of this machine. */
+export class NodeClient {
+  readonly socketPath: string
+  readonly closed: Promise<void>
+  readonly #socket: Socket
+  readonly #channel: MessageChannel
+  readonly #answers = new Map<MessageName, (body: unknown) => void>()
+  readonly #failure: Promise<never>
+  #nodePid = 0
+
+  private constructor(socketPath: string) {
+    this.socketPath = socketPath
+    this.#socket = net.connect(socketPath)
+    this.#channel = new MessageChannel(this.#socket)
+    const failure = Promise.withResolvers<never>()
+    this.#failure = failure.promise
+    failure.promise.catch(() => {})
+    const fail = (message: string): void =>
+      failure.reject(new NodeUnavailableError(message, { details: { socketPath } }))
+    this.#socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED') fail(`${socketPath}: ${error.message}`)
+      fail(`no node runs here (socket ${socketPath}): start one with \`shoal up\``)
+    })
+    this.closed = new Promise((resolve) => {
+      this.#socket.once('close', () => {
+        failure.reject(new NodeDiedError(`the node (pid ${this.#nodePid}) closed the connection`))
+        resolve()
+      })
+    })
+    this.#socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#channel.receive(chunk, (name, frame) => {
+          if (name === 'refused') fail(decodeBody('refused', frame.body).message)
+          else this.#answers.get(name)?.(decodeBody(name, frame.body))
+        })
+      } catch (error) {
+        fail(`what answers at ${socketPath} is no node of this version of shoal: ${(error as Error).message}`)
+        this.#socket.destroy()
+      }
+    })
+  }
+
+  /** Rejects with NodeUnavailableError when there is no node. */
+  static async connect(socketPath: string): Promise<NodeClient> {
+    const client = new NodeClient(socketPath)
+    const welcome = client.#answer('welcome')
+    client.#channel.send('hello', {
+      protocol: protocolVersion,
+      version: shoalVersion,
+      role: 'command',
+      pid: process.pid,
+      workerId: 0,
+      program: 'shoal',
+      wantsLogs: false,
+    })
+    try {
+      client.#nodePid = (await welcome).nodePid
+    } catch (error) {
+      client.close()
+      throw error
+    }
+    return client
+  }
+
+  get nodePid(): number {
+    return this.#nodePid
+  }
+
+  async status(): Promise<NodeStatus> {
+    const reply = this.#answer('statusReply')
+    this.#channel.send('statusGet', { requestId: 1 })
+    return (await reply).status as NodeStatus
+  }
+
+  /** Asks the node to stop. It closes the connection when it does. */
+  stop(): void {
+    this.#channel.send('nodeStop', { requestId: 1 })
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+
+  async #answer<N extends MessageName>(name: N): Promise<MessageBody<N>> {
+    const { promise, resolve, reject } = Promise.withResolvers<MessageBody<N>>()
+    this.#answers.set(name, (body) => resolve(body as MessageBody<N>))
+    const message = `the node at ${this.socketPath} does not answer`
+    const timer = setTimeout(() => reject(new NodeUnavailableError(message)), answerMs)
+    try {
+      return await Promise.race([promise, this.#failure])
+    } finally {
+      clearTimeout(timer)
+      this.#answers.delete(name)
+    }
+  }
+}

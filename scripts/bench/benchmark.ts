@@ -1,0 +1,13 @@
+import type { Result } from './result.ts'
+
+export interface MeasureOptions {
+  rounds: number
+  /** Runs the part that is measured, under the profiler when that was asked for. */
+  profiled<T>(work: () => Promise<T>): Promise<T>
+}
+
+export interface Benchmark {
+  name: string
+  /** Measures on a node of its own. May give several lines. */
+  measure(options: MeasureOptions): Promise<Result[]>
+}

@@ -1,0 +1,44 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+
+/** Reads what the benchmark says of processes from /proc, so it is for Linux only. */
+
+/** The worker processes below a node: its descendants that run the SDK's worker entry. */
+export async function workersOf(nodePid: number): Promise<number[]> {
+  const parents = new Map<number, number>()
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => undefined)
+    // The program's name is in parentheses and may hold anything.
+    const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
+    if (fields !== undefined) parents.set(Number(name), Number(fields[1]))
+  }
+  const isBelow = (pid: number): boolean => {
+    const parent = parents.get(pid)
+    return parent !== undefined && parent !== 0 && (parent === nodePid || isBelow(parent))
+  }
+  const below = [...parents.keys()].filter(isBelow)
+  const commands = await Promise.all(below.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')))
+  return below.filter((_, i) => /[/\\]worker[/\\]main\.[jt]s/.test(commands[i] ?? ''))
+}
+
+/** The memory that belongs to this process alone. */
+export async function privateBytes(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8')
+  return kibibytes(text, 'Private_Clean') + kibibytes(text, 'Private_Dirty')
+}
+
+/** The most memory that the process has had since it began, or since `resetPeak`. */
+export async function peakBytes(pid: number): Promise<number> {
+  return kibibytes(await readFile(`/proc/${pid}/status`, 'utf8'), 'VmHWM')
+}
+
+/** Starts `peakBytes` anew. */
+export async function resetPeak(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/clear_refs`, '5')
+}
+
+function kibibytes(text: string, field: string): number {
+  const found = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(text)
+  if (found === null) throw new Error(`/proc does not tell ${field}`)
+  return Number(found[1]) * 1024
+}

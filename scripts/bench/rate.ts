@@ -1,0 +1,50 @@
+import { init, shutdown } from '../../sdk/index.ts'
+import type { Benchmark } from './benchmark.ts'
+
+const warmUpMs = 500
+const roundMs = 1000
+
+interface Rate {
+  name: string
+  /** How many operations one call of the prepared function is. @default 1 */
+  operations?: number
+  /** Called once on a fresh node; gives what is then called over and over. */
+  prepare: () => () => unknown
+}
+
+/** A benchmark that counts how often something can be done in a second: after a warm-up, one value for each round. */
+export function rate({ name, operations = 1, prepare }: Rate): Benchmark {
+  return {
+    name,
+    async measure({ rounds, profiled }) {
+      await init()
+      try {
+        const call = prepare()
+        await repeat(call, warmUpMs)
+        const values = await profiled(async () => {
+          const found: number[] = []
+          for (let round = 0; round < rounds; round++) found.push((await repeat(call, roundMs)) * operations)
+          return found
+        })
+        return [{ name, unit: 'per s', values }]
+      } finally {
+        await shutdown()
+      }
+    },
+  }
+}
+
+/** Calls it again and again until the time is up; returns the calls per second. */
+async function repeat(call: () => unknown, durationMs: number): Promise<number> {
+  const startedAt = performance.now()
+  let calls = 0
+  let elapsedMs = 0
+  do {
+    const result = call()
+    // A call that is done at once is not made to wait for the event loop.
+    if (result instanceof Promise) await result
+    calls++
+    elapsedMs = performance.now() - startedAt
+  } while (elapsedMs < durationMs)
+  return (calls / elapsedMs) * 1000
+}

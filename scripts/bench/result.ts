@@ -1,0 +1,28 @@
+export type Unit = 'per s' | 'ms' | 'MiB'
+
+/** One line of the table. */
+export interface Result {
+  name: string
+  unit: Unit
+  /** One value for each round. */
+  values: number[]
+}
+
+/** What a run of the benchmark writes with `--json`. */
+export interface BenchRun {
+  machine: Record<string, string | number>
+  rounds: number
+  results: Result[]
+}
+
+/** Rates are better when higher, times and sizes when lower. */
+export function isHigherBetter(unit: Unit): boolean {
+  return unit === 'per s'
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}

@@ -1,0 +1,115 @@
+import { ShoalError } from '../../protocols/errors.ts'
+import { ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import type { MessageHandlers } from '../../protocols/messages.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import { RemoteFunction } from '../api/remote-function.ts'
+import type { NodeConnection } from '../client/node-connection.ts'
+import { FunctionTable, type AnyFunction } from '../functions/function-table.ts'
+import { ObjectRef } from '../objects/object-ref.ts'
+import { FunctionLoader } from '../shipping/instantiate.ts'
+import { blobsOf, type FunctionManifest } from '../shipping/manifest.ts'
+import type { ValueCoder } from '../values/value-coder.ts'
+import type { ObjectExchange } from './object-exchange.ts'
+import type { Requests } from './requests.ts'
+
+export interface FunctionExchangeHost {
+  readonly connection: NodeConnection
+  readonly requests: Requests
+  readonly objects: ObjectExchange
+  readonly coder: ValueCoder
+  readonly sdkUrl: string
+  /** True in a driver, whose classes and functions are the originals. */
+  readonly isDriver: boolean
+  encodeError(error: unknown): WireValue
+}
+
+/** Functions and classes on their way between this process and others. */
+export class FunctionExchange {
+  readonly table: FunctionTable
+  readonly #host: FunctionExchangeHost
+  /** What loaded functions close over: for as long as they are loaded, which is as long as this process lives. */
+  readonly #heldByFunctions: ObjectRef[] = []
+
+  constructor(host: FunctionExchangeHost) {
+    this.#host = host
+    const { connection } = host
+    const { clientId, codeDirectory } = connection.welcome
+    const loader = new FunctionLoader({ codeDirectory, sdkUrl: host.sdkUrl })
+    this.table = new FunctionTable({
+      clientId,
+      takeSequence: () => host.objects.owned.takeSequence(),
+      localFunctionOf: (handle) => (handle instanceof RemoteFunction ? handle.local : undefined),
+      isHandle: (value) => value instanceof ObjectRef || value instanceof RemoteFunction,
+      encodeManifest: (manifest) => host.coder.encode(manifest),
+      putBlob: (hash, content) => connection.send('blobPut', { hash, content }),
+      request: (id) => this.#request(id),
+      instantiate: async (id, manifest) => {
+        const fn = (await loader.instantiate(manifest)) as AnyFunction
+        attachRemote(fn, id)
+        return fn
+      },
+    })
+  }
+
+  handlers(): MessageHandlers {
+    const { requests } = this.#host
+    return {
+      functionGet: (body) => void this.#serve(body.from, body.requestId, body.functionId),
+      functionReply: ({ requestId, value }) => requests.answer(requestId, value),
+      blobsReady: ({ requestId, missing }) => requests.answer(requestId, missing),
+    }
+  }
+
+  /** The class of a user's instance, and the function that ships it; undefined when it has none that can travel. */
+  describeClass(value: object): { classId: string; functionId: ObjectId } | undefined {
+    const { shipping } = this.table
+    const cls = shipping.classOfInstance(value) as AnyFunction | undefined
+    const classId = cls === undefined ? undefined : shipping.classId(cls)
+    if (cls === undefined || classId === undefined) return undefined
+    // A driver's class must travel, and what keeps it from that is an error at the call. A worker's came from elsewhere:
+    // whoever gets the instance has it, as a rule, and asks if not.
+    const record = this.#host.isDriver ? this.table.ship(cls, cls.name) : this.table.recordOf(cls, cls.name)
+    return { classId, functionId: record.id }
+  }
+
+  async #request(id: ObjectId): Promise<FunctionManifest> {
+    const { connection, requests, objects, coder } = this.#host
+    const answer = await requests.ask<WireValue>(ownerOf(id), (requestId) =>
+      connection.send('functionGet', { ...objects.address(id), requestId, functionId: id }),
+    )
+    const holds = objects.adopt(answer)
+    const value = await coder.decode(answer)
+    if (answer.isError) throw value
+    const manifest = value as FunctionManifest
+    const missing = await requests.ask<string[]>(undefined, (requestId) =>
+      connection.send('blobsWait', { requestId, hashes: blobsOf(manifest) }),
+    )
+    if (missing.length > 0) {
+      const text = `${missing.length} of the files of function ${manifest.name} have not arrived`
+      throw new ShoalError('CODE_MISSING', text, { retryable: true, details: { missing } })
+    }
+    if (holds !== undefined) this.#heldByFunctions.push(...holds)
+    return manifest
+  }
+
+  async #serve(client: ClientId, requestId: number, id: ObjectId): Promise<void> {
+    const { connection, objects } = this.#host
+    let value: WireValue
+    try {
+      value = (await this.table.serve(id)).value
+    } catch (error) {
+      value = this.#host.encodeError(error)
+    }
+    objects.lend(value, client)
+    connection.send('functionReply', { to: client, from: connection.welcome.clientId, requestId, value })
+  }
+}
+
+/** Inside `remote(function fib(n) { ... })` the name `fib` means the function itself; calling `fib.remote` works, too. */
+function attachRemote(fn: AnyFunction, id: ObjectId): void {
+  if ('remote' in fn || !Object.isExtensible(fn)) return
+  const tag = (fn as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? ''
+  const isGenerator = tag.endsWith('GeneratorFunction')
+  const handle = RemoteFunction.revive(id, { name: fn.name, isGenerator, options: {} })
+  Object.defineProperty(fn, 'remote', { value: handle.remote, configurable: true })
+}

@@ -1,0 +1,151 @@
+import { ShoalError } from '../../protocols/errors.ts'
+import { ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import type { MessageHandlers } from '../../protocols/messages.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import type { NodeConnection } from '../client/node-connection.ts'
+import { BorrowedObjects } from '../objects/borrowed-objects.ts'
+import type { ObjectRecord } from '../objects/object-record.ts'
+import { ObjectRef } from '../objects/object-ref.ts'
+import { OwnedObjects } from '../objects/owned-objects.ts'
+import { ownerDied, type Requests } from './requests.ts'
+
+export interface ObjectExchangeHost {
+  readonly connection: NodeConnection
+  readonly requests: Requests
+  encodeError(error: unknown): WireValue
+}
+
+/** Objects and refs on their way between this process and others: who owns, who borrows, who asks for a value. */
+export class ObjectExchange {
+  readonly owned: OwnedObjects
+  readonly #host: ObjectExchangeHost
+  readonly #clientId: ClientId
+  readonly #borrowed: BorrowedObjects
+  /** Ends the service of an objectGet that waits for its value, by client and request. */
+  readonly #serving = new Map<string, () => void>()
+
+  constructor(host: ObjectExchangeHost) {
+    const { connection } = host
+    this.#host = host
+    this.#clientId = connection.welcome.clientId
+    this.owned = new OwnedObjects(this.#clientId)
+    this.#borrowed = new BorrowedObjects({
+      add: (id) => connection.send('borrowAdd', { ...this.address(id), object: id, borrower: this.#clientId }),
+      release: (id, count) => connection.send('borrowRelease', { ...this.address(id), object: id, count }),
+      fetch: (record) => void this.#fetch(record),
+    })
+  }
+
+  handlers(): MessageHandlers {
+    const { owned, requests } = { owned: this.owned, requests: this.#host.requests }
+    return {
+      objectGet: (body) => this.#serve(body.from, body.requestId, body.object),
+      objectGetCancel: ({ from, requestId }) => this.#serving.get(`${from}${requestId}`)?.(),
+      objectReply: ({ requestId, value }) => requests.answer(requestId, value),
+      borrowAdd: ({ object, borrower }) => owned.addBorrower(object, borrower),
+      borrowRelease: ({ object, from, count }) => owned.releaseBorrower(object, from, count),
+      taskCancelOwned: ({ object, force, recursive }) => owned.find(object)?.producer?.cancel({ force, recursive }),
+      clientGone: ({ client }) => this.#onClientGone(client),
+    }
+  }
+
+  /** The two ends of a message about an object: its owner and this process. */
+  address(id: ObjectId): { to: ClientId; from: ClientId } {
+    return { to: ownerOf(id), from: this.#clientId }
+  }
+
+  isOwn(id: ObjectId): boolean {
+    return ownerOf(id) === this.#clientId
+  }
+
+  #record(id: ObjectId, how: 'adopt' | 'acquire'): ObjectRecord {
+    if (!this.isOwn(id)) return this.#borrowed[how](id)
+    const record = this.owned.find(id)
+    if (record !== undefined) return record
+    // Every holder keeps it alive, so this is a ref that was made up, or kept by something that does not count.
+    const lost = this.owned.create()
+    lost.settle(this.#host.encodeError(freed(id)))
+    return lost
+  }
+
+  /** Refs inside a value that was sent to us; its sender has told their owners that we borrow them. */
+  adopt(wire: WireValue): ObjectRef[] | undefined {
+    return wire.refs.length === 0 ? undefined : wire.refs.map((id) => new ObjectRef(this.#record(id, 'adopt')))
+  }
+
+  /** Refs inside the arguments of a task: its owner keeps them alive until the task ends, not longer. */
+  acquire(wire: WireValue): ObjectRef[] | undefined {
+    return wire.refs.length === 0 ? undefined : wire.refs.map((id) => this.acquireRef(id))
+  }
+
+  acquireRef(id: ObjectId): ObjectRef {
+    return new ObjectRef(this.#record(id, 'acquire'))
+  }
+
+  /** To be called before a value goes to `receiver`, who will keep it: tells the owners of the refs inside. */
+  lend(wire: WireValue, receiver: ClientId): void {
+    for (const id of wire.refs) {
+      const owner = ownerOf(id)
+      if (owner === this.#clientId) this.owned.addBorrower(id, receiver)
+      else if (owner !== receiver) {
+        const { connection } = this.#host
+        connection.send('borrowAdd', { ...this.address(id), object: id, borrower: receiver })
+      }
+    }
+  }
+
+  async #fetch(record: ObjectRecord): Promise<void> {
+    const { connection, requests } = this.#host
+    try {
+      const value = await requests.ask<WireValue>(ownerOf(record.id), (requestId) =>
+        connection.send('objectGet', { ...this.address(record.id), requestId, object: record.id }),
+      )
+      record.settle(value, this.adopt(value))
+    } catch (error) {
+      record.settle(this.#host.encodeError(error))
+    }
+  }
+
+  #serve(client: ClientId, requestId: number, id: ObjectId): void {
+    const record = this.owned.find(id)
+    const reply = (value: WireValue): void => {
+      this.lend(value, client)
+      this.#host.connection.send('objectReply', { to: client, from: this.#clientId, requestId, value })
+    }
+    if (record === undefined) {
+      reply(this.#host.encodeError(freed(id)))
+      return
+    }
+    const key = `${client}${requestId}`
+    const onReady = (): void => {
+      this.#serving.delete(key)
+      reply(record.value as WireValue)
+    }
+    this.#serving.set(key, () => {
+      this.#serving.delete(key)
+      record.forget(onReady)
+    })
+    record.whenReady(onReady)
+  }
+
+  #onClientGone(client: ClientId): void {
+    this.owned.dropBorrower(client)
+    this.#host.requests.failClient(client)
+    this.#failBorrowed(ownerDied(client), client)
+    for (const [key, stop] of this.#serving) if (key.startsWith(client)) stop()
+  }
+
+  /** Whatever is still awaited from `owner`, or from anybody, will not come. */
+  #failBorrowed(error: ShoalError, owner?: ClientId): void {
+    const wire = this.#host.encodeError(error)
+    for (const record of this.#borrowed.records(owner)) if (record.value === undefined) record.settle(wire)
+  }
+
+  failAll(error: ShoalError): void {
+    this.#failBorrowed(error)
+  }
+}
+
+function freed(id: ObjectId): ShoalError {
+  return new ShoalError('OBJECT_FREED', `the object ${id} has been freed: nothing referred to it any more`)
+}

@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs'
+import { registerHooks } from 'node:module'
+import { pathToFileURL } from 'node:url'
+import { loadedFile, loadedFileByUrl } from './code-files.ts'
+
+/** What shipped code imports bundled code by: `shoal:` and a key. */
+export const codeScheme = 'shoal:'
+/** Modules inside the SDK. */
+export const sdkScheme = 'shoal-sdk:'
+
+let currentSdkUrl: string | undefined
+
+/**
+ * Makes the module loader of this process resolve the imports of shipped code: to bundled files, to the worker's SDK.
+ * A user's own file is loaded under the URL that it has at the driver, so that it has one instance, and
+ * `import.meta.url` and stack traces name it.
+ */
+export function installCodeHooks(sdkUrl: string): void {
+  const isInstalled = currentSdkUrl !== undefined
+  currentSdkUrl = sdkUrl
+  if (isInstalled) return
+  registerHooks({
+    resolve(specifier, context, nextResolve) {
+      if (specifier.startsWith(codeScheme)) {
+        const file = loadedFile(specifier)
+        if (file === undefined) throw new Error(`shipped code imports ${specifier}, which was not sent along`)
+        return { url: file.moduleUrl, format: 'module', shortCircuit: true }
+      }
+      if (specifier.startsWith(sdkScheme)) {
+        return nextResolve(sdkModuleUrl(specifier.slice(sdkScheme.length)), context)
+      }
+      return nextResolve(specifier, context)
+    },
+    load(url, context, nextLoad) {
+      const file = loadedFileByUrl(url)
+      if (file?.url === undefined) return nextLoad(url, context)
+      return { format: 'module', source: readFileSync(file.path, 'utf8'), shortCircuit: true }
+    },
+  })
+}
+
+/** The URL of a module of the worker's SDK; the empty path is its main module. */
+export function sdkModuleUrl(path: string): string {
+  const sdkUrl = currentSdkUrl ?? import.meta.url
+  return path === '' ? sdkUrl : new URL(path, sdkUrl).href
+}
+
+/** Where a bundled file is imported from. */
+export function moduleUrlOf(file: { url?: string }, path: string): string {
+  return file.url ?? pathToFileURL(path).href
+}

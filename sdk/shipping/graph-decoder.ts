@@ -1,0 +1,256 @@
+import { registerClass, registeredClass } from './class-registry.ts'
+import type { AnyClass, AnyFunction } from './any-function.ts'
+import { makeMeta, type LoadedLibs } from './loaded-libs.ts'
+import type { FunctionManifest, GraphNode, ObjectParts, PropertyNode, Seal, ValueRef } from './manifest.ts'
+import { NotReadyError, type ScopeVariables, type UnitRuntime } from './unit-runtime.ts'
+
+type NodeOf<T extends GraphNode['type']> = Extract<GraphNode, { type: T }>
+
+/** Rebuilds the values that a function closes over. Shared values and cycles stay what they were. */
+export class GraphDecoder {
+  readonly units: UnitRuntime[] = []
+  readonly #manifest: FunctionManifest
+  readonly #libs: LoadedLibs
+  readonly #made = new Map<number, unknown>()
+  readonly #scopes = new Map<number, ScopeVariables>()
+  readonly #filled = new Set<number>()
+  #waiting: (() => void)[] = []
+  readonly #toSeal: [object, Seal][] = []
+
+  constructor(manifest: FunctionManifest, libs: LoadedLibs) {
+    this.#manifest = manifest
+    this.#libs = libs
+  }
+
+  decode(ref: ValueRef): unknown {
+    if (typeof ref !== 'number') return ref[0]
+    if (this.#made.has(ref)) return this.#made.get(ref)
+    const node = this.#manifest.nodes[ref]
+    if (node === undefined) throw new Error(`a shipped function has no value ${ref}`)
+    return this.#build(ref, node)
+  }
+
+  /** Sets a value now or, when it needs code that has not run yet, later. */
+  assign(ref: ValueRef, set: (value: unknown) => void): void {
+    const attempt = (): void => set(this.decode(ref))
+    try {
+      attempt()
+    } catch (error) {
+      if (!(error instanceof NotReadyError)) throw error
+      this.#waiting.push(attempt)
+    }
+  }
+
+  /** Sets what had to wait, and freezes what was frozen. */
+  finish(): void {
+    while (this.#waiting.length > 0) {
+      const waiting = this.#waiting
+      this.#waiting = []
+      for (const attempt of waiting) attempt()
+    }
+    for (const [value, seal] of this.#toSeal) {
+      if (seal === 'frozen') Object.freeze(value)
+      else if (seal === 'sealed') Object.seal(value)
+      else Object.preventExtensions(value)
+    }
+  }
+
+  #keep<T>(index: number, value: T): T {
+    this.#made.set(index, value)
+    return value
+  }
+
+  #build(index: number, node: GraphNode): unknown {
+    switch (node.type) {
+      case 'global':
+        return this.#keep(index, readPath(globalThis, node.path))
+      case 'symbol':
+        return this.#keep(index, node.isWellKnown ? readPath(Symbol, [node.key]) : Symbol.for(node.key))
+      case 'builtin': {
+        const module = process.getBuiltinModule(node.module)
+        return this.#keep(index, node.name === '' ? module : readPath(module, [node.name]))
+      }
+      case 'handle':
+        return this.#keep(index, node.value)
+      case 'lib':
+        return this.#keep(index, this.#lib(node))
+      case 'export': {
+        const { lib, form, path } = node
+        const root = form === 'required' ? this.#libs.required(lib) : this.#libs.namespace(lib)
+        return this.#keep(index, readPath(root, path))
+      }
+      case 'meta':
+        return this.#keep(index, makeMeta(node.url))
+      case 'date':
+        return this.#keep(index, new Date(node.timeMs))
+      case 'regexp': {
+        const expression = new RegExp(node.source, node.flags)
+        expression.lastIndex = node.lastIndex
+        return this.#keep(index, expression)
+      }
+      case 'url':
+        return this.#keep(index, new URL(node.href))
+      case 'urlSearch':
+        return this.#keep(index, new URLSearchParams(node.text))
+      case 'arrayBuffer':
+        return this.#keep(index, copyBuffer(node.bytes))
+      case 'view':
+        return this.#keep(index, this.#view(node))
+      case 'list':
+        return this.#keep(index, [...node.items])
+      case 'array':
+        return this.#array(index, node)
+      case 'map':
+        return this.#map(index, node)
+      case 'set':
+        return this.#set(index, node)
+      case 'object':
+        return this.#object(index, node)
+      case 'error':
+        return this.#error(index, node)
+      case 'bound': {
+        const target = this.decode(node.target) as AnyFunction
+        const args = node.args.map((arg) => this.decode(arg))
+        return this.#keep(index, Function.prototype.bind.call(target, this.decode(node.self), ...args))
+      }
+      case 'closure':
+        return this.#closure(index, node)
+      case 'exposed': {
+        const unit = this.#unit(node.unit)
+        const fn = this.#keep(index, unit.expose(node.index))
+        if (node.classId !== undefined) registerClass(node.classId, fn as unknown as AnyClass)
+        if (!unit.isReused(fn)) this.#properties(fn, node.props)
+        return fn
+      }
+    }
+  }
+
+  #unit(index: number): UnitRuntime {
+    const unit = this.units[index]
+    if (unit === undefined) throw new NotReadyError()
+    return unit
+  }
+
+  #lib(node: NodeOf<'lib'>): unknown {
+    if (node.form === 'dynamic') return this.#libs.dynamic(node.lib)
+    return node.form === 'required' ? this.#libs.required(node.lib) : this.#libs.namespace(node.lib)
+  }
+
+  #view(node: NodeOf<'view'>): ArrayBufferView {
+    const buffer = this.decode(node.buffer) as ArrayBuffer
+    if (node.view === 'Buffer') return Buffer.from(buffer, node.byteOffset, node.length)
+    const View = readPath(globalThis, [node.view]) as new (b: ArrayBuffer, o: number, n: number) => ArrayBufferView
+    return new View(buffer, node.byteOffset, node.length)
+  }
+
+  #array(index: number, node: NodeOf<'array'>): unknown[] {
+    const array: unknown[] = this.#keep(index, this.#instance(node, []))
+    array.length = node.length
+    for (const [i, ref] of node.items) this.assign(ref, (value) => (array[i] = value))
+    return this.#finishObject(array, node)
+  }
+
+  #map(index: number, node: NodeOf<'map'>): Map<unknown, unknown> {
+    const map = this.#keep(index, this.#instance(node, new Map<unknown, unknown>()))
+    for (const [key, ref] of node.entries) {
+      this.assign(key, (k) => {
+        // Keeps its place when the value has to wait.
+        Map.prototype.set.call(map, k, undefined)
+        this.assign(ref, (value) => Map.prototype.set.call(map, k, value))
+      })
+    }
+    return this.#finishObject(map, node)
+  }
+
+  #set(index: number, node: NodeOf<'set'>): Set<unknown> {
+    const set = this.#keep(index, this.#instance(node, new Set<unknown>()))
+    for (const ref of node.entries) this.assign(ref, (value) => Set.prototype.add.call(set, value))
+    return this.#finishObject(set, node)
+  }
+
+  #object(index: number, node: NodeOf<'object'>): object {
+    const prototype = node.prototype === undefined ? Object.prototype : this.decode(node.prototype)
+    const object = this.#instance(node, Object.create(prototype as object | null) as object)
+    return this.#finishObject(this.#keep(index, object), node)
+  }
+
+  #error(index: number, node: NodeOf<'error'>): Error {
+    const Base = (readPath(globalThis, [node.name]) ?? Error) as ErrorConstructor
+    const error = Object.setPrototypeOf(new Error(), Base.prototype as object) as Error
+    return this.#finishObject(this.#keep(index, this.#instance(node, error)), node)
+  }
+
+  /** Makes an object an instance of the user's class, if it was one. */
+  #instance<T extends object>(node: ObjectParts, object: T): T {
+    if (node.class === undefined) return object
+    const cls = this.decode(node.class) as AnyClass
+    return Object.setPrototypeOf(object, cls.prototype as object) as T
+  }
+
+  #finishObject<T extends object>(object: T, node: ObjectParts): T {
+    this.#properties(object, node.props)
+    if (node.seal !== undefined) this.#toSeal.push([object, node.seal])
+    return object
+  }
+
+  #closure(index: number, node: NodeOf<'closure'>): AnyFunction {
+    const { classId } = node
+    const have = classId === undefined ? undefined : registeredClass(classId)
+    if (have !== undefined) return this.#keep(index, have as unknown as AnyFunction)
+    // A class reads its scope at once, to extend what it extends; a function might be part of its own scope.
+    if (classId !== undefined) for (const scope of node.scopes) this.#fill(scope)
+    // Which may have made it.
+    if (this.#made.has(index)) return this.#made.get(index) as AnyFunction
+    const fn = this.#unit(node.unit).site(
+      node.site,
+      node.scopes.map((scope) => this.#scope(scope)),
+    )
+    this.#keep(index, fn)
+    if (classId !== undefined) registerClass(classId, fn as unknown as AnyClass)
+    else if (fn.name !== node.name) Object.defineProperty(fn, 'name', { value: node.name, configurable: true })
+    for (const scope of node.scopes) this.#fill(scope)
+    this.#properties(fn, node.props)
+    if (node.prototypeProps.length > 0) this.#properties(fn.prototype as object, node.prototypeProps)
+    return fn
+  }
+
+  #scope(index: number): ScopeVariables {
+    let scope = this.#scopes.get(index)
+    if (scope === undefined) this.#scopes.set(index, (scope = Object.create(null) as ScopeVariables))
+    return scope
+  }
+
+  #fill(index: number): void {
+    if (this.#filled.has(index)) return
+    this.#filled.add(index)
+    const scope = this.#scope(index)
+    for (const [name, ref] of this.#manifest.scopes[index] ?? []) this.assign(ref, (value) => (scope[name] = value))
+  }
+
+  #properties(target: object, props: readonly PropertyNode[]): void {
+    for (const { key, isSymbol, value, get, set, attributes = '' } of props) {
+      const name = (isSymbol === true ? this.decode(key as number) : key) as PropertyKey
+      const common = { enumerable: !attributes.includes('h'), configurable: !attributes.includes('f') }
+      if (value !== undefined) {
+        const writable = !attributes.includes('r')
+        this.assign(value, (v) => Object.defineProperty(target, name, { value: v, writable, ...common }))
+      } else {
+        const accessor: PropertyDescriptor = { ...common }
+        if (get !== undefined) accessor.get = this.decode(get) as () => unknown
+        if (set !== undefined) accessor.set = this.decode(set) as (v: unknown) => void
+        Object.defineProperty(target, name, accessor)
+      }
+    }
+  }
+}
+
+function readPath(root: unknown, path: readonly string[]): unknown {
+  let value = root
+  for (const key of path) value = (value as Record<string, unknown>)[key]
+  return value
+}
+
+/** Its own memory: what the values came in may be shared by all of them. */
+function copyBuffer(bytes: Uint8Array): ArrayBuffer {
+  return bytes.slice().buffer as ArrayBuffer
+}

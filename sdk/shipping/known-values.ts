@@ -1,0 +1,86 @@
+import { builtinModules } from 'node:module'
+
+/** Values that every Node process has: they travel by name. */
+
+/** Globals that are there before user code runs; those that users add are captured. */
+const nodeGlobals = new Set([...Object.getOwnPropertyNames(globalThis), 'undefined', 'NaN', 'Infinity'])
+
+export function isNodeGlobal(name: string): boolean {
+  return nodeGlobals.has(name)
+}
+
+let globals: Map<unknown, string[]> | undefined
+
+/** The path from globalThis to a value, such as `['Math', 'max']`. */
+export function globalPathOf(value: unknown): string[] | undefined {
+  if (value === globalThis) return []
+  globals ??= listGlobals()
+  return globals.get(value) ?? lazyGlobal(value)
+}
+
+function listGlobals(): Map<unknown, string[]> {
+  const found = new Map<unknown, string[]>()
+  for (const name of nodeGlobals) {
+    if (name === 'global' || name === 'globalThis') continue
+    const isNeeded = name === 'process' || name === 'Buffer'
+    const descriptor = Object.getOwnPropertyDescriptor(globalThis, name)
+    // Some getters load whole subsystems or warn.
+    if (descriptor === undefined || (!('value' in descriptor) && !isNeeded)) continue
+    const value: unknown = 'value' in descriptor ? descriptor.value : descriptor.get?.call(globalThis)
+    addPaths(found, value, [name], name === 'process' ? 1 : 2)
+  }
+  return found
+}
+
+function addPaths(found: Map<unknown, string[]>, value: unknown, path: string[], depth: number): void {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null || found.has(value)) return
+  found.set(value, path)
+  if (depth === 0) return
+  for (const key of Object.getOwnPropertyNames(value)) {
+    const descriptor = Object.getOwnPropertyDescriptor(value, key)
+    if (descriptor !== undefined && 'value' in descriptor) addPaths(found, descriptor.value, [...path, key], depth - 1)
+  }
+}
+
+/** A global behind a getter, found by its name: reading them all would be slow. */
+function lazyGlobal(value: unknown): string[] | undefined {
+  const name = typeof value === 'function' ? value.name : lowerFirst((value as object | null)?.constructor?.name ?? '')
+  if (typeof value !== 'function' && name !== 'crypto' && name !== 'performance') return undefined
+  return nodeGlobals.has(name) && (globalThis as Record<string, unknown>)[name] === value ? [name] : undefined
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1)
+}
+
+let builtins: Map<unknown, { module: string; name: string }> | undefined
+let loadedCount = 0
+
+/** The built-in module and export that a value is; the empty name is the module itself. */
+export function builtinOf(value: unknown): { module: string; name: string } | undefined {
+  const { moduleLoadList = [] } = process as { moduleLoadList?: string[] }
+  // What was captured is loaded.
+  if (builtins === undefined || loadedCount !== moduleLoadList.length) {
+    builtins = listBuiltins(new Set(moduleLoadList.map((entry) => entry.replace(/^\w+ /, ''))))
+    loadedCount = moduleLoadList.length
+  }
+  return builtins.get(value)
+}
+
+/** Loading these warns. */
+const deprecatedModules = new Set(['sys', 'punycode', 'domain', 'trace_events', 'wasi'])
+
+function listBuiltins(loaded: ReadonlySet<string>): Map<unknown, { module: string; name: string }> {
+  const found = new Map<unknown, { module: string; name: string }>()
+  for (const id of builtinModules) {
+    const module = id.replace(/^node:/, '')
+    if (module.startsWith('_') || deprecatedModules.has(module) || !loaded.has(module)) continue
+    const exports: unknown = process.getBuiltinModule(`node:${module}`)
+    if (!found.has(exports)) found.set(exports, { module: `node:${module}`, name: '' })
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(exports))) {
+      const isObject = typeof value === 'function' || (typeof value === 'object' && value !== null)
+      if (isObject && !found.has(value)) found.set(value, { module: `node:${module}`, name })
+    }
+  }
+  return found
+}

@@ -1,0 +1,47 @@
+/** Why something cannot travel, and the way out. Thrown while a function is captured. */
+export class Refusal extends Error {
+  readonly reason: string
+  readonly fix: string
+  /** Where in the user's files, when it is not where the value was reached. */
+  readonly at: string | undefined
+
+  constructor(reason: string, fix: string, at?: string) {
+    super(reason)
+    this.reason = reason
+    this.fix = fix
+    this.at = at
+  }
+}
+
+/** How the capture came to where it is. */
+export interface Trail {
+  parent: Trail | undefined
+  /** Such as `function f`, `cfg`, `.list` or `[0]`. */
+  label: string
+  /** Where that is declared, when it is. */
+  at: string | undefined
+}
+
+export function step(parent: Trail | undefined, label: string, at?: string): Trail {
+  return { parent, label, at }
+}
+
+/** Such as `function f -> cfg -> .list[0]`. */
+export function showTrail(trail: Trail): string {
+  const labels: string[] = []
+  for (let at: Trail | undefined = trail; at !== undefined; at = at.parent) if (at.label !== '') labels.unshift(at.label)
+  return labels.reduce((text, label) => (label.startsWith('[') ? text + label : `${text} -> ${label}`))
+}
+
+export function trailPosition(trail: Trail): string | undefined {
+  for (let at: Trail | undefined = trail; at !== undefined; at = at.parent) if (at.at !== undefined) return at.at
+  return undefined
+}
+
+/** The message that the user gets. */
+export function explainRefusal(name: string, at: string | undefined, refusal: Refusal, trail: Trail): string {
+  const where = refusal.at ?? trailPosition(trail)
+  const head = `cannot ship \`${name}\`${at === undefined ? '' : ` (${at})`} to a worker: ${refusal.reason}`
+  const reached = trail.parent === undefined ? '' : `\n  reached through: ${showTrail(trail)}`
+  return `${head}${where === undefined ? '' : ` (${where})`}${reached}\n  fix: ${refusal.fix}`
+}

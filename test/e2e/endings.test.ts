@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync } from 'node:fs'
+import { describe, test } from 'node:test'
+import { DriverProgram } from '../support/driver-program.ts'
+import { allGone, processesWith } from '../support/processes.ts'
+
+/** Every process of a program's own node carries this mark in its environment. */
+function marked(): { env: Record<string, string>; mark: string } {
+  const id = `${process.pid}-${Math.random().toString(36).slice(2)}`
+  return { env: { SHOAL_TEST_MARK: id }, mark: `SHOAL_TEST_MARK=${id}` }
+}
+
+function storeFolders(): string[] {
+  return existsSync('/dev/shm') ? readdirSync('/dev/shm').filter((name) => name.startsWith('shoal-')) : []
+}
+
+const busyProgram = `
+import { init, remote, get, put } from 'SDK'
+const { nodePid } = await init({ numCpus: 2 })
+const busy = remote((data: Uint8Array) => { console.log('busy with', data.length); for (;;); })
+const data = put(new Uint8Array(3_000_000))
+const refs = [busy.remote(data), busy.remote(data)]
+console.log('node', nodePid)
+const startMs = performance.now()
+try {
+  await get(refs)
+} catch (error) {
+  console.log('got', (error as { code: string }).code, (error as { retryable: boolean }).retryable)
+}
+`
+
+describe('endings', () => {
+  test('a program that ends by itself shows all output and leaves nothing', async () => {
+    const { env, mark } = marked()
+    await using program = new DriverProgram(
+      `
+import { init, remote, get } from 'SDK'
+await init({ numCpus: 2 })
+const greet = remote((name: string) => { console.log('hello', name); console.error('to stderr'); return 1 })
+await get(greet.remote('shoal'))
+await get(remote(function loud() { process.stdout.write('no newline') }).remote())
+`,
+      env,
+    )
+    const { code, stdout, stderr } = await program.ended()
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^\(greet pid=\d+\) hello shoal$/m)
+    assert.match(stdout, /^\(loud pid=\d+\) no newline$/m)
+    assert.match(stderr, /^\(greet pid=\d+\) to stderr$/m)
+    await allGone(processesWith(mark))
+  })
+
+  test('repeated lines of many workers are folded', async () => {
+    await using program = new DriverProgram(`
+import { init, remote, get } from 'SDK'
+await init({ numCpus: 3 })
+const same = remote(async () => { console.log('the same'); await new Promise((resolve) => setTimeout(resolve, 300)); return process.pid })
+const pids = await get([same.remote(), same.remote(), same.remote()])
+console.log('workers', new Set(pids).size)
+`)
+    const { stdout } = await program.ended()
+    const lines = stdout.split('\n').filter((line) => line.includes('the same'))
+    assert.match(stdout, /workers 3/)
+    assert.equal(lines.length, 2, stdout)
+    assert.match(lines[1] ?? '', /the same \[repeated 2x across 3 workers\]/)
+  })
+
+  test('kill -9 of the node: the driver gets an error, nothing is left', async () => {
+    const { env, mark } = marked()
+    const before = storeFolders()
+    await using program = new DriverProgram(busyProgram, env)
+    const [, nodePid] = await program.printed(/node (\d+)/)
+    await program.printed(/busy with 3000000[\s\S]*busy with 3000000|repeated|busy with 3000000/)
+    process.kill(Number(nodePid), 'SIGKILL')
+    const { stdout, code } = await program.ended()
+    assert.match(stdout, /got NODE_DIED false/)
+    assert.equal(code, 0)
+    await allGone(processesWith(mark))
+    assert.deepEqual(storeFolders().filter((name) => !before.includes(name)), [])
+  })
+
+  test('kill -9 of the program: its node and workers go, busy ones too', async () => {
+    const { env, mark } = marked()
+    const before = storeFolders()
+    await using program = new DriverProgram(busyProgram, env)
+    await program.printed(/busy with/)
+    program.kill('SIGKILL')
+    await program.ended()
+    await allGone(processesWith(mark))
+    assert.deepEqual(storeFolders().filter((name) => !before.includes(name)), [])
+  })
+
+  test('Ctrl-C ends the program and everything that it started', async () => {
+    const { env, mark } = marked()
+    await using program = new DriverProgram(busyProgram, env)
+    await program.printed(/busy with/)
+    program.kill('SIGINT')
+    const { signal } = await program.ended()
+    assert.equal(signal, 'SIGINT')
+    await allGone(processesWith(mark))
+  })
+
+  test('what a task started ends with its worker', async () => {
+    const { env, mark } = marked()
+    await using program = new DriverProgram(
+      `
+import { spawn } from 'node:child_process'
+import { init, remote, get } from 'SDK'
+await init({ numCpus: 1 })
+const start = remote(() => spawn('sleep', ['1000'], { stdio: 'ignore' }).pid)
+console.log('sleeper', await get(start.remote()))
+`,
+      env,
+    )
+    const [, sleeper] = await program.printed(/sleeper (\d+)/)
+    const { code } = await program.ended()
+    assert.equal(code, 0)
+    await allGone([Number(sleeper), ...processesWith(mark)])
+  })
+
+  test('an error that nobody catches ends the program with its message', async () => {
+    await using program = new DriverProgram(`
+import { init, remote, get } from 'SDK'
+await init({ numCpus: 1 })
+const fail = remote((n: number) => { throw new RangeError('out of ' + n) })
+await get(fail.remote(3))
+`)
+    const { code, stderr } = await program.ended()
+    assert.equal(code, 1)
+    assert.match(stderr, /RangeError: out of 3/)
+    assert.match(stderr, /driver\.ts:4:\d+/)
+  })
+
+  test('before init() and after shutdown() the message says what to do', async () => {
+    await using program = new DriverProgram(`
+import { init, remote, shutdown } from 'SDK'
+const f = remote(() => 1)
+try { f.remote() } catch (error) { console.log((error as Error).message) }
+await init({ numCpus: 1 })
+await shutdown()
+try { f.remote() } catch (error) { console.log((error as { code: string }).code) }
+`)
+    const { stdout } = await program.ended()
+    assert.match(stdout, /call `await init\(\)` first/)
+    assert.match(stdout, /NOT_INITIALIZED/)
+  })
+})
