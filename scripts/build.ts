@@ -1,4 +1,4 @@
-import { chmod, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { runProgram } from './run-program.ts'
@@ -10,19 +10,23 @@ const cliFile = join(dist, 'node', 'cli', 'main.js')
 /** Writes dist/ anew: JavaScript, declarations and source maps. Rejects when the compiler finds an error. */
 export async function build(): Promise<void> {
   await rm(dist, { recursive: true, force: true })
-  // In files that Node runs itself, standard output belongs to `npm pack --json`: the compiler only speaks when it fails.
   const code = await runProgram(['tsc', '--project', 'tsconfig.build.json'], { cwd: root })
   if (code !== 0) throw new Error('the build has failed: the errors of the compiler are above')
-  await checkDeclarations()
+  const names = await readdir(dist, { recursive: true })
+  for (const name of names.filter((each) => each.endsWith('.d.ts'))) {
+    const file = join(dist, name)
+    await writeFile(file, withJsImports(await readFile(file, 'utf8')))
+  }
   await chmod(cliFile, 0o755)
 }
 
-/** A `.ts` import in a declaration would make users' compilers look for sources that are not shipped. */
-async function checkDeclarations(): Promise<void> {
-  const names = (await readdir(dist, { recursive: true })).filter((name) => name.endsWith('.d.ts'))
-  for (const name of names) {
-    const text = await readFile(join(dist, name), 'utf8')
-    const found = /(?:from|import)\s*\(?\s*['"](\.[^'"]*(?<!\.d)\.ts)['"]/.exec(text)
-    if (found !== null) throw new Error(`dist/${name} imports ${found[1]}, which is not in the package`)
-  }
+/**
+ * The declaration with `./name.ts` replaced by `./name.js` where it imports. The compiler does that in JavaScript only, and
+ * users' compilers would look for sources that are not in the package.
+ */
+export function withJsImports(declaration: string): string {
+  return declaration.replaceAll(
+    /(\bfrom\s*|\bimport\s*\(?\s*)(['"])(\.{1,2}\/[^'"]*?)(?<!\.d)\.ts\2/g,
+    (_, before: string, quote: string, path: string) => `${before}${quote}${path}.js${quote}`,
+  )
 }

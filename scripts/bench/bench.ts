@@ -28,13 +28,8 @@ const benchmarks: readonly Benchmark[] = [manyTasksBenchmark, ...startBenchmarks
 export async function runBench(options: BenchOptions, refuse: Refuse): Promise<void> {
   const wanted = benchmarks.filter(({ name }) => name.includes(options.only ?? ''))
   if (wanted.length === 0) {
-    const names = benchmarks
-      .map(
-        ({ name }) => `
-  ${name}`,
-      )
-      .join('')
-    refuse(`no benchmark has ${JSON.stringify(options.only)} in its name; there are${names}`)
+    const names = benchmarks.map(({ name }) => name).join('; ')
+    refuse(`no benchmark has ${JSON.stringify(options.only)} in its name; there are: ${names}`)
   }
   const earlier = options.against === undefined ? undefined : await readRun(options.against, refuse)
   const folder = options.profile === true ? await mkdtemp(join(tmpdir(), 'shoal-bench-')) : undefined

@@ -52,7 +52,7 @@ export class Capture {
   readonly #ids = new Map<unknown, number>()
   readonly #libIds = new Map<string, number>()
   readonly #inspected = new Map<object, Inspected>()
-  #queue: Pending[] = []
+  readonly #queue: Pending[] = []
   #bytes = 0
   #mainAt: string | undefined
 
@@ -68,7 +68,8 @@ export class Capture {
     try {
       // The function itself travels even when it is a handle in the eyes of the SDK.
       const main = this.#reserve(fn, trail)
-      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      // The queue grows while it is worked off.
+      for (const next of this.#queue) {
         at = next.trail
         this.nodes[next.id] = this.#encodeNode(next)
       }
@@ -77,7 +78,7 @@ export class Capture {
       return { name, kind: this.#kindOf(fn), at: this.#mainAt, main, nodes, scopes, units, libs, handles, warnings }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      throw new CaptureFailure(explainRefusal(name, this.#mainAt, error, this.code.failedAt ?? at), name, error)
+      throw new CaptureFailure(explainRefusal(name, this.#mainAt, error, at), name, error)
     }
   }
 
@@ -247,11 +248,10 @@ export class Capture {
     this.#bytes += bytes
     if (this.#bytes <= limits.captureBytesMax) return
     const max = limits.captureBytesMax / 2 ** 20
-    this.code.failedAt = trail
     throw new Refusal(
       `the values that it captures are over the limit of ${max} MiB`,
       'put() the large value once and pass its ObjectRef as an argument',
-    )
+    ).along(trail)
   }
 
   #warnAboutSize(name: string): void {

@@ -4,12 +4,19 @@ export class Refusal extends Error {
   readonly fix: string
   /** Where in the user's files, when it is not where the value was reached. */
   readonly at: string | undefined
+  /** How the capture came to it, when that is further than where it stood. */
+  trail: Trail | undefined
 
   constructor(reason: string, fix: string, at?: string) {
     super(reason)
     this.reason = reason
     this.fix = fix
     this.at = at
+  }
+
+  along(trail: Trail): this {
+    this.trail ??= trail
+    return this
   }
 }
 
@@ -39,9 +46,11 @@ export function trailPosition(trail: Trail): string | undefined {
 }
 
 /** The message that the user gets. */
-export function explainRefusal(name: string, at: string | undefined, refusal: Refusal, trail: Trail): string {
+export function explainRefusal(name: string, at: string | undefined, refusal: Refusal, reached: Trail): string {
+  const trail = refusal.trail ?? reached
+  const { reason, fix } = refusal
   const where = refusal.at ?? trailPosition(trail)
-  const head = `cannot ship \`${name}\`${at === undefined ? '' : ` (${at})`} to a worker: ${refusal.reason}`
-  const reached = trail.parent === undefined ? '' : `\n  reached through: ${showTrail(trail)}`
-  return `${head}${where === undefined ? '' : ` (${where})`}${reached}\n  fix: ${refusal.fix}`
+  const head = `cannot ship \`${name}\`${at === undefined ? '' : ` (${at})`} to a worker: ${reason}`
+  const through = trail.parent === undefined ? '' : `\n  reached through: ${showTrail(trail)}`
+  return `${head}${where === undefined ? '' : ` (${where})`}${through}\n  fix: ${fix}`
 }

@@ -268,14 +268,16 @@ export class ScriptSyntax {
     })
   }
 
-  /** Top-level statements that call a method of a top-level name. */
-  memberCalls(name: string): Node[] {
+  /** Top-level statements that call a method of a top-level name which looks like one that sets it up. */
+  setupCalls(name: string): Node[] {
     return this.body.filter((statement) => {
       if (statement.type !== 'ExpressionStatement') return false
       let { expression }: { expression: Node } = statement
       if (expression.type === 'AwaitExpression') expression = expression.argument
       if (expression.type !== 'CallExpression' || expression.callee.type !== 'MemberExpression') return false
-      return rootOf(expression.callee)?.name === name
+      const { property } = expression.callee
+      const isSetup = property.type === 'Identifier' && /^(use|set|config|register|init|extend|add|load)/i.test(property.name)
+      return isSetup && rootOf(expression.callee)?.name === name
     })
   }
 }

@@ -1,0 +1,379 @@
+import { types } from 'node:util'
+import { NotCloneableError } from '../errors.ts'
+import { knownErrorName, nearestErrorName } from './error-classes.ts'
+import { HeadWriter } from './head-writer.ts'
+import { describeUncloneable, formatPath } from './refusals.ts'
+import { depthMax, errorFlags, inlinePayloadBytesMax, payloads, tags, viewKinds } from './tags.ts'
+import { valueFormats, type EncodedValue, type EncodeHooks } from './value.ts'
+
+/** The first few objects of a value are looked up in a list, which is faster than a map. */
+const listedObjectsMax = 8
+
+const viewKindOf = new Map<object, number>(viewKinds.map((kind, number) => [kind.prototype, number]))
+const noHooks: EncodeHooks = {}
+
+class Encoder {
+  isBusy = false
+  readonly #head = new HeadWriter()
+  #hooks: EncodeHooks = noHooks
+  #buffers: Uint8Array[] = []
+  #listed: object[] = []
+  #numbered: Map<object, number> | undefined
+  #objects = 0
+  #depth = 0
+  readonly #path: (string | number)[] = []
+
+  encode(value: unknown, hooks: EncodeHooks): EncodedValue {
+    this.isBusy = true
+    this.#hooks = hooks
+    try {
+      this.#value(value)
+      return { format: valueFormats.shoal, head: this.#head.copy(), buffers: this.#buffers }
+    } finally {
+      this.#head.reset()
+      this.#hooks = noHooks
+      this.#buffers = []
+      this.#listed = []
+      this.#numbered = undefined
+      this.#objects = 0
+      this.#depth = 0
+      this.isBusy = false
+    }
+  }
+
+  #value(value: unknown): void {
+    const head = this.#head
+    switch (typeof value) {
+      case 'number':
+        this.#number(value)
+        return
+      case 'string':
+        head.text(value)
+        return
+      case 'boolean':
+        head.byte(value ? tags.true : tags.false)
+        return
+      case 'undefined':
+        head.byte(tags.undefined)
+        return
+      case 'object':
+        if (value === null) head.byte(tags.null)
+        else this.#object(value)
+        return
+      case 'bigint':
+        this.#bigint(value)
+        return
+      case 'symbol': {
+        const key = Symbol.keyFor(value)
+        if (key === undefined) throw this.#refuse(`${String(value)}: only symbols of Symbol.for() can be copied`)
+        head.byte(tags.registeredSymbol)
+        head.text(key)
+        return
+      }
+      case 'function':
+        this.#extension(value)
+        return
+    }
+  }
+
+  #number(value: number): void {
+    const head = this.#head
+    if ((value | 0) === value && !Object.is(value, -0)) {
+      if (value >= 0 && value <= 0xff) {
+        head.byte(tags.byte)
+        head.byte(value)
+      } else {
+        head.byte(tags.int32)
+        head.int32(value)
+      }
+    } else {
+      head.byte(tags.float64)
+      head.float64(value)
+    }
+  }
+
+  #bigint(value: bigint): void {
+    this.#head.byte(tags.bigint)
+    this.#head.byte(value < 0n ? 1 : 0)
+    const digits = (value < 0n ? -value : value).toString(16)
+    const bytes = Buffer.from(digits.length % 2 === 0 ? digits : `0${digits}`, 'hex').reverse()
+    this.#head.count(bytes.length)
+    this.#head.raw(bytes)
+  }
+
+  /** Writes a reference if the object has been written; else gives it the next number. */
+  #isKnown(value: object): boolean {
+    let number = -1
+    if (this.#numbered !== undefined) number = this.#numbered.get(value) ?? -1
+    else if (this.#objects > 0) number = this.#listed.indexOf(value)
+    if (number >= 0) {
+      this.#head.byte(tags.reference)
+      this.#head.count(number)
+      return true
+    }
+    if (this.#numbered === undefined && this.#objects < listedObjectsMax) this.#listed.push(value)
+    else {
+      this.#numbered ??= new Map(this.#listed.map((listed, i) => [listed, i]))
+      this.#numbered.set(value, this.#objects)
+    }
+    this.#objects += 1
+    return false
+  }
+
+  #object(value: object): void {
+    if (this.#depth >= depthMax) throw this.#refuse(`nested more than ${depthMax} levels deep: send it in a flatter form`)
+    const prototype = Object.getPrototypeOf(value) as object | null
+    if (prototype === Object.prototype || prototype === null) {
+      // Not a plain object although it looks like one: a module's namespace, or what new.target left behind.
+      if (this.#isKnown(value)) return
+      this.#head.byte(prototype === null ? tags.nullPrototypeObject : tags.object)
+      this.#fields(value as Record<string, unknown>)
+    } else if (Array.isArray(value)) {
+      if (!this.#isKnown(value)) this.#array(value)
+    } else {
+      this.#special(value, prototype)
+    }
+  }
+
+  #fields(value: Record<string, unknown>): void {
+    const keys = Object.keys(value)
+    this.#head.count(keys.length)
+    this.#depth += 1
+    for (const key of keys) {
+      this.#path[this.#depth] = key
+      this.#head.text(key)
+      this.#value(value[key])
+    }
+    this.#depth -= 1
+  }
+
+  #array(value: unknown[]): void {
+    const head = this.#head
+    const { length } = value
+    // Only an array with holes has fewer keys than its length says; counting them is slow, so only large ones are.
+    const isSparse = length > 0 && hasHoles(value)
+    this.#depth += 1
+    if (isSparse) {
+      const present = Object.keys(value).filter((key) => /^(0|[1-9]\d*)$/.test(key))
+      head.byte(tags.sparseArray)
+      head.count(length)
+      head.count(present.length)
+      for (const key of present) {
+        this.#path[this.#depth] = Number(key)
+        head.count(Number(key))
+        this.#value(value[Number(key)])
+      }
+    } else {
+      head.byte(tags.array)
+      head.count(length)
+      for (let i = 0; i < length; i++) {
+        this.#path[this.#depth] = i
+        this.#value(value[i])
+      }
+    }
+    this.#depth -= 1
+  }
+
+  #special(value: object, prototype: object): void {
+    const head = this.#head
+    const kind = viewKindOf.get(prototype)
+    if (kind !== undefined) this.#view(value as ArrayBufferView, kind)
+    else if (prototype === Buffer.prototype) {
+      if (this.#isKnown(value)) return
+      head.byte(tags.nodeBuffer)
+      this.#payload(value as Buffer)
+    } else if (prototype === Map.prototype) this.#map(value as Map<unknown, unknown>)
+    else if (prototype === Set.prototype) this.#set(value as Set<unknown>)
+    else if (types.isNativeError(value)) this.#error(value, prototype)
+    else if (prototype === Date.prototype) {
+      if (this.#isKnown(value)) return
+      head.byte(tags.date)
+      head.float64((value as Date).getTime())
+    } else if (prototype === ArrayBuffer.prototype) this.#arrayBuffer(value as ArrayBuffer)
+    else if (prototype === RegExp.prototype) {
+      if (this.#isKnown(value)) return
+      head.byte(tags.regexp)
+      head.text((value as RegExp).source)
+      head.text((value as RegExp).flags)
+    } else if (prototype === URL.prototype) {
+      if (this.#isKnown(value)) return
+      head.byte(tags.url)
+      head.text((value as URL).href)
+    } else if (types.isBoxedPrimitive(value)) {
+      if (this.#isKnown(value)) return
+      head.byte(tags.boxed)
+      this.#value(value.valueOf())
+    } else this.#extension(value)
+  }
+
+  #map(value: Map<unknown, unknown>): void {
+    if (this.#isKnown(value)) return
+    this.#head.byte(tags.map)
+    this.#head.count(value.size)
+    this.#depth += 1
+    let i = 0
+    for (const [key, item] of value) {
+      this.#path[this.#depth] = `\0<key ${i}>`
+      this.#value(key)
+      this.#path[this.#depth] = `\0<value ${i}>`
+      this.#value(item)
+      i += 1
+    }
+    this.#depth -= 1
+  }
+
+  #set(value: Set<unknown>): void {
+    if (this.#isKnown(value)) return
+    this.#head.byte(tags.set)
+    this.#head.count(value.size)
+    this.#depth += 1
+    let i = 0
+    for (const item of value) {
+      this.#path[this.#depth] = `\0<item ${i++}>`
+      this.#value(item)
+    }
+    this.#depth -= 1
+  }
+
+  /** An error is never refused for its class: where nobody can ship that, it arrives as the nearest one known. */
+  #error(value: Error, prototype: object): void {
+    const known = knownErrorName(prototype)
+    if (known === undefined && this.#tryExtension(value)) return
+    if (this.#isKnown(value)) return
+    const head = this.#head
+    const { stack } = value
+    const isAggregate = Array.isArray((value as AggregateError).errors)
+    const flags =
+      (Object.hasOwn(value, 'message') ? errorFlags.message : 0) |
+      (typeof stack === 'string' ? errorFlags.stack : 0) |
+      (Object.hasOwn(value, 'cause') ? errorFlags.cause : 0) |
+      (isAggregate ? errorFlags.errors : 0)
+    head.byte(tags.error)
+    head.text(known ?? nearestErrorName(value))
+    head.byte(flags)
+    if ((flags & errorFlags.message) !== 0) head.text(String(value.message))
+    if ((flags & errorFlags.stack) !== 0) head.text(stack as string)
+    this.#depth += 1
+    if ((flags & errorFlags.cause) !== 0) {
+      this.#path[this.#depth] = 'cause'
+      this.#value(value.cause)
+    }
+    if (isAggregate) {
+      this.#path[this.#depth] = 'errors'
+      this.#value((value as AggregateError).errors)
+    }
+    this.#depth -= 1
+    const fields: Record<string, unknown> = { ...value }
+    if (known === undefined && !Object.hasOwn(value, 'name')) fields['name'] = value.name
+    this.#fields(fields)
+  }
+
+  #arrayBuffer(value: ArrayBuffer): void {
+    if (this.#isKnown(value)) return
+    if (value.detached) throw this.#refuse('an ArrayBuffer that was transferred away')
+    this.#head.byte(tags.arrayBuffer)
+    this.#head.count(value.resizable ? value.maxByteLength + 1 : 0)
+    this.#payload(new Uint8Array(value))
+  }
+
+  /**
+   * A view travels with its whole buffer, so that two views on one buffer share it afterwards, unless the buffer is more
+   * than twice as large as what the view sees of it.
+   */
+  #view(value: ArrayBufferView, kind: number): void {
+    const { buffer, byteLength, byteOffset } = value
+    if (!(buffer instanceof ArrayBuffer)) {
+      throw this.#refuse('a view on a SharedArrayBuffer, whose memory belongs to this process: copy it first')
+    }
+    if (this.#isKnown(value)) return
+    const isWhole = buffer.byteLength <= byteLength * 2
+    const head = this.#head
+    head.byte(tags.view)
+    head.byte(kind)
+    head.count(isWhole ? byteOffset : 0)
+    head.count(byteLength)
+    if (isWhole) {
+      this.#arrayBuffer(buffer)
+    } else {
+      // A buffer of its own, with a number that nothing refers to.
+      this.#objects += 1
+      if (this.#numbered === undefined) {
+        this.#numbered = new Map(this.#listed.map((listed, i) => [listed, i]))
+      }
+      head.byte(tags.arrayBuffer)
+      head.count(0)
+      this.#payload(new Uint8Array(buffer, byteOffset, byteLength))
+    }
+  }
+
+  #payload(bytes: Uint8Array): void {
+    const head = this.#head
+    if (bytes.length > inlinePayloadBytesMax) {
+      head.byte(payloads.beside)
+      head.count(this.#buffers.push(bytes) - 1)
+    } else {
+      head.byte(payloads.inline)
+      head.count(bytes.length)
+      head.raw(bytes)
+    }
+  }
+
+  #extension(value: object): void {
+    if (!this.#tryExtension(value)) throw this.#refuse(describeUncloneable(value))
+  }
+
+  #tryExtension(value: object): boolean {
+    const extension = this.#ask(value)
+    if (extension === undefined) return false
+    if (this.#isKnown(value)) return true
+    const { tag, data, fields } = extension
+    this.#head.byte(tags.extension)
+    this.#head.text(tag)
+    this.#value(data)
+    this.#head.byte(fields === undefined ? 0 : 1)
+    if (fields !== undefined) this.#fields(fields)
+    return true
+  }
+
+  #ask(value: object): ReturnType<NonNullable<EncodeHooks['extend']>> {
+    try {
+      return this.#hooks.extend?.(value, () => this.#pathText())
+    } catch (error) {
+      const path = this.#pathText()
+      if (!(error instanceof NotCloneableError) || path === '') throw error
+      throw new NotCloneableError(`${error.message} (at ${path})`, { ...error.details, path })
+    }
+  }
+
+  #pathText(): string {
+    return formatPath(this.#path.slice(1, this.#depth + 1))
+  }
+
+  #refuse(reason: string): NotCloneableError {
+    const path = this.#pathText()
+    return new NotCloneableError(`cannot copy the value${path === '' ? '' : ` at ${path}`}: ${reason}`, { path })
+  }
+}
+
+function hasHoles(value: unknown[]): boolean {
+  for (let i = 0; i < value.length; i++) if (value[i] === undefined && !(i in value)) return true
+  return false
+}
+
+const shared = new Encoder()
+
+/**
+ * Copies a value into its encoded form. The large buffers of the result are views on the caller's memory.
+ *
+ * Throws NotCloneableError with the path to what cannot be copied.
+ */
+export function encodeValue(value: unknown, hooks: EncodeHooks = noHooks): EncodedValue {
+  // A getter of the value, or a hook, may encode another value meanwhile.
+  const encoder = shared.isBusy ? new Encoder() : shared
+  try {
+    return encoder.encode(value, hooks)
+  } catch (error) {
+    if (!(error instanceof RangeError) || !/call stack/.test(error.message)) throw error
+    throw new NotCloneableError('cannot copy the value: it is nested too deeply; send it in a flatter form')
+  }
+}

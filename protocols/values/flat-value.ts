@@ -1,0 +1,65 @@
+import { ProtocolError } from '../errors.ts'
+import { valueFormats, type EncodedValue } from './value.ts'
+
+/**
+ * An encoded value as one run of bytes, as it lies in a store: a header of 16 bytes (magic, format, head length, count of
+ * buffers), offset and length of each buffer, the head, and the buffers, each at a multiple of 64 bytes.
+ */
+const magic = 0x6c616853
+const headerBytes = 16
+const entryBytes = 16
+const alignment = 64
+
+/** The length of the flat form, in bytes. */
+export function encodedByteLength(encoded: EncodedValue): number {
+  let at = headerBytes + encoded.buffers.length * entryBytes + encoded.head.length
+  for (const buffer of encoded.buffers) at = aligned(at) + buffer.length
+  return at
+}
+
+/** The flat form, in parts to be written one after the other. The buffers among them are those of the value, not copies. */
+export function flattenValue(encoded: EncodedValue): Uint8Array[] {
+  const { head, buffers } = encoded
+  const start = Buffer.alloc(headerBytes + buffers.length * entryBytes)
+  start.writeUInt32LE(magic, 0)
+  start.writeUInt32LE(encoded.format, 4)
+  start.writeUInt32LE(head.length, 8)
+  start.writeUInt32LE(buffers.length, 12)
+  const parts: Uint8Array[] = [start, head]
+  let at = start.length + head.length
+  for (const [i, buffer] of buffers.entries()) {
+    const offset = aligned(at)
+    if (offset > at) parts.push(Buffer.alloc(offset - at))
+    start.writeBigUInt64LE(BigInt(offset), headerBytes + i * entryBytes)
+    start.writeBigUInt64LE(BigInt(buffer.length), headerBytes + i * entryBytes + 8)
+    parts.push(buffer)
+    at = offset + buffer.length
+  }
+  return parts
+}
+
+/** The value in its flat form, as views on the bytes. Throws ProtocolError when they are something else. */
+export function unflattenValue(bytes: Uint8Array): EncodedValue {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (view.length < headerBytes || view.readUInt32LE(0) !== magic) throw new ProtocolError('these bytes are no stored value')
+  const format = view.readUInt32LE(4)
+  if (format !== valueFormats.shoal) throw new ProtocolError(`a stored value is in the unknown format ${format}`)
+  const headLength = view.readUInt32LE(8)
+  const count = view.readUInt32LE(12)
+  const headAt = headerBytes + count * entryBytes
+  if (headAt + headLength > view.length) throw new ProtocolError('a stored value is cut short')
+  const buffers: Uint8Array[] = []
+  for (let i = 0; i < count; i++) {
+    const offset = Number(view.readBigUInt64LE(headerBytes + i * entryBytes))
+    const length = Number(view.readBigUInt64LE(headerBytes + i * entryBytes + 8))
+    if (offset < headAt + headLength || offset + length > view.length) {
+      throw new ProtocolError('a stored value has a buffer outside of its bytes')
+    }
+    buffers.push(bytes.subarray(offset, offset + length))
+  }
+  return { format, head: view.subarray(headAt, headAt + headLength), buffers }
+}
+
+function aligned(at: number): number {
+  return Math.ceil(at / alignment) * alignment
+}

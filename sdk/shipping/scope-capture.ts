@@ -1,0 +1,123 @@
+import type { Capture } from './capture.ts'
+import type { CapturedUnit } from './captured.ts'
+import type { NamedValue, ValueRef } from './manifest.ts'
+import { step, type Trail } from './refusal.ts'
+import type { Script } from './script.ts'
+import type { Scope, Site, Variable } from './script-syntax.ts'
+import { isFunctionNode, isLoopNode, literalText, moduleName, type Node } from './syntax.ts'
+
+type Variables = Record<string, unknown>
+
+interface ScopeInstance {
+  id: number
+  live: Variables
+  /** Functions and classes of the text that were made in it, and can have been made only once. */
+  made: Set<Node>
+}
+
+/**
+ * Local variables of the functions around closures. Closures that were made in one run of a function share its
+ * variables on the worker too. V8 does not tell which those are, so it is inferred: two scopes are one when they belong
+ * to the same text and every variable has the same value, unless both made a function that each run makes only once.
+ */
+export class ScopeCapture {
+  readonly #capture: Capture
+  readonly #instances = new Map<Scope, ScopeInstance[]>()
+
+  constructor(capture: Capture) {
+    this.#capture = capture
+  }
+
+  idOf(
+    unit: CapturedUnit,
+    scope: Scope,
+    names: ReadonlySet<string>,
+    liveScopes: readonly Variables[],
+    site: Site,
+    trail: Trail,
+  ): number {
+    const { script } = unit
+    const first = [...names][0] as string
+    const live = liveScopes.find((candidate) => first in candidate) ?? {}
+    const instance = this.#instanceOf(scope, live, isMadeOncePer(script, scope, site.node) ? site.node : undefined)
+    const variables = this.#capture.scopes[instance.id] as NamedValue[]
+    for (const name of names) {
+      if (variables.some(([known]) => known === name)) continue
+      const ref = this.#encodeVariable(unit, scope.set.get(name), live[name], step(trail, name))
+      variables.push([name, ref])
+    }
+    return instance.id
+  }
+
+  #instanceOf(scope: Scope, live: Variables, madeOnce: Node | undefined): ScopeInstance {
+    let instances = this.#instances.get(scope)
+    if (instances === undefined) this.#instances.set(scope, (instances = []))
+    let found = instances.find(
+      (instance) => haveSameValues(instance.live, live) && (madeOnce === undefined || !instance.made.has(madeOnce)),
+    )
+    if (found === undefined) {
+      found = { id: this.#capture.scopes.length, live, made: new Set() }
+      this.#capture.scopes.push([])
+      instances.push(found)
+    }
+    if (madeOnce !== undefined) found.made.add(madeOnce)
+    return found
+  }
+
+  #encodeVariable(unit: CapturedUnit, variable: Variable | undefined, value: unknown, trail: Trail): ValueRef {
+    const { script } = unit
+    const definition = variable?.defs[0]
+    if (definition !== undefined) trail.at ??= script.where(definition.name.start)
+    const imported = definition === undefined ? undefined : localImport(script, definition.node, definition.name.name)
+    if (imported === undefined || this.#capture.isHandle(value)) return this.#capture.encode(value, trail)
+    const { specifier, form, path } = imported
+    const at = trail.at ?? ''
+    const lib = this.#capture.addImport({ specifier, directory: script.directory, form, at })
+    const id = this.#capture.nodes.length
+    this.#capture.nodes.push({ type: 'export', lib, form: form === 'require' ? 'required' : 'namespace', path })
+    return id
+  }
+}
+
+function haveSameValues(a: Variables, b: Variables): boolean {
+  const keys = Object.keys(a)
+  return keys.length === Object.keys(b).length && keys.every((key) => key in b && Object.is(a[key], b[key]))
+}
+
+/** True when each run of the code that makes `scope` makes the function at `node` at most once. */
+function isMadeOncePer(script: Script, scope: Scope, node: Node): boolean {
+  let around = script.syntax.parentOf(node)
+  while (around !== undefined && !isFunctionNode(around) && !isLoopNode(around) && around.type !== 'PropertyDefinition') {
+    around = script.syntax.parentOf(around)
+  }
+  return around !== undefined && scope.block.start >= around.start && scope.block.end <= around.end
+}
+
+interface LocalImport {
+  specifier: string
+  form: 'import' | 'require'
+  path: string[]
+}
+
+/** `const { x } = await import('lit')` or `const m = require('lit')` inside a function. */
+function localImport(script: Script, declaration: Node, name: string): LocalImport | undefined {
+  if (declaration.type !== 'VariableDeclarator' || !declaration.init) return undefined
+  const { id, init } = declaration
+  const call = init.type === 'AwaitExpression' ? init.argument : init
+  const special = script.syntax.specialsIn(call.start, call.end).find(({ node }) => node === call)
+  if (special === undefined || special.type === 'meta') return undefined
+  const { specifier } = special
+  const form = special.type === 'require' ? 'require' : 'import'
+  if (id.type === 'Identifier') return { specifier, form, path: [] }
+  if (id.type !== 'ObjectPattern') return undefined
+  for (const property of id.properties) {
+    if (property.type !== 'Property' || property.computed) continue
+    const isIt =
+      (property.value.type === 'Identifier' && property.value.name === name) ||
+      (property.value.type === 'AssignmentPattern' &&
+        property.value.left.type === 'Identifier' &&
+        property.value.left.name === name)
+    if (isIt) return { specifier, form, path: [literalText(property.key) ?? moduleName(property.key)] }
+  }
+  return undefined
+}
