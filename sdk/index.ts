@@ -8,11 +8,11 @@
  * console.log(await get([1, 2, 3].map((x) => square.remote(x)))) // [1, 4, 9]
  */
 export { init, isInitialized, shutdown, type InitOptions, type ShoalContext } from './api/init.ts'
-export { remote, type RemoteFunction } from './api/remote-function.ts'
+export { remote, RemoteFunction } from './api/remote-function.ts'
 export type { RemoteArguments } from './api/remote-types.ts'
 export type { TaskOptions } from './api/task-options.ts'
 export { taskContext, type TaskContext } from './api/task-context.ts'
 export { cancel, get, put, wait, type CancelOptions, type GetOptions, type WaitOptions } from './api/values.ts'
-export type { ObjectRef } from './objects/object-ref.ts'
-export type { ObjectRefStream } from './runtime/object-ref-stream.ts'
+export { ObjectRef } from './objects/object-ref.ts'
+export { ObjectRefStream } from './runtime/object-ref-stream.ts'
 export * from '../protocols/errors.ts'

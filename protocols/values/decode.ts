@@ -73,7 +73,8 @@ class Decoder {
   /** A count of parts that take at least `bytesEach` each, so that a wrong one cannot ask for more than there is. */
   #parts(bytesEach: number): number {
     const count = this.#count()
-    if (count * bytesEach > this.#head.length - this.#at) throw new ProtocolError('a value has a count that is too high')
+    if (count * bytesEach > this.#head.length - this.#at)
+      throw new ProtocolError('a value has a count that is too high')
     return count
   }
 
@@ -128,7 +129,9 @@ class Decoder {
     const isNegative = this.#byte() === 1
     const bytes = this.#parts(1)
     const at = this.#take(bytes)
-    const digits = Buffer.from(this.#head.subarray(at, at + bytes)).reverse().toString('hex')
+    const digits = Buffer.from(this.#head.subarray(at, at + bytes))
+      .reverse()
+      .toString('hex')
     const magnitude = BigInt(digits === '' ? 0 : `0x${digits}`)
     return isNegative ? -magnitude : magnitude
   }

@@ -121,7 +121,8 @@ class Encoder {
   }
 
   #object(value: object): void {
-    if (this.#depth >= depthMax) throw this.#refuse(`nested more than ${depthMax} levels deep: send it in a flatter form`)
+    if (this.#depth >= depthMax)
+      throw this.#refuse(`nested more than ${depthMax} levels deep: send it in a flatter form`)
     const prototype = Object.getPrototypeOf(value) as object | null
     if (prototype === Object.prototype || prototype === null) {
       // Not a plain object although it looks like one: a module's namespace, or what new.target left behind.

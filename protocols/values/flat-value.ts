@@ -41,7 +41,8 @@ export function flattenValue(encoded: EncodedValue): Uint8Array[] {
 /** The value in its flat form, as views on the bytes. Throws ProtocolError when they are something else. */
 export function unflattenValue(bytes: Uint8Array): EncodedValue {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (view.length < headerBytes || view.readUInt32LE(0) !== magic) throw new ProtocolError('these bytes are no stored value')
+  if (view.length < headerBytes || view.readUInt32LE(0) !== magic)
+    throw new ProtocolError('these bytes are no stored value')
   const format = view.readUInt32LE(4)
   if (format !== valueFormats.shoal) throw new ProtocolError(`a stored value is in the unknown format ${format}`)
   const headLength = view.readUInt32LE(8)

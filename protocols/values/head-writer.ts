@@ -22,7 +22,7 @@ export class HeadWriter {
 
   /** A copy of what was written. */
   copy(): Buffer {
-    const copy = Buffer.allocUnsafeSlow(this.#at)
+    const copy = Buffer.allocUnsafe(this.#at)
     this.#bytes.copy(copy, 0, 0, this.#at)
     return copy
   }

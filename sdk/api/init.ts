@@ -72,7 +72,8 @@ let starting: Promise<ShoalContext> | undefined
 export async function init(options: InitOptions = {}): Promise<ShoalContext> {
   checkOptions(options, checks, 'init()')
   if (session !== undefined) return session.context
-  if (hasRuntime()) throw new InvalidArgumentError('init() is called inside a task, which is attached to its node already')
+  if (hasRuntime())
+    throw new InvalidArgumentError('init() is called inside a task, which is attached to its node already')
   starting ??= start(options).finally(() => {
     starting = undefined
   })
@@ -88,7 +89,7 @@ async function start(options: InitOptions): Promise<ShoalContext> {
     job: () => connection.welcome.clientId,
     depth: () => 0,
     currentTask: () => undefined,
-    onWait: (isBegin) => (isBegin ? connection.hold() : connection.release()),
+    beginWait: () => connection.hold(),
     interrupted: () => undefined,
     onNodeGone: () => undefined,
   })

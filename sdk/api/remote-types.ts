@@ -13,7 +13,9 @@ type ItemOf<R> = R extends AsyncIterable<infer T> ? T : R extends Iterable<infer
 export type DefaultReturns<R> = [R] extends [never] ? 1 : R extends AnyGenerator<unknown> ? 'streaming' : 1
 
 /** The `numReturns` that options ask for, or else the default. */
-export type NumReturnsOf<O extends TaskOptions, Default> = O extends { numReturns: infer N extends number | 'streaming' }
+export type NumReturnsOf<O extends TaskOptions, Default> = O extends {
+  numReturns: infer N extends number | 'streaming'
+}
   ? N
   : Default
 

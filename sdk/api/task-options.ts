@@ -88,9 +88,12 @@ const checks: Record<keyof TaskOptions, Check> = {
   runtimeEnv: (value, name) => {
     for (const key of Object.keys(plainObject(value, name))) {
       if (key !== 'envVars') {
-        throw new NotSupportedError(`${name}.${key} is not built yet: today a runtime environment is { envVars } only`, {
-          option: `${name}.${key}`,
-        })
+        throw new NotSupportedError(
+          `${name}.${key} is not built yet: today a runtime environment is { envVars } only`,
+          {
+            option: `${name}.${key}`,
+          },
+        )
       }
     }
     const { envVars = {} } = value as { envVars?: unknown }
@@ -146,7 +149,8 @@ function plainObject(value: unknown, name: string): object {
 }
 
 export function amount(value: unknown, name: string): void {
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw invalid(name, value, 'a number, 0 or more')
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0)
+    throw invalid(name, value, 'a number, 0 or more')
 }
 
 export function boolean(value: unknown, name: string): void {

@@ -94,7 +94,9 @@ function valueOf(runtime: Runtime, record: ObjectRecord): unknown {
 }
 
 async function readValue(runtime: Runtime, record: ObjectRecord, wire: WireValue): Promise<unknown> {
-  const value = await (wire.classes.length > 0 ? runtime.waiting(runtime.coder.decode(wire)) : runtime.coder.decode(wire))
+  const value = await (wire.classes.length > 0
+    ? runtime.waiting(runtime.coder.decode(wire))
+    : runtime.coder.decode(wire))
   if (wire.isError) throw value
   // Keeps the object alive while it is read: it is freed when nothing refers to its record any more.
   return record.value === undefined ? undefined : value
@@ -193,7 +195,7 @@ function asRefs<T>(refs: readonly ObjectRef<T>[], where: string): readonly Objec
 }
 
 export interface CancelOptions {
-  /** Kills the worker when the task is running there. Otherwise the task is only told, by its `signal`. @default false */
+  /** Kills the worker at once when the task is running there. @default false */
   force?: boolean
   /** Cancels what the task has submitted, too. @default true */
   recursive?: boolean
@@ -201,8 +203,9 @@ export interface CancelOptions {
 
 /**
  * Cancels the task that makes this object: `get` throws TaskCancelledError. A task that has not started never will. One
- * that runs is interrupted in its `get()` and `wait()` and told by `taskContext().signal`; with `force` its worker is
- * killed. Cancelling what is finished does nothing.
+ * that runs is interrupted in its `get()` and `wait()` and told by `taskContext().signal`; when it has not ended a second
+ * later, its worker is replaced. A task that never awaits anything hears nothing of it: with `force` its worker is killed
+ * at once. Cancelling what is finished does nothing.
  *
  * @example
  * const ref = endless.remote()

@@ -116,12 +116,13 @@ export class NodeConnection {
     if (this.#holders === 0) this.#socket.unref()
   }
 
-  /** Keeps the process alive until `release`, since somebody waits for an answer. */
-  hold(): void {
+  /** Keeps the process alive, since somebody waits for an answer, until what is returned is called. */
+  hold(): () => void {
     if (this.#holders++ === 0) this.#socket.ref()
+    return this.#release
   }
 
-  release(): void {
+  readonly #release = (): void => {
     if (--this.#holders === 0) this.#socket.unref()
   }
 

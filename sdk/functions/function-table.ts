@@ -35,6 +35,7 @@ export interface FunctionTableHost {
 }
 
 interface Entry extends FunctionRecord {
+  name: string
   fn: AnyFunction
   served: Promise<ServedFunction> | undefined
 }
@@ -103,6 +104,7 @@ export class FunctionTable {
       name: entry.name,
       hooks: { isHandle: (value) => this.#host.isHandle(value) },
     })
+    entry.name = captured.name
     for (const warning of captured.warnings) process.emitWarning(warning, 'ShoalWarning')
     const { promise, resolve, reject } = Promise.withResolvers<ServedFunction>()
     // Whoever asks for the function gets the error; without anybody asking it is no unhandled rejection.
@@ -118,7 +120,10 @@ export class FunctionTable {
       entry.served = undefined
       throw error
     }
-    void shipping.buildFunction(captured).then((shipped) => this.#serve(shipped)).then(resolve, reject)
+    void shipping
+      .buildFunction(captured)
+      .then((shipped) => this.#serve(shipped))
+      .then(resolve, reject)
   }
 
   #serve(shipped: ShippedFunction): ServedFunction {

@@ -26,8 +26,8 @@ export interface RuntimeRole {
   depth(): number
   /** The task that runs now, in a worker. */
   currentTask(): number | undefined
-  /** Somebody begins, or ends, to wait for values of other tasks. */
-  onWait(isBegin: boolean): void
+  /** Somebody begins to wait for values of other tasks; what is returned is called when that ends. */
+  beginWait(): () => void
   /** Rejects when what runs now is cancelled. */
   interrupted(): Promise<never> | undefined
   onNodeGone(error: NodeDiedError): void
@@ -67,8 +67,7 @@ export class Runtime {
         if (this.objects.isOwn(ref.id)) this.objects.owned.share(recordOf(ref))
       },
       refOf: (id) => this.objects.acquireRef(id),
-      describeFunction: (value) =>
-        value instanceof RemoteFunction ? value.describe(this.functions.table) : undefined,
+      describeFunction: (value) => (value instanceof RemoteFunction ? value.describe(this.functions.table) : undefined),
       functionOf: (id, data) => RemoteFunction.revive(id, data),
       describeClass: (value) => this.functions.describeClass(value),
       classOf: (classId) => classById(classId) as (new () => object) | undefined,
@@ -134,12 +133,12 @@ export class Runtime {
    * task that waits is cancelled.
    */
   async waiting<T>(promise: Promise<T>): Promise<T> {
-    this.role.onWait(true)
+    const endWait = this.role.beginWait()
     const interrupted = this.role.interrupted()
     try {
       return await (interrupted === undefined ? promise : Promise.race([promise, interrupted]))
     } finally {
-      this.role.onWait(false)
+      endWait()
     }
   }
 

@@ -45,6 +45,8 @@ export type RootMode =
 export interface CapturedSite {
   index: number
   site: Site
+  /** The expression after `extends`: a value is put in its place, as it cannot be evaluated again. */
+  heritage: Node | undefined
   /** The scopes whose variables it uses, outermost first: the parameters of the factory. */
   scopes: Scope[]
 }

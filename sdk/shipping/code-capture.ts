@@ -9,7 +9,7 @@ import { findRefusal } from './find-refusal.ts'
 import { canBeImported } from './importable.ts'
 import { isNodeGlobal } from './known-values.ts'
 import { checkLexical } from './lexical-check.ts'
-import type { GraphNode, LibManifest, PropertyNode } from './manifest.ts'
+import type { GraphNode, LibManifest, PropertyNode, ValueRef } from './manifest.ts'
 import { externalOfUrl } from './external-packages.ts'
 import { Refusal, step, type Trail } from './refusal.ts'
 import type { RootBinding } from './root-bindings.ts'
@@ -17,7 +17,7 @@ import { ScopeCapture } from './scope-capture.ts'
 import { scriptOf, type Script } from './script.ts'
 import type { FreeReference, Scope, Site } from './script-syntax.ts'
 import { sdkPathOfImport } from './sdk-files.ts'
-import { functionOrClassIn, namesIn, requiredIn, type Node } from './syntax.ts'
+import { functionOrClassIn, isClassNode, namesIn, requiredIn, type Node } from './syntax.ts'
 
 type Live = { has: boolean; value: unknown }
 
@@ -49,11 +49,13 @@ export class CodeCapture {
   ): GraphNode {
     const { script } = unit
     checkLexical(script, site)
-    const locals = this.#reach(unit, site.start, site.end, trail)
+    const heritage = heritageOf(site.node)
+    const locals = this.#reach(unit, site.start, heritage?.start ?? site.end, trail)
+    if (heritage !== undefined) this.#reach(unit, heritage.end, site.end, trail, locals)
     const scopes = [...locals.keys()].sort((a, b) => a.block.start - b.block.start || b.block.end - a.block.end)
     let captured = unit.sites.get(site.node)
     if (captured === undefined) {
-      captured = { index: unit.sites.size, site, scopes }
+      captured = { index: unit.sites.size, site, heritage, scopes }
       unit.sites.set(site.node, captured)
     }
     const ids = scopes.map((scope) =>
@@ -66,9 +68,15 @@ export class CodeCapture {
       scopes: ids,
       name: nameOf(live.fn),
       ...withClass(classId),
+      ...(heritage === undefined ? {} : { superclass: this.#superclassOf(live.fn, trail) }),
       props: this.#ownProperties(live, trail),
       prototypeProps: this.#prototypeProperties(live.fn, classId, trail),
     }
+  }
+
+  #superclassOf(cls: AnyFunction, trail: Trail): ValueRef {
+    const superclass = Object.getPrototypeOf(cls) as AnyFunction
+    return this.#capture.encode(superclass, step(trail, `class ${superclass.name}`))
   }
 
   /** What was set on a function or class by hand, and is not part of its text. */
@@ -100,13 +108,18 @@ export class CodeCapture {
   }
 
   /** Goes over everything that a piece of text refers to. Gives the variables of functions around it, by scope. */
-  #reach(unit: CapturedUnit, start: number, end: number, trail: Trail): Map<Scope, Set<string>> {
+  #reach(
+    unit: CapturedUnit,
+    start: number,
+    end: number,
+    trail: Trail,
+    locals = new Map<Scope, Set<string>>(),
+  ): Map<Scope, Set<string>> {
     const { script } = unit
     for (const special of script.syntax.specialsIn(start, end)) {
       if (special.type === 'dynamic') this.#dynamicLib(unit, special.specifier, special.node)
       if (special.type === 'require') this.#requiredLib(unit, special.specifier, special.node)
     }
-    const locals = new Map<Scope, Set<string>>()
     for (const free of script.syntax.freeReferences(start, end)) {
       const { reference, name, kind } = free
       if (kind === 'arguments') {
@@ -323,8 +336,11 @@ export class CodeCapture {
     if (unit.parts.has(part)) return
     unit.parts.add(part)
     if (part.type === 'VariableDeclarator') {
-      // The other names of a pattern come with it.
-      for (const name of namesIn(part.id)) if (!unit.roots.has(name)) unit.roots.set(name, { mode: 'declaration' })
+      // The other names of a pattern come with it, also those that could have travelled as values.
+      for (const name of namesIn(part.id)) {
+        unit.values.delete(name)
+        unit.roots.set(name, { mode: 'declaration' })
+      }
     }
     const locals = this.#reach(unit, part.start, part.end, trail)
     for (const names of locals.values()) throw new Error(`top-level code refers to local variables: ${[...names].join()}`)
@@ -366,6 +382,12 @@ function partOf({ kind, declaration, statement }: RootBinding): Node {
   const list = statement?.type === 'ExportNamedDeclaration' ? statement.declaration : statement
   const isOwn = list?.type === 'VariableDeclaration' && list.declarations.some((item) => item === declaration)
   return isOwn || statement === undefined ? declaration : statement
+}
+
+function heritageOf(node: Node): Node | undefined {
+  const superclass = isClassNode(node) ? node.superClass : undefined
+  // `extends null` extends nothing that could be sent.
+  return superclass && superclass.type !== 'Literal' ? superclass : undefined
 }
 
 function withClass(classId: string | undefined): { classId?: string } {

@@ -1,12 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { isClass } from './any-function.ts'
+import { registerClass } from './class-registry.ts'
 import { loadedFile, loadedFileByUrl } from './code-files.ts'
 
 /** What shipped code imports bundled code by: `shoal:` and a key. */
 export const codeScheme = 'shoal:'
 /** Modules inside the SDK. */
 export const sdkScheme = 'shoal-sdk:'
+
+/** Bundled files of the user tell their classes through this. */
+const classesHook = Symbol.for('shoal.classes')
 
 let currentSdkUrl: string | undefined
 
@@ -19,6 +24,7 @@ export function installCodeHooks(sdkUrl: string): void {
   const isInstalled = currentSdkUrl !== undefined
   currentSdkUrl = sdkUrl
   if (isInstalled) return
+  Object.assign(globalThis, { [classesHook]: registerClasses })
   registerHooks({
     resolve(specifier, context, nextResolve) {
       if (specifier.startsWith(codeScheme)) {
@@ -48,4 +54,8 @@ export function sdkModuleUrl(path: string): string {
 /** Where a bundled file is imported from. */
 export function moduleUrlOf(file: { url?: string }, path: string): string {
   return file.url ?? pathToFileURL(path).href
+}
+
+function registerClasses(url: string, classes: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(classes)) if (isClass(value)) registerClass(`${url}#${name}`, value)
 }

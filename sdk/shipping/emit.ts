@@ -90,12 +90,20 @@ class UnitEmitter {
     this.#out.write('];\n')
   }
 
-  #writeSite({ site, scopes }: CapturedSite): void {
+  #writeSite({ site, heritage, scopes }: CapturedSite): void {
     const { start, end, method } = site
     const isMethod = method !== undefined
-    this.#out.write(`(${scopes.map((_, i) => this.#name('scope', i)).join(', ')}) => (`)
+    const superclass = heritage === undefined ? [] : [this.#name('superclass')]
+    const parameters = [...superclass, ...scopes.map((_, i) => this.#name('scope', i))]
+    this.#out.write(`(${parameters.join(', ')}) => (`)
     if (isMethod) this.#out.write(`${this.#name('unit')}.method({ `)
-    this.#out.copy(start, end, this.#edits(start, end, scopes))
+    const edits = this.#edits(start, end, scopes)
+    if (heritage === undefined) this.#out.copy(start, end, edits)
+    else {
+      const replaced = { start: heritage.start, end: heritage.end, text: this.#name('superclass') }
+      const others = edits.filter((edit) => edit.end <= heritage.start || edit.start >= heritage.end)
+      this.#out.copy(start, end, [...others, replaced].sort((a, b) => a.start - b.start))
+    }
     if (isMethod) this.#out.write(` }, '${method}')`)
     this.#out.write('),\n')
   }
@@ -123,7 +131,7 @@ class UnitEmitter {
     if (part.type === 'VariableDeclarator') {
       const list = this.#unit.script.syntax.parentOf(part)
       const keyword = list?.type === 'VariableDeclaration' && list.kind !== 'const' ? list.kind : 'const'
-      const name = part.id.type === 'Identifier' ? part.id.name : ''
+      const name = part.id?.type === 'Identifier' ? part.id.name : ''
       if (part.init && isClassNode(part.init) && this.#unit.classIds.has(name)) {
         this.#out.write(`${keyword} ${name} = `)
         return this.#writeClass(part.init, name)
@@ -131,9 +139,10 @@ class UnitEmitter {
       this.#out.write(`${keyword} `)
       this.#out.copy(start, end, edits)
       this.#out.write(';\n')
-    } else if (part.type === 'ClassDeclaration' && this.#unit.classIds.has(part.id.name)) {
-      this.#out.write(`let ${part.id.name} = `)
-      this.#writeClass(part, part.id.name)
+    } else if (part.type === 'ClassDeclaration' && this.#unit.classIds.has(part.id?.name ?? '')) {
+      const name = part.id?.name ?? ''
+      this.#out.write(`let ${name} = `)
+      this.#writeClass(part, name)
     } else {
       this.#out.copy(start, end, edits)
       this.#out.write(part.type.endsWith('Declaration') ? '\n' : '\n;\n')
@@ -144,9 +153,10 @@ class UnitEmitter {
   #writeClass(node: Node, name: string): void {
     const { start, end } = node
     const id = this.#unit.classIds.get(name) ?? ''
-    this.#out.write(`${this.#name('unit')}.declareClass(${JSON.stringify(id)}, () => `)
+    // A variable gives a class without a name its name.
+    this.#out.write(`${this.#name('unit')}.declareClass(${JSON.stringify(id)}, () => { const ${name} = `)
     this.#out.copy(start, end, this.#edits(start, end, []))
-    this.#out.write(');\n')
+    this.#out.write(`; return ${name}; });\n`)
   }
 
   #edits(start: number, end: number, scopes: readonly Scope[]): Edit[] {

@@ -65,6 +65,7 @@ function addParts(value: object, todo: unknown[]): void {
     return
   }
   for (const key of Reflect.ownKeys(value)) {
+    if (key === 'stack' && types.isNativeError(value)) continue
     const descriptor = Object.getOwnPropertyDescriptor(value, key)
     todo.push(key, descriptor?.value, descriptor?.get, descriptor?.set)
   }

@@ -14,6 +14,8 @@ export class GraphDecoder {
   readonly #made = new Map<number, unknown>()
   readonly #scopes = new Map<number, ScopeVariables>()
   readonly #filled = new Set<number>()
+  /** Contents of objects that exist already; kept in a list so that deep values need no deep stack. */
+  readonly #toFill: (() => void)[] = []
   #waiting: (() => void)[] = []
   readonly #toSeal: [object, Seal][] = []
 
@@ -22,6 +24,14 @@ export class GraphDecoder {
     this.#libs = libs
   }
 
+  /** The value with everything that is in it. */
+  decodeAll(ref: ValueRef): unknown {
+    const value = this.decode(ref)
+    this.#fillAll()
+    return value
+  }
+
+  /** The value; what is in it may come later. */
   decode(ref: ValueRef): unknown {
     if (typeof ref !== 'number') return ref[0]
     if (this.#made.has(ref)) return this.#made.get(ref)
@@ -30,7 +40,16 @@ export class GraphDecoder {
     return this.#build(ref, node)
   }
 
-  /** Sets a value now or, when it needs code that has not run yet, later. */
+  #fillAll(): void {
+    for (let fill = this.#toFill.pop(); fill !== undefined; fill = this.#toFill.pop()) fill()
+  }
+
+  /** Sets a variable of a unit, now or, when that needs code that has not run yet, later. */
+  assignAll(ref: ValueRef, set: (value: unknown) => void): void {
+    this.assign(ref, set)
+    this.#fillAll()
+  }
+
   assign(ref: ValueRef, set: (value: unknown) => void): void {
     const attempt = (): void => set(this.decode(ref))
     try {
@@ -47,6 +66,7 @@ export class GraphDecoder {
       const waiting = this.#waiting
       this.#waiting = []
       for (const attempt of waiting) attempt()
+      this.#fillAll()
     }
     for (const [value, seal] of this.#toSeal) {
       if (seal === 'frozen') Object.freeze(value)
@@ -146,25 +166,30 @@ export class GraphDecoder {
   #array(index: number, node: NodeOf<'array'>): unknown[] {
     const array: unknown[] = this.#keep(index, this.#instance(node, []))
     array.length = node.length
-    for (const [i, ref] of node.items) this.assign(ref, (value) => (array[i] = value))
+    this.#toFill.push(() => {
+      for (const [i, ref] of node.items) this.assign(ref, (value) => (array[i] = value))
+    })
     return this.#finishObject(array, node)
   }
 
   #map(index: number, node: NodeOf<'map'>): Map<unknown, unknown> {
     const map = this.#keep(index, this.#instance(node, new Map<unknown, unknown>()))
-    for (const [key, ref] of node.entries) {
-      this.assign(key, (k) => {
-        // Keeps its place when the value has to wait.
-        Map.prototype.set.call(map, k, undefined)
-        this.assign(ref, (value) => Map.prototype.set.call(map, k, value))
-      })
+    const add = (key: unknown, ref: ValueRef): void => {
+      // Keeps its place when the value has to wait.
+      Map.prototype.set.call(map, key, undefined)
+      this.assign(ref, (value) => Map.prototype.set.call(map, key, value))
     }
+    this.#toFill.push(() => {
+      for (const [key, ref] of node.entries) this.assign(key, (k) => add(k, ref))
+    })
     return this.#finishObject(map, node)
   }
 
   #set(index: number, node: NodeOf<'set'>): Set<unknown> {
     const set = this.#keep(index, this.#instance(node, new Set<unknown>()))
-    for (const ref of node.entries) this.assign(ref, (value) => Set.prototype.add.call(set, value))
+    this.#toFill.push(() => {
+      for (const ref of node.entries) this.assign(ref, (value) => Set.prototype.add.call(set, value))
+    })
     return this.#finishObject(set, node)
   }
 
@@ -188,7 +213,7 @@ export class GraphDecoder {
   }
 
   #finishObject<T extends object>(object: T, node: ObjectParts): T {
-    this.#properties(object, node.props)
+    if (node.props.length > 0) this.#toFill.push(() => this.#properties(object, node.props))
     if (node.seal !== undefined) this.#toSeal.push([object, node.seal])
     return object
   }
@@ -198,19 +223,26 @@ export class GraphDecoder {
     const have = classId === undefined ? undefined : registeredClass(classId)
     if (have !== undefined) return this.#keep(index, have as unknown as AnyFunction)
     // A class reads its scope at once, to extend what it extends; a function might be part of its own scope.
-    if (classId !== undefined) for (const scope of node.scopes) this.#fill(scope)
+    if (classId !== undefined) {
+      for (const scope of node.scopes) this.#fill(scope)
+      this.#fillAll()
+    }
     // Which may have made it.
     if (this.#made.has(index)) return this.#made.get(index) as AnyFunction
-    const fn = this.#unit(node.unit).site(
-      node.site,
-      node.scopes.map((scope) => this.#scope(scope)),
-    )
-    this.#keep(index, fn)
+    const scopes = node.scopes.map((scope) => this.#scope(scope))
+    const superclass = node.superclass === undefined ? [] : [this.decode(node.superclass)]
+    if (superclass.length > 0) this.#fillAll()
+    const fn = this.#keep(index, this.#unit(node.unit).site(node.site, [...superclass, ...scopes]))
     if (classId !== undefined) registerClass(classId, fn as unknown as AnyClass)
-    else if (fn.name !== node.name) Object.defineProperty(fn, 'name', { value: node.name, configurable: true })
-    for (const scope of node.scopes) this.#fill(scope)
-    this.#properties(fn, node.props)
-    if (node.prototypeProps.length > 0) this.#properties(fn.prototype as object, node.prototypeProps)
+    const name: unknown = Object.getOwnPropertyDescriptor(fn, 'name')?.value ?? ''
+    if (typeof name === 'string' && name !== node.name) {
+      Object.defineProperty(fn, 'name', { value: node.name, configurable: true })
+    }
+    this.#toFill.push(() => {
+      for (const scope of node.scopes) this.#fill(scope)
+      this.#properties(fn, node.props)
+      if (node.prototypeProps.length > 0) this.#properties(fn.prototype as object, node.prototypeProps)
+    })
     return fn
   }
 

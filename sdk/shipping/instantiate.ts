@@ -40,7 +40,7 @@ export class FunctionLoader {
     for (const unit of manifest.units) decoder.units.push(await this.#start(unit, libs, decoder))
     // What a unit needs of others was discovered after it.
     for (const unit of decoder.units.toReversed()) await unit.finish()
-    const main = decoder.decode(manifest.main) as AnyFunction
+    const main = decoder.decodeAll(manifest.main) as AnyFunction
     decoder.finish()
     return main
   }

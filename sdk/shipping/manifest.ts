@@ -113,6 +113,8 @@ export type GraphNode =
       scopes: number[]
       name: string
       classId?: string
+      /** What a class extends. */
+      superclass?: ValueRef
       props: PropertyNode[]
       prototypeProps: PropertyNode[]
     }

@@ -28,7 +28,7 @@ export class ObjectEncoder {
     if (value instanceof URL) return { type: 'url', href: value.href }
     if (value instanceof URLSearchParams) return { type: 'urlSearch', text: value.toString() }
     if (types.isNativeError(value)) {
-      return { type: 'error', name: builtinBaseOf(value), ...this.#parts(value, trail, () => true) }
+      return this.#error(value, trail)
     }
     return this.#plainObject(value, trail)
   }
@@ -38,6 +38,13 @@ export class ObjectEncoder {
     const parts = this.#parts(value, trail, () => true)
     if (prototype === Object.prototype || parts.class !== undefined) return { type: 'object', ...parts }
     return { type: 'object', ...parts, prototype: this.#capture.encode(prototype, step(trail, 'its prototype')) }
+  }
+
+  #error(value: Error, trail: Trail): GraphNode {
+    const parts = this.#parts(value, trail, (key) => key !== 'stack')
+    // Not a plain property: the text is made when it is first read.
+    const stack: PropertyNode = { key: 'stack', value: this.#capture.encode(value.stack, trail), attributes: 'h' }
+    return { type: 'error', name: builtinBaseOf(value), ...parts, props: [stack, ...parts.props] }
   }
 
   #array(value: unknown[], trail: Trail): GraphNode {

@@ -1,7 +1,7 @@
 import type { Capture } from './capture.ts'
 import type { CapturedUnit } from './captured.ts'
 import type { NamedValue, ValueRef } from './manifest.ts'
-import { step, type Trail } from './refusal.ts'
+import { Refusal, step, type Trail } from './refusal.ts'
 import type { Script } from './script.ts'
 import type { Scope, Site, Variable } from './script-syntax.ts'
 import { isFunctionNode, isLoopNode, literalText, moduleName, type Node } from './syntax.ts'
@@ -37,12 +37,12 @@ export class ScopeCapture {
     trail: Trail,
   ): number {
     const { script } = unit
-    const first = [...names][0] as string
-    const live = liveScopes.find((candidate) => first in candidate) ?? {}
+    const live = liveScopes.find((candidate) => [...names].some((name) => name in candidate)) ?? {}
     const instance = this.#instanceOf(scope, live, isMadeOncePer(script, scope, site.node) ? site.node : undefined)
     const variables = this.#capture.scopes[instance.id] as NamedValue[]
     for (const name of names) {
       if (variables.some(([known]) => known === name)) continue
+      if (!(name in live)) throw unreadable(script, name, scope.set.get(name)).along(trail)
       const ref = this.#encodeVariable(unit, scope.set.get(name), live[name], step(trail, name))
       variables.push([name, ref])
     }
@@ -77,6 +77,16 @@ export class ScopeCapture {
     this.#capture.nodes.push({ type: 'export', lib, form: form === 'require' ? 'required' : 'namespace', path })
     return id
   }
+}
+
+/** Names that are only used while a class is defined are gone afterwards. */
+function unreadable(script: Script, name: string, variable: Variable | undefined): Refusal {
+  const declared = variable?.defs[0]
+  return new Refusal(
+    `it uses the local variable \`${name}\` in the name of a member, which cannot be read afterwards`,
+    'declare the variable at the top level of the file',
+    declared === undefined ? undefined : script.where(declared.name.start),
+  )
 }
 
 function haveSameValues(a: Variables, b: Variables): boolean {

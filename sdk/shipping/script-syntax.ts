@@ -283,7 +283,7 @@ export class ScriptSyntax {
 }
 
 function parse(source: string, isModule: boolean): Program {
-  const options = { ecmaVersion: 'latest', allowHashBang: true } as const
+  const options = { ecmaVersion: 'latest', allowHashBang: true, ranges: true } as const
   return isModule
     ? acorn.parse(source, { ...options, sourceType: 'module' })
     : acorn.parse(source, { ...options, sourceType: 'script', allowReturnOutsideFunction: true })

@@ -16,8 +16,8 @@ export class NotReadyError extends Error {}
 
 /** What the code of a unit sees of its loader. It sets the first three while it starts. */
 export class UnitRuntime {
-  /** Factories of the closures. */
-  sites: ((...scopes: ScopeVariables[]) => unknown)[] = []
+  /** Factories of the closures: given what a class extends, if it does, and the variables of scopes. */
+  sites: ((...args: unknown[]) => unknown)[] = []
   /** Readers of top-level functions and classes. */
   exposed: (() => unknown)[] = []
   /** Setters of the top-level variables whose values travel, by position. */
@@ -51,7 +51,7 @@ export class UnitRuntime {
     for (; this.#valuesSet <= index; this.#valuesSet++) {
       const value = this.#unit.values[this.#valuesSet]
       const set = this.setters[this.#valuesSet]
-      if (value !== undefined && set !== undefined) this.#decoder.assign(value[1], set)
+      if (value !== undefined && set !== undefined) this.#decoder.assignAll(value[1], set)
     }
   }
 
@@ -60,7 +60,7 @@ export class UnitRuntime {
     this.#go.resolve()
     await this.#running
     this.at(this.#unit.values.length - 1)
-    for (const ref of this.#unit.after) this.#decoder.decode(ref)
+    for (const ref of this.#unit.after) this.#decoder.decodeAll(ref)
   }
 
   /** Declares a class: the one that this process has under that id, or a new one. */
@@ -86,10 +86,10 @@ export class UnitRuntime {
     return key === undefined ? undefined : Object.getOwnPropertyDescriptor(holder, key)?.[part]
   }
 
-  site(index: number, scopes: ScopeVariables[]): AnyFunction {
+  site(index: number, args: unknown[]): AnyFunction {
     const make = this.sites[index]
     if (make === undefined) throw new Error(`a shipped function refers to part ${index} of ${this.#unit.url}`)
-    return make(...scopes) as AnyFunction
+    return make(...args) as AnyFunction
   }
 
   expose(index: number): AnyFunction {

@@ -46,7 +46,10 @@ export class FileStore implements ObjectStore {
     try {
       const size = (await handle.stat()).size
       if (size !== bytes) {
-        throw new ObjectLostError(`the value ${name} has ${size} of ${bytes} bytes in the object store`, { name, bytes })
+        throw new ObjectLostError(`the value ${name} has ${size} of ${bytes} bytes in the object store`, {
+          name,
+          bytes,
+        })
       }
       const target = Buffer.allocUnsafeSlow(bytes)
       let at = 0

@@ -314,7 +314,12 @@ export class TaskSubmitter {
 
   #onResult(pool: Pool, task: TaskRecord, result: TaskResult): void {
     const [error] = result.values
-    if (result.status === 'error' && error !== undefined && task.retriesLeft > 0 && this.#host.isRetriable(task, error)) {
+    if (
+      result.status === 'error' &&
+      error !== undefined &&
+      task.retriesLeft > 0 &&
+      this.#host.isRetriable(task, error)
+    ) {
       this.#retry(task)
       this.#requeue(pool, [task])
     } else {

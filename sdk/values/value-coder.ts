@@ -118,7 +118,11 @@ export class ValueCoder {
     return { ...this.#write(encoded, bytes, options.owner), ...contents }
   }
 
-  #write(encoded: EncodedValue, bytes: number, owner: ClientId | undefined): Pick<StoredValue, 'kind' | 'name' | 'bytes'> {
+  #write(
+    encoded: EncodedValue,
+    bytes: number,
+    owner: ClientId | undefined,
+  ): Pick<StoredValue, 'kind' | 'name' | 'bytes'> {
     const { clientId, store } = this.#host
     const name = clientId + (this.#storedCount++).toString(16).padStart(12, '0')
     store.write(name, flattenValue(encoded))

@@ -15,6 +15,8 @@ const resultsPerMessageMax = 256
 const resultBytesMax = limits.frameBytesMax / 8
 /** A task that waits longer than this for something of its own gives back what is queued behind it. */
 const handBackAfterMs = 20
+/** How long a cancelled task may take to end by itself. */
+const cancelGraceMs = 1000
 
 type LeaseStart = MessageBody<'leaseStart'>
 
@@ -27,7 +29,6 @@ export class Executor {
   #lease: LeaseStart | undefined
   #running: RunningTask | undefined
   #isLooping = false
-  #waits = 0
   #results: TaskResult[] = []
   #resultBytes = 0
   #lastSentMs = 0
@@ -38,7 +39,7 @@ export class Executor {
     this.#runtime = runtime
     this.#runner = new TaskRunner(runtime, {
       sendItem: (task, index, value) => this.#sendItem(task, index, value),
-      onWait: (isBegin) => this.onWait(isBegin),
+      beginWait: () => this.beginWait(),
       encodeResult: (value, share) =>
         this.#forOwner(
           this.#runtime.coder.encode(value, {
@@ -88,14 +89,16 @@ export class Executor {
   #onPush(leaseId: number, tasks: TaskSpec[]): void {
     if (leaseId !== this.#lease?.leaseId) return
     this.#queue.push(...tasks)
-    if (this.#waits > 0) this.#handBack()
+    if (this.#running !== undefined && this.#running.waits > 0) this.#handBack()
     else if (!this.#isLooping) void this.#loop()
   }
 
   #onCancel(sequence: number, recursive: boolean): void {
-    if (this.#running?.spec.sequence === sequence) {
-      this.#running.cancel()
+    const running = this.#running
+    if (running?.spec.sequence === sequence) {
+      running.cancel()
       if (recursive) this.#runtime.calls.submitter.cancelChildren(sequence, false)
+      setTimeout(() => this.#giveUp(running), cancelGraceMs).unref()
       return
     }
     const at = this.#queue.findIndex((task) => task.sequence === sequence)
@@ -103,6 +106,15 @@ export class Executor {
     this.#queue.splice(at, 1)
     this.#add({ sequence, status: 'cancelled', durationUs: 0, values: [] })
     this.#send()
+  }
+
+  /** A cancelled task goes on: it cannot be stopped from inside, so this process ends, and the node starts another. */
+  #giveUp(task: RunningTask): void {
+    if (this.#running !== task) return
+    this.#handBack()
+    this.#add({ sequence: task.spec.sequence, status: 'cancelled', durationUs: 0, values: [] })
+    this.#send()
+    process.exit(0)
   }
 
   #onStreamStop(sequence: number): void {
@@ -124,6 +136,8 @@ export class Executor {
       const outcome = this.#runner.run(task)
       const result = outcome instanceof Promise ? await this.#awaitResult(outcome) : outcome
       this.#running = undefined
+      // It may have left a get() behind that nobody awaits.
+      if (task.waits > 0) this.#tellBlocked(false)
       this.#add(result)
       const nowMs = performance.now()
       if (
@@ -182,17 +196,25 @@ export class Executor {
     this.#connection.flush()
   }
 
-  /** The running task waits for others: its CPU is free, and what is queued behind it goes elsewhere. */
-  onWait(isBegin: boolean): void {
-    const lease = this.#lease
-    const before = this.#waits
-    this.#waits += isBegin ? 1 : -1
-    if (lease === undefined || this.#running === undefined || Math.min(before, this.#waits) > 0) return
-    if (isBegin) {
+  /**
+   * The running task waits for others: its CPU is free, and what is queued behind it goes elsewhere, until what is returned
+   * is called.
+   */
+  beginWait(): () => void {
+    const task = this.#running
+    if (task === undefined) return () => undefined
+    if (task.waits++ === 0) {
       this.#handBack()
       this.#send()
+      this.#tellBlocked(true)
     }
-    this.#connection.send('leaseBlocked', { leaseId: lease.leaseId, isBlocked: isBegin })
+    return () => {
+      if (--task.waits === 0 && task === this.#running) this.#tellBlocked(false)
+    }
+  }
+
+  #tellBlocked(isBlocked: boolean): void {
+    if (this.#lease !== undefined) this.#connection.send('leaseBlocked', { leaseId: this.#lease.leaseId, isBlocked })
   }
 
   #handBack(): void {

@@ -22,7 +22,7 @@ async function main(): Promise<void> {
     job: () => executor?.job ?? connection.welcome.clientId,
     depth: () => executor?.depth ?? 1,
     currentTask: () => executor?.running?.spec.sequence,
-    onWait: (isBegin) => executor?.onWait(isBegin),
+    beginWait: () => executor?.beginWait() ?? (() => undefined),
     interrupted: () => executor?.running?.cancelled,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),

@@ -2,8 +2,8 @@ import { limits } from '../../protocols/limits.ts'
 
 export interface StreamSenderHost {
   send(index: number, item: unknown): void
-  /** The stream begins, or ends, to wait for its consumer. */
-  onStall(isBegin: boolean): void
+  /** The stream begins to wait for its consumer; what is returned is called when that ends. */
+  beginStall(): () => void
 }
 
 /** How long a generator may run without a look at what came in. */
@@ -50,7 +50,7 @@ export class StreamSender {
   }
 
   async #catchUp(): Promise<void> {
-    this.#host.onStall(true)
+    const endStall = this.#host.beginStall()
     try {
       while (this.#isAhead()) {
         const { promise, resolve } = Promise.withResolvers<void>()
@@ -58,7 +58,7 @@ export class StreamSender {
         await promise
       }
     } finally {
-      this.#host.onStall(false)
+      endStall()
     }
   }
 

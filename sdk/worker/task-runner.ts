@@ -10,8 +10,8 @@ import { StreamSender } from './stream-sender.ts'
 export interface RunnerHost {
   /** Sends one item of the running stream. */
   sendItem(task: RunningTask, index: number, value: WireValue): void
-  /** The running task begins, or ends, to wait for something that other tasks may have to do first. */
-  onWait(isBegin: boolean): void
+  /** The running task begins to wait for what others may have to do first; what is returned is called when that ends. */
+  beginWait(): () => void
   /** Copies a result on behalf of the task's owner; it is one of `share` that travel together. */
   encodeResult(value: unknown, share: number): WireValue
   encodeError(error: unknown): WireValue
@@ -24,6 +24,8 @@ export class RunningTask implements TaskContext {
   /** Refs inside the arguments, alive while the task runs. */
   readonly holds: readonly (ObjectRef[] | undefined)[]
   stream: StreamSender | undefined
+  /** Calls of `get` and `wait` that it waits in. */
+  waits = 0
   readonly #cancelled = Promise.withResolvers<never>()
   #abort: AbortController | undefined
   isCancelled = false
@@ -135,7 +137,7 @@ export class TaskRunner {
       const items = iteratorOf(await value, spec.name)
       const sender = new StreamSender(items, spec.streamSkip, {
         send: (index, item) => this.#host.sendItem(task, index, this.#host.encodeResult(item, 1)),
-        onStall: (isBegin) => this.#host.onWait(isBegin),
+        beginStall: () => this.#host.beginWait(),
       })
       task.stream = sender
       if (task.isCancelled) sender.stop()
@@ -158,7 +160,10 @@ export class TaskRunner {
   }
 
   #several(spec: TaskSpec, value: unknown): WireValue[] {
-    const items = typeof value === 'object' && value !== null && Symbol.iterator in value ? [...(value as Iterable<unknown>)] : undefined
+    const items =
+      typeof value === 'object' && value !== null && Symbol.iterator in value
+        ? [...(value as Iterable<unknown>)]
+        : undefined
     if (items?.length !== spec.returnCount) {
       const got = items === undefined ? `${typeof value}` : `${items.length} values`
       throw new TaskError(`task ${spec.name} has numReturns ${spec.returnCount} but returned ${got}`)

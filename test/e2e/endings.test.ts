@@ -76,7 +76,10 @@ console.log('workers', new Set(pids).size)
     assert.match(stdout, /got NODE_DIED false/)
     assert.equal(code, 0)
     await allGone(processesWith(mark))
-    assert.deepEqual(storeFolders().filter((name) => !before.includes(name)), [])
+    assert.deepEqual(
+      storeFolders().filter((name) => !before.includes(name)),
+      [],
+    )
   })
 
   test('kill -9 of the program: its node and workers go, busy ones too', async () => {
@@ -87,7 +90,10 @@ console.log('workers', new Set(pids).size)
     program.kill('SIGKILL')
     await program.ended()
     await allGone(processesWith(mark))
-    assert.deepEqual(storeFolders().filter((name) => !before.includes(name)), [])
+    assert.deepEqual(
+      storeFolders().filter((name) => !before.includes(name)),
+      [],
+    )
   })
 
   test('Ctrl-C ends the program and everything that it started', async () => {

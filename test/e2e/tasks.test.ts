@@ -72,7 +72,10 @@ describe('tasks on one node', () => {
     test('a thousand at once', async () => {
       const refs = Array.from({ length: 1000 }, (_, i) => square.remote(i))
       const values = await get(refs)
-      assert.equal(values.reduce((sum, value) => sum + value, 0), 332_833_500)
+      assert.equal(
+        values.reduce((sum, value) => sum + value, 0),
+        332_833_500,
+      )
     })
 
     test('a ref as an argument is resolved, a nested one stays a ref', async () => {
@@ -138,7 +141,9 @@ describe('tasks on one node', () => {
 
     test('a value put once is the same for every task', async () => {
       const data = put(Float64Array.from({ length: 200_000 }, (_, i) => i))
-      const sum = remote((values: Float64Array, from: number) => values.subarray(from, from + 1000).reduce((a, b) => a + b, 0))
+      const sum = remote((values: Float64Array, from: number) =>
+        values.subarray(from, from + 1000).reduce((a, b) => a + b, 0),
+      )
       assert.deepEqual(await get([0, 1000].map((from) => sum.remote(data, from))), [499_500, 1_499_500])
     })
 
@@ -167,12 +172,15 @@ describe('tasks on one node', () => {
     })
 
     test('what cannot be copied is an error at the call, with the path to it', () => {
-      assert.throws(() => identity.remote({ pool: [Promise.resolve(1)] }), (error: Error) => {
-        assert.ok(error instanceof NotCloneableError)
-        assert.match(error.message, /pool\[0\]/)
-        assert.match(error.message, /Promise/)
-        return true
-      })
+      assert.throws(
+        () => identity.remote({ pool: [Promise.resolve(1)] }),
+        (error: Error) => {
+          assert.ok(error instanceof NotCloneableError)
+          assert.match(error.message, /pool\[0\]/)
+          assert.match(error.message, /Promise/)
+          return true
+        },
+      )
       assert.throws(() => put(() => 1), /wrap it with remote/)
     })
 
@@ -318,7 +326,10 @@ describe('tasks on one node', () => {
       })
       const values: number[] = []
       for await (const ref of count.remote(50)) values.push(await get(ref))
-      assert.deepEqual(values, Array.from({ length: 50 }, (_, i) => i))
+      assert.deepEqual(
+        values,
+        Array.from({ length: 50 }, (_, i) => i),
+      )
     })
 
     test('an async generator, and an error after two items', async () => {
@@ -419,7 +430,10 @@ describe('tasks on one node', () => {
         return x
       })
       const values = await get(Array.from({ length: 200 }, (_, i) => some.remote(i)))
-      assert.deepEqual(values, Array.from({ length: 200 }, (_, i) => i))
+      assert.deepEqual(
+        values,
+        Array.from({ length: 200 }, (_, i) => i),
+      )
     })
   })
 
@@ -451,16 +465,51 @@ describe('tasks on one node', () => {
 
   describe('bad input', () => {
     const cases: [string, () => unknown, RegExp, new (...args: never[]) => Error][] = [
-      ['an unknown option', () => remote(() => 1, { numCpu: 1 } as never), /no option "numCpu"; it knows numCpus/, InvalidArgumentError],
-      ['negative CPUs', () => remote(() => 1, { numCpus: -1 }), /numCpus must be a number, 0 or more; got -1/, InvalidArgumentError],
-      ['a wrong type', () => remote(() => 1, { numCpus: '2' as never }), /numCpus must be a number.*got "2"/, InvalidArgumentError],
-      ['one and a half GPUs', () => remote(() => 1, { numGpus: 1.5 }), /numGpus must be a fraction up to 1/, InvalidArgumentError],
+      [
+        'an unknown option',
+        () => remote(() => 1, { numCpu: 1 } as never),
+        /no option "numCpu"; it knows numCpus/,
+        InvalidArgumentError,
+      ],
+      [
+        'negative CPUs',
+        () => remote(() => 1, { numCpus: -1 }),
+        /numCpus must be a number, 0 or more; got -1/,
+        InvalidArgumentError,
+      ],
+      [
+        'a wrong type',
+        () => remote(() => 1, { numCpus: '2' as never }),
+        /numCpus must be a number.*got "2"/,
+        InvalidArgumentError,
+      ],
+      [
+        'one and a half GPUs',
+        () => remote(() => 1, { numGpus: 1.5 }),
+        /numGpus must be a fraction up to 1/,
+        InvalidArgumentError,
+      ],
       ['no function', () => remote(42 as never), /remote\(\) takes a function; got 42/, InvalidArgumentError],
       ['a class', () => remote(class Counter {} as never), /actors are not built yet/, NotSupportedError],
-      ['a strategy to come', () => remote(() => 1, { schedulingStrategy: 'spread' as never }), /not built yet/, NotSupportedError],
-      ['a runtime environment to come', () => remote(() => 1, { runtimeEnv: { npm: ['x'] } as never }), /runtimeEnv.npm is not built yet/, NotSupportedError],
+      [
+        'a strategy to come',
+        () => remote(() => 1, { schedulingStrategy: 'spread' as never }),
+        /not built yet/,
+        NotSupportedError,
+      ],
+      [
+        'a runtime environment to come',
+        () => remote(() => 1, { runtimeEnv: { npm: ['x'] } as never }),
+        /runtimeEnv.npm is not built yet/,
+        NotSupportedError,
+      ],
       ['put of a ref', () => put(put(1)), /not an ObjectRef/, InvalidArgumentError],
-      ['cancel of nothing', () => cancel(undefined as never), /cancel\(\) takes an ObjectRef; got undefined/, InvalidArgumentError],
+      [
+        'cancel of nothing',
+        () => cancel(undefined as never),
+        /cancel\(\) takes an ObjectRef; got undefined/,
+        InvalidArgumentError,
+      ],
     ]
     for (const [what, call, message, errorClass] of cases) {
       test(what, () => {

@@ -11,7 +11,15 @@ import { seededRandom } from '../support/seeded-random.ts'
  * One owner and a node with a few workers, in virtual time. Workers behave as the real ones do: in order, results sent
  * off late unless a task is careful, queued tasks handed back by one that waits. They die at random.
  */
-const nothing: WireValue = { kind: 'inline', isError: false, format: 1, head: new Uint8Array(), buffers: [], refs: [], classes: [] }
+const nothing: WireValue = {
+  kind: 'inline',
+  isError: false,
+  format: 1,
+  head: new Uint8Array(),
+  buffers: [],
+  refs: [],
+  classes: [],
+}
 
 interface SimulatedWorker {
   leaseId: number

@@ -38,9 +38,27 @@ function sample(channel: MessageChannel): void {
         isCareful: true,
         streamSkip: 5,
         name: 'square',
-        args: { kind: 'inline', isError: false, format: 1, head: Buffer.from('args'), buffers: [Buffer.from('b')], refs: [object], classes: [] },
+        args: {
+          kind: 'inline',
+          isError: false,
+          format: 1,
+          head: Buffer.from('args'),
+          buffers: [Buffer.from('b')],
+          refs: [object],
+          classes: [],
+        },
         resolved: [
-          { position: 1, value: { kind: 'stored', isError: true, name: '00112233445566778899', bytes: 2 ** 35, refs: [], classes: [object] } },
+          {
+            position: 1,
+            value: {
+              kind: 'stored',
+              isError: true,
+              name: '00112233445566778899',
+              bytes: 2 ** 35,
+              refs: [],
+              classes: [object],
+            },
+          },
         ],
       },
     ],
@@ -55,7 +73,9 @@ function bodies(bytes: Buffer, chunkSize: number): unknown[] {
   const seen: unknown[] = []
   const channel = new MessageChannel({ write: () => undefined })
   for (let at = 0; at < bytes.length; at += chunkSize) {
-    channel.receive(bytes.subarray(at, at + chunkSize), (name, frame) => seen.push([name, decodeBody(name, frame.body)]))
+    channel.receive(bytes.subarray(at, at + chunkSize), (name, frame) =>
+      seen.push([name, decodeBody(name, frame.body)]),
+    )
   }
   return seen
 }

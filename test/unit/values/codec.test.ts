@@ -26,14 +26,23 @@ describe('values come back the same', () => {
     ['booleans', [true, false]],
     ['numbers', [0, 1, 255, 256, -1, 2 ** 31 - 1, -(2 ** 31), 2 ** 31, 0.1, -0, Number.NaN, Infinity, -Infinity]],
     ['bigints', [0n, 1n, -1n, 255n, 256n, 2n ** 200n, -(2n ** 64n)]],
-    ['strings', ['', 'a', 'ü', 'long enough to leave the loop'.repeat(9), '漢字', '😀'.repeat(50), '\ud800 alone', '\0']],
+    [
+      'strings',
+      ['', 'a', 'ü', 'long enough to leave the loop'.repeat(9), '漢字', '😀'.repeat(50), '\ud800 alone', '\0'],
+    ],
     ['registered symbols', Symbol.for('shoal')],
     ['objects', { a: 1, 'not an identifier': { b: [] }, 7: 'seven' }],
     ['objects without a prototype', Object.assign(Object.create(null), { a: 1 })],
     ['arrays', [[], [[1], [2, [3]]]]],
     // oxlint-disable-next-line no-sparse-arrays
     ['arrays with holes', [1, , 3, , ,]],
-    ['maps', new Map<unknown, unknown>([['a', 1], [{ b: 2 }, new Map()]])],
+    [
+      'maps',
+      new Map<unknown, unknown>([
+        ['a', 1],
+        [{ b: 2 }, new Map()],
+      ]),
+    ],
     ['sets', new Set<unknown>([1, 'a', { b: 2 }])],
     ['dates', [new Date(0), new Date(NaN), new Date('2026-01-01')]],
     ['regular expressions', [/a+b/giu, /\//y]],
@@ -140,7 +149,10 @@ describe('values come back the same', () => {
     assert.equal((aggregate.errors[0] as Error).message, 'a')
     const own = roundTrip(new TaskCancelledError('gone', { task: 'f' })) as TaskCancelledError
     assert.ok(own instanceof TaskCancelledError)
-    assert.deepEqual([own.code, own.retryable, own.details, own.name], ['TASK_CANCELLED', false, { task: 'f' }, 'TaskCancelledError'])
+    assert.deepEqual(
+      [own.code, own.retryable, own.details, own.name],
+      ['TASK_CANCELLED', false, { task: 'f' }, 'TaskCancelledError'],
+    )
   })
 
   test('an error of a class that nobody ships arrives as the nearest one known', () => {
@@ -197,11 +209,14 @@ describe('what cannot be copied is named', () => {
   ]
   for (const [name, value, message] of cases) {
     test(name, () => {
-      assert.throws(() => encodeValue(value), (error: Error) => {
-        assert.ok(error instanceof NotCloneableError)
-        assert.match(error.message, message)
-        return true
-      })
+      assert.throws(
+        () => encodeValue(value),
+        (error: Error) => {
+          assert.ok(error instanceof NotCloneableError)
+          assert.match(error.message, message)
+          return true
+        },
+      )
     })
   }
 
@@ -286,7 +301,8 @@ describe('bytes from elsewhere', () => {
     for (let round = 0; round < 5000; round++) {
       const bytes = round % 5 === 0 ? Buffer.alloc(64) : Buffer.from(original)
       const changes = round % 5 === 0 ? 64 : 1 + Math.floor(random() * 5)
-      for (let i = 0; i < changes; i++) bytes[Math.floor(random() * Math.min(bytes.length, 700))] = Math.floor(random() * 256)
+      for (let i = 0; i < changes; i++)
+        bytes[Math.floor(random() * Math.min(bytes.length, 700))] = Math.floor(random() * 256)
       const cut = random() < 0.2 ? bytes.subarray(0, Math.floor(random() * bytes.length)) : bytes
       try {
         const encoded = round % 2 === 0 ? unflattenValue(cut) : { ...unflattenValue(bytes), head: cut }
