@@ -24,6 +24,9 @@ type Refuse = (message: string) => never
 // The memory figures come first, while this process is still small.
 const benchmarks: readonly Benchmark[] = [manyTasksBenchmark, ...startBenchmarks, ...callBenchmarks]
 
+const smallCallsNote =
+  '\nget and put of small values do not leave the process that owns them; those of Ray, by the same names, reach its store.'
+
 /** Runs the benchmarks that were asked for, one after the other, and prints what they gave. */
 export async function runBench(options: BenchOptions, refuse: Refuse): Promise<void> {
   const wanted = benchmarks.filter(({ name }) => name.includes(options.only ?? ''))
@@ -54,6 +57,7 @@ export async function runBench(options: BenchOptions, refuse: Refuse): Promise<v
     `\n${facts.join(' · ')}\n${rounds === 1 ? 'one round' : `median of ${rounds} rounds (lowest … highest)`}\n`,
   )
   console.log(table(run.results, earlier))
+  if (run.results.some(({ name }) => name.endsWith('(small)'))) console.log(smallCallsNote)
 }
 
 async function readRun(file: string, refuse: Refuse): Promise<BenchRun> {

@@ -53,7 +53,9 @@ export class Progress {
     const best = this.#best
     const found = best === undefined ? '' : `  best ${showAccuracy(best.accuracy)} ${showCandidate(best.candidate)}`
     const line = `${bar} ${this.#done}/${this.#total} folds  ${seconds} s${found}`
-    this.#output.write(`\r\u001B[2K${line.slice(0, (this.#output.columns ?? 80) - 1)}`)
+    // Some terminals do not tell their width, or say 0.
+    const width = this.#output.columns || 80
+    this.#output.write(`\r\u001B[2K${line.slice(0, width - 1)}`)
   }
 }
 

@@ -59,6 +59,8 @@ export class TaskCalls {
         cancelTask: (leaseId, sequence, recursive) => connection.send('taskCancel', { leaseId, sequence, recursive }),
       },
       {
+        // What a task leases for its own tasks keeps others from the CPUs while the task itself goes on.
+        idleLeaseMs: role.kind === 'driver' ? 300 : 0,
         nowMs: () => performance.now(),
         defer: queueMicrotask,
         after: (delayMs, callback) => void setTimeout(callback, delayMs).unref(),

@@ -4,7 +4,7 @@ import type { NamedValue, ValueRef } from './manifest.ts'
 import { Refusal, step, type Trail } from './refusal.ts'
 import type { Script } from './script.ts'
 import type { Scope, Site, Variable } from './script-syntax.ts'
-import { isFunctionNode, isLoopNode, literalText, moduleName, type Node } from './syntax.ts'
+import { isClassNode, isFunctionNode, isLoopNode, literalText, moduleName, type Node } from './syntax.ts'
 
 type Variables = Record<string, unknown>
 
@@ -42,7 +42,8 @@ export class ScopeCapture {
     const variables = this.#capture.scopes[instance.id] as NamedValue[]
     for (const name of names) {
       if (variables.some(([known]) => known === name)) continue
-      if (!(name in live)) throw unreadable(script, name, scope.set.get(name)).along(trail)
+      // A variable without a value yet is not listed either, but for functions every one is kept.
+      if (!(name in live) && isClassNode(site.node)) throw unreadable(script, name, scope.set.get(name)).along(trail)
       const ref = this.#encodeVariable(unit, scope.set.get(name), live[name], step(trail, name))
       variables.push([name, ref])
     }

@@ -25,6 +25,6 @@ export function sdkPathOfImport(specifier: string, directory: string): string | 
   if (specifier === sdkName) return ''
   if (specifier.startsWith('shoal-sdk:')) return specifier.slice('shoal-sdk:'.length)
   if (specifier.startsWith('file:')) return sdkPathOf(fileURLToPath(specifier))
-  if (/^\.{1,2}\//.test(specifier)) return sdkPathOf(path.resolve(directory, specifier))
+  if (/^\.{0,2}\//.test(specifier)) return sdkPathOf(path.resolve(directory, specifier))
   return undefined
 }

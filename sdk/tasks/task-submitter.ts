@@ -27,6 +27,8 @@ export interface SubmitterMessages {
 
 /** What the submitter needs of its process. */
 export interface SubmitterHost {
+  /** An idle lease is kept this long: the next task of its kind starts without asking. 0 gives it back at once. */
+  readonly idleLeaseMs: number
   nowMs(): number
   /** Calls back once, soon, at the end of what runs now. */
   defer(callback: () => void): void
@@ -54,8 +56,6 @@ interface Pool {
 
 /** Lease requests of one kind that may wait at the node at a time. */
 const requestsPendingMax = 16
-/** An idle lease is kept this long: the next task of its kind starts without asking. */
-const idleLeaseMs = 300
 /** A push message is sent off when its tasks have this many bytes. */
 const pushBytesMax = limits.frameBytesMax / 4
 
@@ -199,7 +199,7 @@ export class TaskSubmitter {
   #returnUnwanted(pool: Pool): void {
     for (const lease of pool.leases.values()) {
       if (lease.tasks.size > 0) continue
-      if (lease.isReclaimed) this.#return(pool, lease)
+      if (lease.isReclaimed || this.#host.idleLeaseMs === 0) this.#return(pool, lease)
       else if (lease.idleSinceMs === undefined) {
         lease.idleSinceMs = this.#host.nowMs()
         this.#planIdleCheck()
@@ -221,6 +221,7 @@ export class TaskSubmitter {
   #planIdleCheck(): void {
     if (this.#isIdleCheckPlanned) return
     this.#isIdleCheckPlanned = true
+    const { idleLeaseMs } = this.#host
     this.#host.after(idleLeaseMs, () => {
       this.#isIdleCheckPlanned = false
       const now = this.#host.nowMs()

@@ -75,6 +75,7 @@ class Simulation {
           }),
       },
       {
+        idleLeaseMs: seed % 2 === 0 ? 300 : 0,
         nowMs: () => this.#now,
         defer: (callback) => void this.#deferred.push(callback),
         after: (delayMs, callback) => void this.#timers.push({ atMs: this.#now + delayMs, callback }),
