@@ -27,6 +27,14 @@ const benchmarks: readonly Benchmark[] = [manyTasksBenchmark, ...startBenchmarks
 const smallCallsNote =
   '\nget and put of small values do not leave the process that owns them; those of Ray, by the same names, reach its store.'
 
+const busyNote =
+  '\nOther work kept the machine busy when this run or the earlier one began (the load was over half of the cores): compare ' +
+  'again when it is quiet.'
+
+function isBusy({ machine }: BenchRun): boolean {
+  return Number(machine['loadAtStart']) > Number(machine['cores']) / 2
+}
+
 /** Runs the benchmarks that were asked for, one after the other, and prints what they gave. */
 export async function runBench(options: BenchOptions, refuse: Refuse): Promise<void> {
   const wanted = benchmarks.filter(({ name }) => name.includes(options.only ?? ''))
@@ -57,6 +65,7 @@ export async function runBench(options: BenchOptions, refuse: Refuse): Promise<v
     `\n${facts.join(' · ')}\n${rounds === 1 ? 'one round' : `median of ${rounds} rounds (lowest … highest)`}\n`,
   )
   console.log(table(run.results, earlier))
+  if (isBusy(run) || (earlier !== undefined && isBusy(earlier))) console.log(busyNote)
   if (run.results.some(({ name }) => name.endsWith('(small)'))) console.log(smallCallsNote)
 }
 

@@ -27,8 +27,15 @@ export function ratioTo(earlier: Result, result: Result): number {
 
 function compare(result: Result, earlier: Result): string {
   const ratio = ratioTo(earlier, result)
-  const word = ratio >= 1.05 ? 'better' : ratio <= 0.95 ? 'worse' : 'same'
-  return `× ${ratio.toFixed(2)} ${word} (was ${show(median(earlier.values))})`
+  return `× ${ratio.toFixed(2)} ${verdict(result, earlier, ratio)} (was ${show(median(earlier.values))})`
+}
+
+/** Rounds that overlap with those of the earlier run, or that are too few to tell, show no difference. */
+function verdict(result: Result, earlier: Result, ratio: number): string {
+  const [now, before] = [result.values, earlier.values]
+  if (now.length < 2 || before.length < 2) return 'too few rounds to tell'
+  if (Math.min(...now) <= Math.max(...before) && Math.min(...before) <= Math.max(...now)) return 'within the spread'
+  return ratio > 1 ? 'better' : 'worse'
 }
 
 function spread(values: readonly number[]): string {

@@ -124,7 +124,7 @@ export async function wait<T>(
   if (count > refs.length) {
     throw new InvalidArgumentError(`wait() has a count of ${count} but only ${refs.length} refs`, { option: 'count' })
   }
-  if (new Set(refs.map((ref) => ref.id)).size < refs.length) {
+  if (new Set(refs.map(recordOf)).size < refs.length) {
     throw new InvalidArgumentError('wait() was given the same ref twice')
   }
   const runtime = currentRuntime()

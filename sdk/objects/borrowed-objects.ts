@@ -1,4 +1,4 @@
-import { ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { ownerOf, sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import { ObjectRecord } from './object-record.ts'
 
 export interface BorrowMessages {
@@ -52,7 +52,7 @@ export class BorrowedObjects {
   }
 
   #create(id: ObjectId): ObjectRecord {
-    const record = new ObjectRecord(id)
+    const record = new ObjectRecord(ownerOf(id), sequenceOf(id))
     record.fetch = () => this.#messages.fetch(record)
     const counted = { count: 1 }
     this.#borrows.set(id, { record: new WeakRef(record), counted })

@@ -1,5 +1,6 @@
-import type { ObjectId } from '../../protocols/ids.ts'
+import { objectId, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
+import type { TaskRecord } from '../tasks/task-record.ts'
 import type { ObjectRef } from './object-ref.ts'
 
 /**
@@ -7,19 +8,27 @@ import type { ObjectRef } from './object-ref.ts'
  * the table of objects that others borrow. So nothing is counted here; garbage collection tells when it is free.
  */
 export class ObjectRecord {
-  readonly id: ObjectId
+  readonly owner: ClientId
+  /** The owner's number for it. */
+  readonly sequence: number
   /** The value, once it is there. */
   value: WireValue | undefined
   /** Refs inside the value, kept alive with it. */
   holds: readonly ObjectRef[] | undefined
   /** Called once, to bring the value here: set for objects of other owners. */
   fetch: (() => void) | undefined
-  /** Who made it, so that it can be cancelled. */
-  producer: ObjectProducer | undefined
+  /** The task of this process that makes it, so that it can be cancelled. */
+  task: TaskRecord | undefined
   #waiters: (() => void)[] | undefined
 
-  constructor(id: ObjectId) {
-    this.id = id
+  constructor(owner: ClientId, sequence: number) {
+    this.owner = owner
+    this.sequence = sequence
+  }
+
+  /** Made when it is asked for: most objects are never named. */
+  get id(): ObjectId {
+    return objectId(this.owner, this.sequence)
   }
 
   /** Sets the value and tells those who wait. Only the first one counts. */
@@ -27,7 +36,7 @@ export class ObjectRecord {
     if (this.value !== undefined) return
     this.value = value
     this.holds = holds
-    this.producer = undefined
+    this.task = undefined
     this.fetch = undefined
     const waiters = this.#waiters
     this.#waiters = undefined
@@ -51,9 +60,4 @@ export class ObjectRecord {
     const at = this.#waiters?.indexOf(onReady) ?? -1
     if (at >= 0) this.#waiters?.splice(at, 1)
   }
-}
-
-/** The task that makes an object. */
-export interface ObjectProducer {
-  cancel(options: { force: boolean; recursive: boolean }): void
 }

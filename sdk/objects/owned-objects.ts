@@ -1,4 +1,4 @@
-import { objectId, sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import { ObjectRecord } from './object-record.ts'
 
 /**
@@ -21,7 +21,7 @@ export class OwnedObjects {
   }
 
   create(): ObjectRecord {
-    return new ObjectRecord(objectId(this.#owner, this.#nextSequence++))
+    return new ObjectRecord(this.#owner, this.#nextSequence++)
   }
 
   /** A number for something else that this process owns and that is named like an object: a function. */
@@ -31,7 +31,7 @@ export class OwnedObjects {
 
   /** To be called before an object's id leaves this process. */
   share(record: ObjectRecord): void {
-    const sequence = sequenceOf(record.id)
+    const { sequence } = record
     if (this.#shared.has(sequence)) return
     this.#shared.set(sequence, new WeakRef(record))
     this.#onCollected.register(record, sequence)

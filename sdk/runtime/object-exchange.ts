@@ -44,7 +44,6 @@ export class ObjectExchange {
       objectReply: ({ requestId, value }) => requests.answer(requestId, value),
       borrowAdd: ({ object, borrower }) => owned.addBorrower(object, borrower),
       borrowRelease: ({ object, from, count }) => owned.releaseBorrower(object, from, count),
-      taskCancelOwned: ({ object, force, recursive }) => owned.find(object)?.producer?.cancel({ force, recursive }),
       clientGone: ({ client }) => this.#onClientGone(client),
     }
   }

@@ -124,7 +124,7 @@ export class Runtime {
   /** Cancels the task that makes the object, whoever owns it. */
   cancel(record: ObjectRecord, how: { force: boolean; recursive: boolean }): void {
     if (record.value !== undefined) return
-    if (this.objects.isOwn(record.id)) record.producer?.cancel(how)
+    if (record.owner === this.connection.welcome.clientId) this.calls.cancel(record, how)
     else this.connection.send('taskCancelOwned', { ...this.objects.address(record.id), object: record.id, ...how })
   }
 

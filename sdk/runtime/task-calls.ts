@@ -1,5 +1,4 @@
 import { TaskError } from '../../protocols/errors.ts'
-import { sequenceOf } from '../../protocols/ids.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
@@ -83,6 +82,10 @@ export class TaskCalls {
       leaseLost: ({ leaseId, reason }) => submitter.onLost(leaseId, reason),
       leaseBlocked: ({ leaseId, isBlocked }) => submitter.onBlocked(leaseId, isBlocked),
       taskHandBack: ({ leaseId, sequences }) => submitter.onHandBack(leaseId, sequences),
+      taskCancelOwned: ({ object, force, recursive }) => {
+        const record = this.#host.objects.owned.find(object)
+        if (record !== undefined) this.cancel(record, { force, recursive })
+      },
       taskDone: ({ leaseId, results }) => submitter.onDone(leaseId, results),
       streamItem: ({ sequence, index, value }) => this.#onStreamItem(sequence, index, value),
     }
@@ -98,7 +101,7 @@ export class TaskCalls {
     if (numReturns !== 'streaming') for (let i = 0; i < numReturns; i++) returns.push(objects.owned.create())
     const stream = numReturns === 'streaming' ? new StreamRecord() : undefined
     const task: TaskRecord = {
-      sequence: returns[0] === undefined ? objects.owned.takeSequence() : sequenceOf(returns[0].id),
+      sequence: returns[0]?.sequence ?? objects.owned.takeSequence(),
       name: options.name ?? target.name,
       function: target,
       terms: options.terms,
@@ -116,12 +119,17 @@ export class TaskCalls {
       leaseId: undefined,
       isCancelled: false,
     }
-    for (const record of returns) record.producer = { cancel: (how) => this.submitter.cancel(task, how) }
+    for (const record of returns) record.task = task
     if (stream !== undefined) this.#streams.set(task.sequence, stream)
     this.submitter.submit(task)
     if (stream !== undefined) return this.#openStream(task, stream)
     if (numReturns === 1) return new ObjectRef(returns[0] as ObjectRecord)
     return returns.map((record) => new ObjectRef(record))
+  }
+
+  /** Cancels the task that makes an object of this process; nothing if it is there already. */
+  cancel(record: ObjectRecord, how: { force: boolean; recursive: boolean }): void {
+    if (record.task !== undefined) this.submitter.cancel(record.task, how)
   }
 
   #encodeArguments(args: readonly unknown[]): CodedValue & { resolvedRefs: TaskRecord['resolvedRefs'] } {

@@ -7,6 +7,8 @@ import { ratioTo, table } from '../../../scripts/bench/table.ts'
 const rate = (value: number): Result => ({ name: 'tasks', unit: 'per s', values: [value] })
 const time = (value: number): Result => ({ name: 'init', unit: 'ms', values: [value] })
 
+const earlierRun = (results: Result[]): BenchRun => ({ machine: {}, rounds: 1, results })
+
 test('the median is the middle one, or the mean of the two in the middle', () => {
   assert.equal(median([3, 1, 2]), 2)
   assert.equal(median([4, 1, 2, 3]), 2.5)
@@ -19,10 +21,18 @@ test('above 1 is better, for rates and for times', () => {
 })
 
 test('a table compares with an earlier run what both have', () => {
-  const earlier: BenchRun = { machine: {}, rounds: 1, results: [rate(100)] }
-  const lines = table([rate(1234), { ...time(5.678), values: [5.678, 7] }], earlier).split('\n')
-  assert.match(lines[0] ?? '', /^tasks +1,234 per s +× 12\.34 better \(was 100\)$/)
+  const lines = table([rate(1234), { ...time(5.678), values: [5.678, 7] }], earlierRun([rate(100)])).split('\n')
+  assert.match(lines[0] ?? '', /^tasks +1,234 per s +× 12\.34 too few rounds to tell \(was 100\)$/)
   assert.match(lines[1] ?? '', /^init +6\.34 ms +\(5\.68 … 7\.00\)$/)
+})
+
+test('only rounds that do not overlap are better or worse', () => {
+  const compare = (before: number[], now: number[], unit: 'per s' | 'ms'): string =>
+    table([{ name: 'x', unit, values: now }], earlierRun([{ name: 'x', unit, values: before }]))
+  assert.match(compare([100, 120], [119, 200], 'per s'), /within the spread/)
+  assert.match(compare([100, 120], [130, 200], 'per s'), / better /)
+  assert.match(compare([100, 120], [130, 200], 'ms'), / worse /)
+  assert.match(compare([100, 120], [50, 60], 'per s'), / worse /)
 })
 
 test('self times are shares of the samples, the busiest first', () => {

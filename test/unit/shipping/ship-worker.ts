@@ -19,6 +19,17 @@ export const hooks = {
   isHandle: (value: unknown): boolean => value instanceof TestHandle,
 }
 
+/** What a shipped function threw. */
+export class ShippedError extends Error {
+  readonly workerName: string
+  readonly workerStack: string
+  constructor({ name, message, stack }: { name: string; message: string; stack: string }) {
+    super(message)
+    this.workerName = name
+    this.workerStack = stack
+  }
+}
+
 interface Sent {
   manifest: FunctionManifest
   blobs: Map<string, Uint8Array>
@@ -46,22 +57,27 @@ export class ShipWorker {
 
   /** Ships a function and calls it there. A function that ships another one on has that shipped too. */
   async run(fn: (...args: never[]) => unknown, ...args: unknown[]): Promise<unknown> {
-    const shipped = await buildFunction(captureFunction(fn, { hooks }))
-    return this.send(shipped, args)
+    return this.runThrough([], fn, ...args)
   }
 
-  async send({ manifest, blobs }: Sent, args: unknown[]): Promise<unknown> {
+  /** The same, but what is shipped on goes to the next of the workers. */
+  async runThrough(next: readonly ShipWorker[], fn: (...args: never[]) => unknown, ...args: unknown[]): Promise<unknown> {
+    return this.send(await buildFunction(captureFunction(fn, { hooks })), args, next)
+  }
+
+  async send({ manifest, blobs }: Sent, args: unknown[], next: readonly ShipWorker[] = []): Promise<unknown> {
     const isClass = manifest.kind === 'class'
     const { promise, resolve } = Promise.withResolvers<ShipReply>()
     const id = this.#next++
     this.#waiting.set(id, resolve)
     this.#child.send({ id, manifest, blobs, args, isClass })
     const reply = await promise
-    if ('error' in reply) throw Object.assign(new Error(reply.error.message), { workerStack: reply.error.stack, workerName: reply.error.name })
+    if ('error' in reply) throw new ShippedError(reply.error)
     const { value } = reply
     if (typeof value === 'object' && value !== null && 'shipped' in value) {
       const nested = value as unknown as { shipped: Sent; args: unknown[] }
-      return this.send(nested.shipped, nested.args)
+      const [worker = this, ...rest] = next
+      return worker.send(nested.shipped, nested.args, rest)
     }
     return value
   }

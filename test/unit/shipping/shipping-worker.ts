@@ -1,4 +1,5 @@
 /** The worker process of the shipping tests: rebuilds functions and runs them. It knows none of the drivers' files. */
+import './worker-globals.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { buildFunction, captureFunction } from '../../../sdk/shipping/index.ts'

@@ -1,0 +1,104 @@
+/** Classes are the same class on both sides. */
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import { NotCloneableError } from '../../../protocols/errors.ts'
+import { classById, classId, classOfInstance } from '../../../sdk/shipping/index.ts'
+import { EventEmitter } from 'node:events'
+import { z } from 'zod'
+import { LibraryError, makeHidden, Vector } from './fixtures/library.ts'
+import { ShipWorker } from './ship-worker.ts'
+
+declare const classIdOnWorker: (cls: unknown) => string | undefined
+declare const classByIdOnWorker: (id: string) => unknown
+
+const worker = new ShipWorker()
+after(() => worker.stop())
+
+class Local {
+  x = 1
+}
+class Derived extends Local {
+  y = 2
+}
+class Locked {
+  #key = 1
+  get key(): number {
+    return this.#key
+  }
+}
+class Failure extends Error {
+  override name = 'Failure'
+}
+const Expression = class {}
+
+describe('identity', () => {
+  test('a class of the main file', async () => {
+    const id = await worker.run(() => classIdOnWorker(new Derived().constructor))
+    assert.equal(id, classId(Derived))
+    assert.equal(classById(id as string), Derived)
+  })
+
+  test('a class expression and an error', async () => {
+    const ids = await worker.run(() => [Expression, Failure].map((cls) => classIdOnWorker(cls)))
+    assert.deepEqual((ids as string[]).map((id) => classById(id)), [Expression, Failure])
+  })
+
+  test('classes of imported files, also those that only the file knows', async () => {
+    const ids = (await worker.run(() => [Vector, LibraryError, makeHidden().constructor].map((cls) => classIdOnWorker(cls)))) as string[]
+    assert.deepEqual(ids.map((id) => classById(id)), [Vector, LibraryError, makeHidden().constructor])
+  })
+
+  test('a class shipped alone is the one that functions use', async () => {
+    await worker.run(Local as never)
+    await worker.run(Vector as never)
+    const ids = [classId(Local), classId(Vector)]
+    assert.deepEqual(
+      await worker.run((...given: string[]) => [classByIdOnWorker(given[0] ?? '') === Local, classByIdOnWorker(given[1] ?? '') === Vector], ...ids),
+      [true, true],
+    )
+  })
+
+  test('two functions that use a class use one', async () => {
+    const first = await worker.run(() => {
+      Object.assign(Local, { mark: 'seen' })
+      return classIdOnWorker(Local)
+    })
+    const second = await worker.run(() => [classIdOnWorker(Local), (Local as { mark?: string }).mark])
+    assert.deepEqual(second, [first, 'seen'])
+  })
+
+  test('classes made by one expression are different', () => {
+    const make = (): new () => object => class Made {}
+    const [one, two] = [make(), make()]
+    assert.notEqual(classId(one), classId(two))
+    assert.equal(classById(classId(two) ?? ''), two)
+  })
+})
+
+describe('classOfInstance', () => {
+  test('gives the class of a user', () => {
+    assert.equal(classOfInstance(new Derived()), Derived)
+    assert.equal(classOfInstance(new Failure('x')), Failure)
+    assert.equal(classOfInstance(makeHidden()), makeHidden().constructor)
+  })
+
+  test('gives nothing for other objects', () => {
+    const others = [{}, [], new Map(), new Error('x'), Object.create(null) as object, z.string(), new EventEmitter(), new Uint8Array(1)]
+    for (const value of others) assert.equal(classOfInstance(value), undefined)
+    assert.equal(classId(Map), undefined)
+    assert.equal(classId(z.ZodString), undefined)
+  })
+
+  test('refuses private fields', () => {
+    assert.throws(() => classOfInstance(new Locked()), (error) => {
+      assert.ok(error instanceof NotCloneableError)
+      assert.match(error.message, /^cannot copy an instance of Locked, a class with private #fields.*\n {2}fix: create it inside/)
+      return true
+    })
+  })
+
+  test('refuses what extends something else', () => {
+    class Bus extends EventEmitter {}
+    assert.throws(() => classOfInstance(new Bus()), /cannot copy an instance of Bus, which extends EventEmitter \(built-in\)/)
+  })
+})
