@@ -10,7 +10,7 @@ const cliFile = join(dist, 'node', 'cli', 'main.js')
 /** Writes dist/ anew: JavaScript, declarations and source maps. Rejects when the compiler finds an error. */
 export async function build(): Promise<void> {
   await rm(dist, { recursive: true, force: true })
-  const code = await runProgram(['tsc', '--project', 'tsconfig.build.json'], { cwd: root })
+  const code = await runProgram(['tsc', '--project', 'scripts/tsconfig.build.json'], { cwd: root })
   if (code !== 0) throw new Error('the build has failed: the errors of the compiler are above')
   const names = await readdir(dist, { recursive: true })
   for (const name of names.filter((each) => each.endsWith('.d.ts'))) {

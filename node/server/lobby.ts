@@ -70,7 +70,6 @@ export class Lobby {
       codeDirectory,
       storeBytesMax,
       cpus,
-
     })
   }
 }

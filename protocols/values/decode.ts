@@ -19,7 +19,7 @@ class Memory {
     if (this.#own === undefined) {
       const { buffer, byteOffset, byteLength } = this.bytes
       const isWhole = byteOffset === 0 && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer
-      this.#own = isWhole ? buffer : (this.bytes.slice().buffer as ArrayBuffer)
+      this.#own = isWhole ? buffer : this.bytes.slice().buffer
       this.bytes = new Uint8Array(this.#own)
     }
     return this.#own
@@ -284,7 +284,7 @@ class Decoder {
       new Uint8Array(buffer).set(bytes)
       return this.#number(new Memory(new Uint8Array(buffer), buffer))
     }
-    const own = isBeside ? undefined : (new Uint8Array(bytes).buffer as ArrayBuffer)
+    const own = isBeside ? undefined : new Uint8Array(bytes).buffer
     return this.#number(new Memory(own === undefined ? bytes : new Uint8Array(own), own))
   }
 

@@ -252,7 +252,7 @@ class Encoder {
     head.byte(tags.error)
     head.text(known ?? nearestErrorName(value))
     head.byte(flags)
-    if ((flags & errorFlags.message) !== 0) head.text(String(value.message))
+    if ((flags & errorFlags.message) !== 0) head.text(String(value.message as unknown))
     if ((flags & errorFlags.stack) !== 0) head.text(stack as string)
     this.#depth += 1
     if ((flags & errorFlags.cause) !== 0) {

@@ -125,5 +125,5 @@ export function remote<A extends unknown[], R, const O extends TaskOptions = Rec
     )
   }
   const isGenerator = generatorTags.has((fn as unknown as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? '')
-  return new RemoteFunction({ fn: fn as AnyFunction, name: fn.name || 'anonymous' }, isGenerator, options ?? {})
+  return new RemoteFunction({ fn: fn, name: fn.name || 'anonymous' }, isGenerator, options ?? {})
 }

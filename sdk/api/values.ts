@@ -162,7 +162,7 @@ function ready(
     callbacks.push(callback)
     record.whenReady(callback)
   }
-  if (timeoutMs === undefined && signal === undefined) return runtime.waiting(promise)
+  if (timeoutMs === undefined && signal === undefined && records.length === 1) return runtime.waiting(promise)
   const onTimeout = (): void => {
     if (isGet) reject(timeoutError(missing, count, timeoutMs as number))
     else resolve()

@@ -6,9 +6,10 @@ import { objectId, ownerOf, type ClientId, type ObjectId } from '../../protocols
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
+import type * as Shipping from '../shipping/index.ts'
 import type { FunctionManifest, ShippedFunction } from '../shipping/index.ts'
 
-type ShippingModule = typeof import('../shipping/index.ts')
+type ShippingModule = typeof Shipping
 // Modules can be required when they have no top-level await, so a capture need not wait for an import.
 const require = createRequire(import.meta.url)
 const extension = path.extname(fileURLToPath(import.meta.url))

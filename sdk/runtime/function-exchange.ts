@@ -44,7 +44,7 @@ export class FunctionExchange {
       putBlob: (hash, content) => connection.send('blobPut', { hash, content }),
       request: (id) => this.#request(id),
       instantiate: async (id, manifest) => {
-        const fn = (await loader.instantiate(manifest)) as AnyFunction
+        const fn = await loader.instantiate(manifest)
         attachRemote(fn, id)
         return fn
       },

@@ -6,6 +6,8 @@ export interface Edit {
   start: number
   end: number
   text: string
+  /** True when what is replaced is called. */
+  isCalled?: boolean
 }
 
 /** Puts a module together from new text and pieces of a script, and keeps the source map to what the user wrote. */
@@ -41,6 +43,11 @@ export class CodeWriter {
       this.#mark(edit.start)
       this.write(edit.text)
       at = edit.end
+      if (edit.isCalled !== true || this.#script.source[at] !== '(') continue
+      // V8 says that a call of an expression in parentheses is where its arguments begin.
+      this.#mark(edit.start)
+      this.write('(')
+      at++
     }
     this.#copy(at, end)
   }

@@ -193,7 +193,9 @@ class UnitEmitter {
     const target = kind === 'local' ? this.#localTarget(reference.resolved?.scope, name, scopes) : this.#rootTarget(name)
     if (target === undefined) return undefined
     const isShorthand = isShorthandIn(parent, identifier, syntax.parentOf(parent ?? identifier))
-    return { start, end, text: isShorthand ? `${name}: ${target}` : this.#called(target, identifier, parent) }
+    if (isShorthand) return { start, end, text: `${name}: ${target}` }
+    const text = this.#called(target, identifier, parent)
+    return { start, end, text, isCalled: text !== target }
   }
 
   #localTarget(scope: Scope | undefined, name: string, scopes: readonly Scope[]): string | undefined {

@@ -142,7 +142,7 @@ export class ValueCoder {
   }
 
   decodeNow(wire: InlineValue): unknown {
-    return decodeValue(wire as EncodedValue, this.#decodeHooks)
+    return decodeValue(wire, this.#decodeHooks)
   }
 
   async decode(wire: WireValue): Promise<unknown> {

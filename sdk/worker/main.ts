@@ -15,25 +15,23 @@ async function main(): Promise<void> {
   const socketPath = process.env['SHOAL_SOCKET'] ?? ''
   const workerId = Number(process.env['SHOAL_WORKER_ID'])
   const connection = await NodeConnection.connect({ socketPath, role: 'worker', workerId })
-  let executor: Executor | undefined
   const runtime = new Runtime(connection, {
     kind: 'worker',
     sdkUrl,
-    job: () => executor?.job ?? connection.welcome.clientId,
-    depth: () => executor?.depth ?? 1,
-    currentTask: () => executor?.running?.spec.sequence,
-    beginWait: () => executor?.beginWait() ?? (() => undefined),
-    interrupted: () => executor?.running?.cancelled,
+    job: () => executor.job,
+    depth: () => executor.depth,
+    currentTask: () => executor.running?.spec.sequence,
+    beginWait: () => executor.beginWait(),
+    interrupted: () => executor.running?.cancelled,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),
   })
-  executor = new Executor(connection, runtime)
-  const running = executor
+  const executor = new Executor(connection, runtime)
   setCurrentRuntime(runtime)
-  setTaskContext(() => running.running)
+  setTaskContext(() => executor.running)
   new WorkerOutput(() => {
-    const task = running.running
-    return task === undefined ? undefined : { name: task.taskName, to: running.job }
+    const task = executor.running
+    return task === undefined ? undefined : { name: task.taskName, to: executor.job }
   }).install()
   connection.start({ ...runtime.handlers(), ...executor.handlers() }, (error) => runtime.onClosed(error))
   // A worker is killed in the end, so what it compiled is kept now, for those after it.

@@ -32,7 +32,7 @@ export class StreamSender {
     let sliceEndMs = performance.now() + sliceMs
     while (!this.#isStopped) {
       const step = this.#items.next()
-      const { done, value } = step instanceof Promise ? await step : (step as IteratorResult<unknown>)
+      const { done, value } = step instanceof Promise ? await step : step
       if (done === true) return
       if (this.#sent >= this.#skip) this.#host.send(this.#sent, value)
       this.#sent += 1

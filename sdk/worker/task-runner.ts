@@ -165,7 +165,7 @@ export class TaskRunner {
         ? [...(value as Iterable<unknown>)]
         : undefined
     if (items?.length !== spec.returnCount) {
-      const got = items === undefined ? `${typeof value}` : `${items.length} values`
+      const got = items === undefined ? typeof value : `${items.length} values`
       throw new TaskError(`task ${spec.name} has numReturns ${spec.returnCount} but returned ${got}`)
     }
     return items.map((item) => this.#host.encodeResult(item, spec.returnCount))

@@ -1,5 +1,3 @@
-type Write = typeof process.stdout.write
-
 /**
  * Marks the console output of this worker with the task that prints it: before the first output of another task than the
  * last it writes a line that the node takes out again. The output itself goes straight to the pipe, so that a task that
@@ -25,7 +23,7 @@ export class WorkerOutput {
         }
         return write(...args)
       }
-      stream.write = marking as Write
+      stream.write = marking
     }
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
 import { describe, test } from 'node:test'
 import { DriverProgram } from '../support/driver-program.ts'
 import { allGone, processesWith } from '../support/processes.ts'
@@ -10,17 +11,31 @@ function marked(): { env: Record<string, string>; mark: string } {
   return { env: { SHOAL_TEST_MARK: id }, mark: `SHOAL_TEST_MARK=${id}` }
 }
 
-function storeFolders(): string[] {
-  return existsSync('/dev/shm') ? readdirSync('/dev/shm').filter((name) => name.startsWith('shoal-')) : []
+/** Everything that a node has put into the file system: its folder, and that of its store. */
+function foldersOf(socketPath: string): string[] {
+  const directory = path.dirname(socketPath)
+  const { storeDirectory } = JSON.parse(readFileSync(path.join(directory, 'node.json'), 'utf8')) as {
+    storeDirectory: string
+  }
+  assert.ok(existsSync(storeDirectory))
+  return [directory, storeDirectory]
+}
+
+/** The last process of a node is its guardian, who clears up; when all are gone, so is what they left. */
+function assertGone(folders: readonly string[]): void {
+  assert.deepEqual(
+    folders.filter((folder) => existsSync(folder)),
+    [],
+  )
 }
 
 const busyProgram = `
 import { init, remote, get, put } from 'SDK'
-const { nodePid } = await init({ numCpus: 2 })
+const { nodePid, address } = await init({ numCpus: 2 })
 const busy = remote((data: Uint8Array) => { console.log('busy with', data.length); for (;;); })
 const data = put(new Uint8Array(3_000_000))
 const refs = [busy.remote(data), busy.remote(data)]
-console.log('node', nodePid)
+console.log('node', nodePid, address)
 const startMs = performance.now()
 try {
   await get(refs)
@@ -67,33 +82,28 @@ console.log('workers', new Set(pids).size)
 
   test('kill -9 of the node: the driver gets an error, nothing is left', async () => {
     const { env, mark } = marked()
-    const before = storeFolders()
     await using program = new DriverProgram(busyProgram, env)
-    const [, nodePid] = await program.printed(/node (\d+)/)
-    await program.printed(/busy with 3000000[\s\S]*busy with 3000000|repeated|busy with 3000000/)
+    const [, nodePid, address] = await program.printed(/node (\d+) (\S+)/)
+    const folders = foldersOf(address as string)
+    await program.printed(/busy with 3000000/)
     process.kill(Number(nodePid), 'SIGKILL')
     const { stdout, code } = await program.ended()
     assert.match(stdout, /got NODE_DIED false/)
     assert.equal(code, 0)
     await allGone(processesWith(mark))
-    assert.deepEqual(
-      storeFolders().filter((name) => !before.includes(name)),
-      [],
-    )
+    assertGone(folders)
   })
 
   test('kill -9 of the program: its node and workers go, busy ones too', async () => {
     const { env, mark } = marked()
-    const before = storeFolders()
     await using program = new DriverProgram(busyProgram, env)
+    const [, , address] = await program.printed(/node (\d+) (\S+)/)
+    const folders = foldersOf(address as string)
     await program.printed(/busy with/)
     program.kill('SIGKILL')
     await program.ended()
     await allGone(processesWith(mark))
-    assert.deepEqual(
-      storeFolders().filter((name) => !before.includes(name)),
-      [],
-    )
+    assertGone(folders)
   })
 
   test('Ctrl-C ends the program and everything that it started', async () => {

@@ -41,8 +41,8 @@ describe('ResourceLedger', () => {
 
   test('names that objects have anyway are no resources', () => {
     const ledger = new ResourceLedger({ CPU: 1 })
-    assert.equal(ledger.fits({ constructor: 1 } as unknown as ResourceSet), false)
-    assert.equal(ledger.tryAcquire({ toString: 1 } as unknown as ResourceSet), undefined)
+    assert.equal(ledger.fits({ constructor: 1 }), false)
+    assert.equal(ledger.tryAcquire({ toString: 1 }), undefined)
   })
 
   test('a holder that waits gives only its CPU back, and takes it again whatever is left', () => {

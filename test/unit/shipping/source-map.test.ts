@@ -49,15 +49,14 @@ test('top-level functions and classes', async () => {
   assert.equal(stack[0], 'RangeError: too large')
   assertAt(stack[1], 'check', 'new RangeError')
   assertAt(stack[2], 'Checker.check', 'check(x) : x')
-  assert.match(stack[3] ?? '', /\/source-map\.test\.ts:38:26\)?$/)
+  assertAt(stack[3], '', 'check(doubled)')
 })
 
 test('imported files', async () => {
   const stack = await stackOf(() => failDeep())
   assertAt(stack[1], 'fail', "new LibraryError('deep')", library)
-  assertAt(stack[2], 'failDeep', 'fail()
-}', library)
-  assert.match(stack[3] ?? '', /\/source-map\.test\.ts:48:37\)?$/)
+  assertAt(stack[2], 'failDeep', 'fail() // here', library)
+  assertAt(stack[3], '', 'failDeep())')
 })
 
 test('functions that were shipped on by shipped functions', async () => {
@@ -68,5 +67,5 @@ test('functions that were shipped on by shipped functions', async () => {
     }),
   )
   assertAt(stack[1], 'check', 'new RangeError')
-  assert.match(stack[2] ?? '', /\/source-map\.test\.ts:58:36\)?$/)
+  assertAt(stack[2], '', 'check(x + y)')
 })

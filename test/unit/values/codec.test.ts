@@ -226,7 +226,9 @@ describe('what cannot be copied is named', () => {
     assert.throws(() => encodeValue(deep), /nested more than 2000 levels deep/)
     let fine: unknown = 1
     for (let i = 0; i < 1900; i++) fine = { fine }
-    assert.deepEqual(roundTrip(fine), fine)
+    let back = roundTrip(fine)
+    for (let i = 0; i < 1900; i++) back = (back as { fine: unknown }).fine
+    assert.equal(back, 1)
   })
 
   test('an encoder works on after a failure, and inside of itself', () => {
