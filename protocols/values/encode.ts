@@ -242,7 +242,7 @@ class Encoder {
     if (known === undefined && this.#tryExtension(value)) return
     if (this.#isKnown(value)) return
     const head = this.#head
-    const { stack } = value
+    const { stack, message } = value as { stack?: unknown; message: unknown }
     const isAggregate = Array.isArray((value as AggregateError).errors)
     const flags =
       (Object.hasOwn(value, 'message') ? errorFlags.message : 0) |
@@ -252,7 +252,7 @@ class Encoder {
     head.byte(tags.error)
     head.text(known ?? nearestErrorName(value))
     head.byte(flags)
-    if ((flags & errorFlags.message) !== 0) head.text(String(value.message as unknown))
+    if ((flags & errorFlags.message) !== 0) head.text(String(message))
     if ((flags & errorFlags.stack) !== 0) head.text(stack as string)
     this.#depth += 1
     if ((flags & errorFlags.cause) !== 0) {
