@@ -122,8 +122,6 @@ export const messages = {
     limits.frameBytesMax,
     struct({ to: clientId, from: clientId, requestId: u32, value: wireValue }),
   ),
-  /** Stops waiting for an objectGet. */
-  objectGetCancel: message(42, small, struct({ to: clientId, from: clientId, requestId: u32 })),
   /** `borrower` now holds a reference to the object of `to`. */
   borrowAdd: message(43, small, struct({ to: clientId, from: clientId, object: objectId, borrower: clientId })),
   borrowRelease: message(44, small, struct({ to: clientId, from: clientId, object: objectId, count: u32 })),

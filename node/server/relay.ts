@@ -25,7 +25,7 @@ function goes(way: number, ...names: MessageName[]): void {
 }
 goes(ownerToWorker, 'taskPush', 'taskCancel', 'streamConsumed', 'streamStop')
 goes(workerToOwner, 'taskDone', 'taskHandBack', 'streamItem')
-goes(clientToClient, 'objectReply', 'objectGetCancel', 'borrowAdd', 'borrowRelease', 'functionReply', 'taskCancelOwned')
+goes(clientToClient, 'objectReply', 'borrowAdd', 'borrowRelease', 'functionReply', 'taskCancelOwned')
 goes(clientToClientAsking, 'objectGet', 'functionGet')
 
 const idsBytes = clientIdBytes * 2

@@ -5,6 +5,7 @@ import { FunctionNotShippableError } from '../../protocols/errors.ts'
 import { objectId, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
+import { BoundedMap } from './bounded-map.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
 import type * as Shipping from '../shipping/index.ts'
 import type { FunctionManifest, ShippedFunction } from '../shipping/index.ts'
@@ -35,6 +36,9 @@ export interface FunctionTableHost {
   instantiate(id: ObjectId, manifest: FunctionManifest): Promise<AnyFunction>
 }
 
+/** Functions that are known at a time; beyond them those made first are forgotten. */
+const functionsMax = 10_000
+
 interface Entry extends FunctionRecord {
   name: string
   fn: AnyFunction
@@ -48,10 +52,10 @@ interface Entry extends FunctionRecord {
 export class FunctionTable {
   readonly #host: FunctionTableHost
   readonly #byFunction = new WeakMap<AnyFunction, Entry>()
-  readonly #byId = new Map<ObjectId, Entry>()
-  readonly #foreign = new Map<ObjectId, FunctionRecord>()
-  readonly #loaded = new Map<ObjectId, AnyFunction>()
-  readonly #loading = new Map<ObjectId, Promise<AnyFunction>>()
+  readonly #byId = new BoundedMap<ObjectId, Entry>(functionsMax)
+  readonly #foreign = new BoundedMap<ObjectId, FunctionRecord>(functionsMax)
+  readonly #loaded = new BoundedMap<ObjectId, AnyFunction>(functionsMax)
+  readonly #loading = new BoundedMap<ObjectId, Promise<AnyFunction>>(functionsMax)
   /** Loaded with the first capture: most workers do without it. */
   #shipping: ShippingModule | undefined
 
@@ -96,6 +100,8 @@ export class FunctionTable {
   ship(fn: AnyFunction, name: string): FunctionRecord {
     const entry = this.#entryOf(fn, name)
     if (entry.served === undefined) this.#capture(entry)
+    // It may have been forgotten since, for many others.
+    if (!this.#byId.has(entry.id)) this.#byId.set(entry.id, entry)
     return entry
   }
 

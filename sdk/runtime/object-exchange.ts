@@ -21,8 +21,8 @@ export class ObjectExchange {
   readonly #host: ObjectExchangeHost
   readonly #clientId: ClientId
   readonly #borrowed: BorrowedObjects
-  /** Ends the service of an objectGet that waits for its value, by client and request. */
-  readonly #serving = new Map<string, () => void>()
+  /** What clients wait for here, to be forgotten when they are gone. */
+  readonly #serving = new Map<ClientId, Set<() => void>>()
 
   constructor(host: ObjectExchangeHost) {
     const { connection } = host
@@ -40,7 +40,6 @@ export class ObjectExchange {
     const { owned, requests } = { owned: this.owned, requests: this.#host.requests }
     return {
       objectGet: (body) => this.#serve(body.from, body.requestId, body.object),
-      objectGetCancel: ({ from, requestId }) => this.#serving.get(`${from}${requestId}`)?.(),
       objectReply: ({ requestId, value }) => requests.answer(requestId, value),
       borrowAdd: ({ object, borrower }) => owned.addBorrower(object, borrower),
       borrowRelease: ({ object, from, count }) => owned.releaseBorrower(object, from, count),
@@ -115,15 +114,18 @@ export class ObjectExchange {
       reply(this.#host.encodeError(freed(id)))
       return
     }
-    const key = `${client}${requestId}`
+    if (record.value !== undefined) {
+      reply(record.value)
+      return
+    }
+    let waiting = this.#serving.get(client)
+    if (waiting === undefined) this.#serving.set(client, (waiting = new Set()))
+    const forget = (): void => record.forget(onReady)
     const onReady = (): void => {
-      this.#serving.delete(key)
+      waiting.delete(forget)
       reply(record.value as WireValue)
     }
-    this.#serving.set(key, () => {
-      this.#serving.delete(key)
-      record.forget(onReady)
-    })
+    waiting.add(forget)
     record.whenReady(onReady)
   }
 
@@ -131,7 +133,8 @@ export class ObjectExchange {
     this.owned.dropBorrower(client)
     this.#host.requests.failClient(client)
     this.#failBorrowed(ownerDied(client), client)
-    for (const [key, stop] of this.#serving) if (key.startsWith(client)) stop()
+    for (const forget of this.#serving.get(client) ?? []) forget()
+    this.#serving.delete(client)
   }
 
   /** Whatever is still awaited from `owner`, or from anybody, will not come. */

@@ -4,11 +4,14 @@ import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 
 const namesPerMessageMax = 1000
+/** A collection stops the program for a while, so it is not done more often than this. */
+const collectIntervalMs = 1000
 
 /** Frees the stored values of objects that this process owns once nothing refers to them. */
 export class StoredValues {
   readonly #free: (names: string[]) => void
   #pending: string[] = []
+  #collectedMs = Number.NEGATIVE_INFINITY
   readonly #onCollected = new FinalizationRegistry<string>((name) => this.free(name))
 
   constructor(free: (names: string[]) => void) {
@@ -37,6 +40,9 @@ export class StoredValues {
    * store, so a program with few small refs to large values would otherwise never let them go.
    */
   collectGarbage(): void {
+    const nowMs = performance.now()
+    if (nowMs - this.#collectedMs < collectIntervalMs) return
+    this.#collectedMs = nowMs
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
     collect()

@@ -1,4 +1,4 @@
-import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { ObjectLostError, ObjectStoreFullError } from '../../protocols/errors.ts'
@@ -6,13 +6,17 @@ import type { ObjectStore } from './object-store.ts'
 
 /** One system call moves less than 2 GiB, so larger values go in pieces. */
 const pieceBytesMax = 1024 ** 3
+/** After writing this share of the store the folder is looked at again: others write to it, too. */
+const recountShare = 0.05
 
 /** An {@link ObjectStore} of one file per value, in a folder that the node made (in memory, where the system can). */
 export class FileStore implements ObjectStore {
   readonly #directory: string
   readonly #bytesMax: number
+  #countedBytes = Number.POSITIVE_INFINITY
+  #writtenSince = 0
 
-  /** @param bytesMax the most that one value may have: the size of the whole store. */
+  /** @param bytesMax what all values together may have. Several processes that write at once may pass it by a little. */
   constructor(directory: string, bytesMax: number) {
     this.#directory = directory
     this.#bytesMax = bytesMax
@@ -20,7 +24,7 @@ export class FileStore implements ObjectStore {
 
   write(name: string, parts: readonly Uint8Array[]): void {
     const total = parts.reduce((sum, part) => sum + part.length, 0)
-    if (total > this.#bytesMax) throw storeFull(total, { bytesMax: this.#bytesMax })
+    this.#assertRoom(total)
     const file = path.join(this.#directory, name)
     const descriptor = openSync(file, 'wx', 0o600)
     try {
@@ -34,6 +38,19 @@ export class FileStore implements ObjectStore {
     } finally {
       closeSync(descriptor)
     }
+  }
+
+  #assertRoom(bytes: number): void {
+    if (bytes <= this.#bytesMax) {
+      this.#writtenSince += bytes
+      const isFull = this.#countedBytes + this.#writtenSince > this.#bytesMax
+      if (!isFull && this.#writtenSince < this.#bytesMax * recountShare) return
+      this.#countedBytes = bytesIn(this.#directory)
+      this.#writtenSince = bytes
+      if (this.#countedBytes + bytes <= this.#bytesMax) return
+      this.#writtenSince = 0
+    }
+    throw storeFull(bytes, { bytesMax: this.#bytesMax, usedBytes: this.#countedBytes })
   }
 
   async read(name: string, bytes: number): Promise<Uint8Array> {
@@ -77,6 +94,15 @@ function* inPieces(parts: readonly Uint8Array[]): Generator<Uint8Array> {
   for (const part of parts) {
     for (let at = 0; at < part.length; at += pieceBytesMax) yield part.subarray(at, at + pieceBytesMax)
   }
+}
+
+function bytesIn(directory: string): number {
+  let bytes = 0
+  for (const name of readdirSync(directory)) {
+    // A value may be deleted meanwhile.
+    bytes += statSync(path.join(directory, name), { throwIfNoEntry: false })?.size ?? 0
+  }
+  return bytes
 }
 
 function storeFull(bytes: number, details: Record<string, unknown>): ObjectStoreFullError {

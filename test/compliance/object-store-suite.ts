@@ -69,6 +69,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
       run(100, async (store) => {
         assert.throws(() => store.write('00aa', [Buffer.alloc(101)]), ObjectStoreFullError)
         store.write('00aa', [Buffer.alloc(100, 1)])
+        assert.throws(() => store.write('00bb', [Buffer.alloc(1)]), ObjectStoreFullError)
         store.delete('00aa')
         store.write('00bb', [Buffer.alloc(100, 2)])
         assert.equal((await store.read('00bb', 100))[99], 2)
