@@ -29,7 +29,8 @@ export interface NodeStatus {
   /** `forMs`: how long in this state, or with this lease. */
   workers: (Omit<WorkerStatus, 'sinceMs'> & { pid: number; forMs: number })[]
   pending: (Omit<PendingStatus, 'sinceMs'> & { forMs: number })[]
-  clients: { id: string; role: string; pid: number; program: string }[]
+  /** `tasks`: what each had running and queued when it told last, a quarter of a second ago at most. */
+  clients: { id: string; role: string; pid: number; program: string; tasks: { running: number; queued: number } }[]
   store: { usedBytes: number; bytesMax: number; objects: number; directory: string }
   code: { blobs: number; bytes: number }
   counters: { framesRelayed: number; leasesGranted: number; workersStarted: number }
@@ -75,7 +76,7 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
       forMs: forMs(sinceMs),
     })),
     pending: pending.map(({ sinceMs, ...waiting }) => ({ ...waiting, forMs: forMs(sinceMs) })),
-    clients: Array.from(clients.all(), ({ id, role, pid, program }) => ({ id, role, pid, program })),
+    clients: Array.from(clients.all(), ({ id, role, pid, program, tasks }) => ({ id, role, pid, program, tasks })),
     store: {
       usedBytes: sources.files.usedBytes,
       bytesMax: sources.store.bytesMax,

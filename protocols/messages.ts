@@ -102,6 +102,9 @@ export const messages = {
   ),
   leaseEnd: message(19, small, struct({ leaseId: u32 })),
 
+  /** How many tasks an owner has running and queued: for reports only. */
+  taskCounts: message(24, small, struct({ running: u32, queued: u32 })),
+
   // --- across a lease: owner to worker
   taskPush: message(20, limits.frameBytesMax, struct({ leaseId: u32, tasks: list(taskSpec, 100_000) })),
   taskCancel: message(21, small, struct({ leaseId: u32, sequence: u48, recursive: bool })),

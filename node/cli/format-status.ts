@@ -35,7 +35,12 @@ export function formatStatus(status: NodeStatus): string {
     ...rows(status.pending.map(pendingLine)),
     '',
     `${styled('bold', 'Programs')} (${programs.length})`,
-    ...rows(programs.map(({ pid, program }) => `pid ${String(pid).padEnd(8)} ${program}`)),
+    ...rows(
+      programs.map(
+        ({ pid, program, tasks }) =>
+          `pid ${String(pid).padEnd(8)} ${plural(tasks.running, 'task')} running, ${tasks.queued} queued  ${program}`,
+      ),
+    ),
   ].join('\n')
 }
 

@@ -27,6 +27,8 @@ export class Client {
   pid = 0
   program = ''
   wantsLogs = false
+  /** What it said of its tasks last. */
+  tasks = { running: 0, queued: 0 }
   /** Of a worker; else 0. */
   workerId = 0
 

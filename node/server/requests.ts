@@ -31,6 +31,9 @@ export class Requests {
       leaseCancel: (client, { requestId }) => leases.cancelRequest(client, requestId),
       leaseReturn: (client, { leaseId }) => leases.giveBack(client, leaseId),
       leaseKill: (client, { leaseId, reason }) => leases.kill(client, leaseId, reason),
+      taskCounts: (client, counts) => {
+        client.tasks = counts
+      },
       leaseBlocked: (client, body) => leases.blocked(client, body),
       blobPut: (client, { hash, content }) => {
         void blobs.put(hash, content).then((isTrue) => {

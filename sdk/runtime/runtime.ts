@@ -166,6 +166,7 @@ export class Runtime {
 
   #end(error: ShoalError): void {
     this.#gone ??= error
+    this.calls.close()
     this.calls.submitter.failAll(error)
     this.#requests.failAll(error)
   }

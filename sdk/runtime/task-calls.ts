@@ -10,6 +10,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
+import { TaskCounter, type TaskCounts } from '../tasks/task-counter.ts'
 import { TaskSubmitter } from '../tasks/task-submitter.ts'
 import type { CodedValue, ValueCoder } from '../values/value-coder.ts'
 import type { ObjectExchange } from './object-exchange.ts'
@@ -32,6 +33,7 @@ export interface TaskCallsHost {
 export class TaskCalls {
   readonly submitter: TaskSubmitter
   readonly #host: TaskCallsHost
+  readonly #counter: TaskCounter
   readonly #streams = new Map<number, StreamRecord>()
   /** Arguments that were too large for their message, to be freed with their task. */
   readonly #movedArguments = new Map<TaskRecord, string[]>()
@@ -71,6 +73,15 @@ export class TaskCalls {
         moveToStore: (task, value) => this.#moveToStore(task, value),
       },
     )
+    const counts = (): TaskCounts => {
+      const running = this.submitter.pushedCount
+      return { running, queued: Math.max(0, this.submitter.pendingCount - running) }
+    }
+    this.#counter = new TaskCounter(counts, (told) => connection.send('taskCounts', told))
+  }
+
+  close(): void {
+    this.#counter.close()
   }
 
   handlers(): MessageHandlers {
@@ -122,6 +133,7 @@ export class TaskCalls {
     for (const record of returns) record.task = task
     if (stream !== undefined) this.#streams.set(task.sequence, stream)
     this.submitter.submit(task)
+    this.#counter.wake()
     if (stream !== undefined) return this.#openStream(task, stream)
     if (numReturns === 1) return new ObjectRef(returns[0] as ObjectRecord)
     return returns.map((record) => new ObjectRef(record))

@@ -84,8 +84,11 @@ export class TaskSubmitter {
     return this.#tasks.size
   }
 
-  tasks(): Iterable<TaskRecord> {
-    return this.#tasks.values()
+  /** How many of them are on workers; the others wait here. */
+  get pushedCount(): number {
+    let count = 0
+    for (const pool of this.#pools.values()) for (const lease of pool.leases.values()) count += lease.tasks.size
+    return count
   }
 
   submit(task: TaskRecord): void {

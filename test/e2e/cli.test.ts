@@ -128,6 +128,7 @@ describe('the node', { concurrency: true }, () => {
   test('status shows what runs, what waits and why; --watch goes on', async (t) => {
     const { runtimeDirectory, socketPath } = await startDaemonProcess(t, { cpus: 1 })
     const client = await FakeClient.attach(socketPath, { program: '/home/me/search.ts' })
+    client.send('taskCounts', { running: 1, queued: 998 })
     await client.lease({ label: 'square' })
     client.send('leaseRequest', leaseRequest(client, { label: 'cube' }))
     client.send('statusGet', { requestId: 1 })
@@ -137,7 +138,7 @@ describe('the node', { concurrency: true }, () => {
     assert.match(stdout, /CPU +\[#{24}\] 1 of 1 in use/)
     assert.match(stdout, /#\d+ +pid \d+ +running +\S+ {2}square/)
     assert.match(stdout, /1 x cube \(CPU 1\), for \S+: waiting for CPU 1: 1 of 1 in use/)
-    assert.match(stdout, /Programs \(1\)\n {2}pid \d+ +\/home\/me\/search\.ts/)
+    assert.match(stdout, /Programs \(1\)\n {2}pid \d+ +1 task running, 998 queued {2}\/home\/me\/search\.ts/)
     const watch = startCommand(runtimeDirectory, 'status', '--watch', '--json')
     await watch.printed('\n')
     watch.child.kill('SIGINT')
