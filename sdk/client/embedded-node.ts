@@ -15,6 +15,8 @@ export interface EmbeddedNodeOptions {
 
 /** How long a node may take to start. */
 const startTimeoutMs = 30_000
+/** How long it may take to stop, until it is killed; its guardian clears up then. */
+const stopTimeoutMs = 5000
 
 /** A node of this program's own: its process ends with the program, however that ends. */
 export class EmbeddedNode {
@@ -59,7 +61,9 @@ export class EmbeddedNode {
       this.#child.ref()
       this.#child.once('exit', () => resolve())
       this.#child.stdin?.end()
+      const timer = setTimeout(() => this.#child.kill('SIGKILL'), stopTimeoutMs)
       await promise
+      clearTimeout(timer)
     }
     rmSync(this.#directory, { recursive: true, force: true })
   }

@@ -21,6 +21,9 @@ export interface ConnectOptions {
   timeoutMs?: number
 }
 
+/** How long the node may take to take leave. */
+const closeTimeoutMs = 1000
+
 /** This process's line to its node. */
 export class NodeConnection {
   readonly welcome: MessageBody<'welcome'>
@@ -144,6 +147,9 @@ export class NodeConnection {
     this.#socket.once('close', () => resolve())
     this.#socket.end()
     this.#socket.resume()
+    // A node that does not answer must not keep this program from ending.
+    const timer = setTimeout(() => this.#socket.destroy(), closeTimeoutMs)
     await promise
+    clearTimeout(timer)
   }
 }

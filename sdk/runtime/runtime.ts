@@ -15,6 +15,9 @@ import { ownerDied, Requests } from './requests.ts'
 import { StoredValues } from './stored-values.ts'
 import { TaskCalls } from './task-calls.ts'
 
+/** How long the end of a program waits for the last console output. */
+const flushTimeoutMs = 2000
+
 /** What differs between a driver and a worker. */
 export interface RuntimeRole {
   readonly kind: 'driver' | 'worker'
@@ -179,7 +182,10 @@ export class Runtime {
   async flushLogs(): Promise<void> {
     if (this.#gone !== undefined) return
     const flushed = this.#requests.ask<void>(undefined, (requestId) => this.connection.send('logFlush', { requestId }))
-    await this.waiting(flushed)
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, flushTimeoutMs)
+    await this.waiting(Promise.race([flushed, late]))
+    clearTimeout(timer)
   }
 
   async close(error: ShoalError): Promise<void> {
