@@ -7,7 +7,7 @@ import { CodeCapture } from './code-capture.ts'
 import { originOf } from './code-files.ts'
 import { inspectFunction, type Inspected, type InspectedFunction } from './inspect.ts'
 import { builtinOf, globalPathOf } from './known-values.ts'
-import type { FunctionKind, GraphNode, LibManifest, NamedValue, PropertyNode, ValueRef } from './manifest.ts'
+import type { FunctionKind, GraphNode, LibManifest, PropertyNode, ScopeVariable, ValueRef } from './manifest.ts'
 import { ObjectEncoder } from './object-encoder.ts'
 import { packageReferenceTo } from './package-references.ts'
 import { explainRefusal, Refusal, step, type Trail } from './refusal.ts'
@@ -41,7 +41,7 @@ interface Pending {
  */
 export class Capture {
   readonly nodes: GraphNode[] = []
-  readonly scopes: NamedValue[][] = []
+  readonly scopes: ScopeVariable[][] = []
   readonly units: CapturedUnit[] = []
   readonly libs: CapturedLib[] = []
   readonly handles: unknown[] = []
@@ -143,7 +143,9 @@ export class Capture {
     if (isMain) this.#mainAt = trail.at
     addWitness(script, fn)
     const classId = isClass(fn) ? assignClassId(fn, script, site) : undefined
-    const exported = canBeImported(script) ? script.syntax.exportNameOf(site.node) : undefined
+    // Next to closures of the same module, functions are taken apart too: all of them see the same variables then.
+    const isApart = classId === undefined && this.units.some((unit) => unit.script === script)
+    const exported = !isApart && canBeImported(script) ? script.syntax.exportNameOf(site.node) : undefined
     if (exported !== undefined) {
       const lib = this.addImport({
         specifier: script.url,

@@ -1,4 +1,4 @@
-import type { FunctionKind, GraphNode, LibManifest, NamedValue, ValueRef } from './manifest.ts'
+import type { FunctionKind, GraphNode, LibManifest, ScopeVariable, ValueRef } from './manifest.ts'
 import type { Script } from './script.ts'
 import type { Scope, Site } from './script-syntax.ts'
 import type { Node } from './syntax.ts'
@@ -11,7 +11,7 @@ export interface CapturedFunction {
   readonly at: string | undefined
   readonly main: ValueRef
   readonly nodes: readonly GraphNode[]
-  readonly scopes: readonly NamedValue[][]
+  readonly scopes: readonly ScopeVariable[][]
   readonly units: readonly CapturedUnit[]
   readonly libs: readonly CapturedLib[]
   /** Refs, remote functions and the like that it closes over. */

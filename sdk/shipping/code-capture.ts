@@ -32,7 +32,13 @@ export class CodeCapture {
   }
 
   /** A top-level function or class: its declaration becomes part of the unit. */
-  encodeRoot(unit: CapturedUnit, name: string, live: LiveFunction, classId: string | undefined, trail: Trail): GraphNode {
+  encodeRoot(
+    unit: CapturedUnit,
+    name: string,
+    live: LiveFunction,
+    classId: string | undefined,
+    trail: Trail,
+  ): GraphNode {
     if (classId !== undefined) unit.classIds.set(name, classId)
     this.#takeDeclaration(unit, name, trail)
     const props = this.#ownProperties(live, trail)
@@ -68,6 +74,7 @@ export class CodeCapture {
       scopes: ids,
       name: nameOf(live.fn),
       ...withClass(classId),
+      ...(classId === undefined ? {} : { position: site.start }),
       ...(heritage === undefined ? {} : { superclass: this.#superclassOf(live.fn, trail) }),
       props: this.#ownProperties(live, trail),
       prototypeProps: this.#prototypeProperties(live.fn, classId, trail),
@@ -104,7 +111,11 @@ export class CodeCapture {
   #prototypeProperties(fn: AnyFunction, classId: string | undefined, trail: Trail): PropertyNode[] {
     const { prototype } = fn as { prototype?: unknown }
     if (classId !== undefined || typeof prototype !== 'object' || prototype === null) return []
-    return this.#capture.functionProperties(prototype as AnyFunction, step(trail, '.prototype'), (key) => key !== 'constructor')
+    return this.#capture.functionProperties(
+      prototype as AnyFunction,
+      step(trail, '.prototype'),
+      (key) => key !== 'constructor',
+    )
   }
 
   /** Goes over everything that a piece of text refers to. Gives the variables of functions around it, by scope. */
@@ -191,7 +202,8 @@ export class CodeCapture {
     if (name === '__filename') this.#takeValue(unit, name, script.file, 0, trail)
     else if (name === '__dirname') this.#takeValue(unit, name, path.dirname(script.file ?? ''), 0, trail)
     else if (name === 'require') {
-      if (script.syntax.specialsIn(0, Infinity).some((s) => s.type === 'require' && s.callee === identifier)) return true
+      if (script.syntax.specialsIn(0, Infinity).some((s) => s.type === 'require' && s.callee === identifier))
+        return true
       throw new Refusal(
         'it calls require() with a computed name',
         'use a literal name, as in require("x"), or an import at the top of the file',
@@ -233,8 +245,9 @@ export class CodeCapture {
       if (!isBuiltin(specifier) && !specifier.startsWith('.')) this.#warnAboutCalls(unit, name)
       return
     }
-    if (this.#needExport(unit, binding, live)) return
-    if (binding.kind === 'variable' || binding.kind === 'parameter') return this.#needVariable(unit, binding, live, trail)
+    if (this.#needExportedClass(unit, binding, live)) return
+    if (binding.kind === 'variable' || binding.kind === 'parameter')
+      return this.#needVariable(unit, binding, live, trail)
     // A function declaration may have been given another value since.
     if (live.has && typeof live.value === 'function' && !this.#isMadeHere(unit, live.value, binding.declaration)) {
       return this.#takeValue(unit, name, live.value, binding.declaration.start, trail)
@@ -242,13 +255,12 @@ export class CodeCapture {
     this.#takeDeclaration(unit, name, trail)
   }
 
-  /** Exported functions and classes of a module that workers can import are used from there. */
-  #needExport(unit: CapturedUnit, binding: RootBinding, live: Live): boolean {
+  /** An exported class of a module that workers can import is the one of that module, so that there is only one. */
+  #needExportedClass(unit: CapturedUnit, binding: RootBinding, live: Live): boolean {
     const { script } = unit
-    const made = binding.kind === 'variable' ? functionOrClassIn(binding.init) : functionOrClassIn(binding.declaration)
-    if (made === undefined || !canBeImported(script) || (live.has && !this.#isMadeHere(unit, live.value, made))) {
-      return false
-    }
+    const made = functionOrClassIn(binding.kind === 'variable' ? binding.init : binding.declaration)
+    const isOther = live.has && made !== undefined && !this.#isMadeHere(unit, live.value, made)
+    if (made === undefined || !isClassNode(made) || isOther || !canBeImported(script)) return false
     const exported = script.syntax.exportNameOf(made)
     if (exported === undefined) return false
     const lib = this.#import(unit, script.url, 'import', binding.declaration)
@@ -343,14 +355,17 @@ export class CodeCapture {
       }
     }
     const locals = this.#reach(unit, part.start, part.end, trail)
-    for (const names of locals.values()) throw new Error(`top-level code refers to local variables: ${[...names].join()}`)
+    for (const names of locals.values())
+      throw new Error(`top-level code refers to local variables: ${[...names].join()}`)
   }
 
   /** What is set up at the top level, as in `app.use(x)`, is not repeated on workers: that is said. */
   #warnAboutCalls(unit: CapturedUnit, name: string): void {
     const { script } = unit
     for (const statement of script.syntax.setupCalls(name)) {
-      const [text = ''] = script.source.slice(statement.start, Math.min(statement.end, statement.start + 60)).split('\n')
+      const [text = ''] = script.source
+        .slice(statement.start, Math.min(statement.end, statement.start + 60))
+        .split('\n')
       this.#capture.warnings.push(
         `${script.where(statement.start)}: \`${text}\` does not run on workers. If the shipped code needs it, move it into the function or into the module that makes \`${name}\`.`,
       )

@@ -95,7 +95,14 @@ export class CodeWriter {
         if (line === from.line && mapping.column < from.column) continue
         if (line === to.line && mapping.column >= to.column) continue
         const column = line === from.line ? this.#column + mapping.column - from.column : mapping.column
-        maybeAddSegment(this.#map, this.#line + line - from.line, column, mapping.source, mapping.line, mapping.sourceColumn)
+        maybeAddSegment(
+          this.#map,
+          this.#line + line - from.line,
+          column,
+          mapping.source,
+          mapping.line,
+          mapping.sourceColumn,
+        )
       }
     }
   }

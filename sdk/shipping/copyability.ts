@@ -64,10 +64,7 @@ export function refusalOf(value: object): Refusal | undefined {
 
 function refusalOfKind(value: object): Refusal | undefined {
   if (types.isPromise(value)) {
-    return new Refusal(
-      'it holds a Promise',
-      'await it first, or pass the ObjectRef of a remote task as an argument',
-    )
+    return new Refusal('it holds a Promise', 'await it first, or pass the ObjectRef of a remote task as an argument')
   }
   if (types.isWeakMap(value) || types.isWeakSet(value) || value instanceof WeakRef) {
     const fix = 'create it inside the function, or at the top level of the module, where each worker re-creates it'
@@ -78,10 +75,16 @@ function refusalOfKind(value: object): Refusal | undefined {
   }
   if (types.isExternal(value)) return new Refusal('it holds a native handle', createThere)
   if (types.isSharedArrayBuffer(value)) {
-    return new Refusal('it holds a SharedArrayBuffer', 'copy it to an ArrayBuffer: memory is not shared between machines')
+    return new Refusal(
+      'it holds a SharedArrayBuffer',
+      'copy it to an ArrayBuffer: memory is not shared between machines',
+    )
   }
   if (types.isModuleNamespaceObject(value)) {
-    return new Refusal('it holds a module namespace', 'import the module with an import statement at the top of the file')
+    return new Refusal(
+      'it holds a module namespace',
+      'import the module with an import statement at the top of the file',
+    )
   }
   return undefined
 }
@@ -97,7 +100,9 @@ function refusalOfClass(value: object): Refusal | undefined {
     const refusal = refusalOfForeignClass(cls, classNameOf(value), at === prototype)
     if (refusal !== undefined) return refusal
   }
-  return mayHavePrivateFields(prototype) && hasPrivateFields(value) ? privateFieldsRefusal(classNameOf(value)) : undefined
+  return mayHavePrivateFields(prototype) && hasPrivateFields(value)
+    ? privateFieldsRefusal(classNameOf(value))
+    : undefined
 }
 
 function isDirectView(value: ArrayBufferView): boolean {

@@ -78,7 +78,9 @@ class UnitEmitter {
     this.#out.write(`export default async (${parameters.join(', ')}) => {\n`)
     if (this.#values.length > 0) this.#out.write(`let ${this.#values.join(', ')};\n`)
     const value = this.#name('value')
-    this.#out.write(`${unit}.setters = [${this.#values.map((name) => `(${value}) => { ${name} = ${value}; }`).join(', ')}];\n`)
+    this.#out.write(
+      `${unit}.setters = [${this.#values.map((name) => `(${value}) => { ${name} = ${value}; }`).join(', ')}];\n`,
+    )
     const exposed = [...this.#unit.exposed].sort(([, a], [, b]) => a - b)
     this.#out.write(`${unit}.exposed = [${exposed.map(([name]) => `() => ${name}`).join(', ')}];\n`)
   }
@@ -102,7 +104,11 @@ class UnitEmitter {
     else {
       const replaced = { start: heritage.start, end: heritage.end, text: this.#name('superclass') }
       const others = edits.filter((edit) => edit.end <= heritage.start || edit.start >= heritage.end)
-      this.#out.copy(start, end, [...others, replaced].sort((a, b) => a.start - b.start))
+      this.#out.copy(
+        start,
+        end,
+        [...others, replaced].sort((a, b) => a.start - b.start),
+      )
     }
     if (isMethod) this.#out.write(` }, '${method}')`)
     this.#out.write('),\n')
@@ -190,7 +196,8 @@ class UnitEmitter {
       const exported = exportVariable(this.#unit.script.source.slice(parent.property.start, parent.property.end))
       return this.#unit.roots.has(exported) ? { start: parent.start, end: parent.end, text: exported } : undefined
     }
-    const target = kind === 'local' ? this.#localTarget(reference.resolved?.scope, name, scopes) : this.#rootTarget(name)
+    const target =
+      kind === 'local' ? this.#localTarget(reference.resolved?.scope, name, scopes) : this.#rootTarget(name)
     if (target === undefined) return undefined
     const isShorthand = isShorthandIn(parent, identifier, syntax.parentOf(parent ?? identifier))
     if (isShorthand) return { start, end, text: `${name}: ${target}` }
@@ -208,7 +215,9 @@ class UnitEmitter {
     if (root?.mode !== 'import') return undefined
     const namespace = this.#name('lib', this.#imported.indexOf(root.lib))
     if (root.name === '*') return namespace
-    return /^[\p{L}_$][\p{L}\d_$]*$/u.test(root.name) ? `${namespace}.${root.name}` : `${namespace}[${JSON.stringify(root.name)}]`
+    return /^[\p{L}_$][\p{L}\d_$]*$/u.test(root.name)
+      ? `${namespace}.${root.name}`
+      : `${namespace}[${JSON.stringify(root.name)}]`
   }
 
   /** A call must not get the module as its `this`. */
@@ -224,7 +233,8 @@ class UnitEmitter {
   #startsStatement(node: Node): boolean {
     const { syntax } = this.#unit.script
     let at: Node | undefined = node
-    while (at !== undefined && at.type !== 'ExpressionStatement') at = at.start === node.start ? syntax.parentOf(at) : undefined
+    while (at !== undefined && at.type !== 'ExpressionStatement')
+      at = at.start === node.start ? syntax.parentOf(at) : undefined
     if (at === undefined || at.start !== node.start) return false
     const around = syntax.parentOf(at)?.type
     return around === 'BlockStatement' || around === 'Program' || around === 'StaticBlock' || around === 'SwitchCase'
@@ -241,7 +251,12 @@ function isFunctionPart(part: Node): boolean {
 /** True for `{ x }`, which has to become `{ x: y }`. */
 function isShorthandIn(parent: Node | undefined, identifier: Node, around: Node | undefined): boolean {
   if (parent?.type === 'Property') return parent.shorthand && parent.value === identifier
-  return parent?.type === 'AssignmentPattern' && parent.left === identifier && around?.type === 'Property' && around.shorthand
+  return (
+    parent?.type === 'AssignmentPattern' &&
+    parent.left === identifier &&
+    around?.type === 'Property' &&
+    around.shorthand
+  )
 }
 
 /** A start for names of our own that the script does not use. */

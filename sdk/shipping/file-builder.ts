@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { withSourceMap } from './code-writer.ts'
+import { esbuildOptions, escapeForRegExp, type Esbuild } from './esbuild.ts'
 import { externalPackage } from './external-packages.ts'
-import { escapeForRegExp, esbuildOptions, type Esbuild } from './import-builder.ts'
 import type { GraphFile, ImportGraph } from './import-graph.ts'
 import type { ExternalPackage, FileManifest } from './manifest.ts'
 import { sdkName, sdkPathOf } from './sdk-files.ts'
@@ -34,7 +34,10 @@ export async function buildFiles(esbuild: Esbuild, graph: ImportGraph, files: re
   const result = (await esbuild.build({
     ...esbuildOptions,
     splitting: true,
-    entryPoints: files.map((file, i) => ({ in: graph.file(file)?.isCommonJs ? `shoal-core:${file}` : file, out: `e${i}` })),
+    entryPoints: files.map((file, i) => ({
+      in: graph.file(file)?.isCommonJs ? `shoal-core:${file}` : file,
+      out: `e${i}`,
+    })),
     entryNames: '[name]-[hash]',
     chunkNames: 'c-[hash]',
     outdir: '/',
@@ -58,9 +61,15 @@ class Crossings {
   }
 
   /** What an import is replaced by, undefined when it stays inside the bundle. */
-  resolve(importer: string, specifier: string, kind: string): { path: string; external: true } | { shim: string } | undefined {
+  resolve(
+    importer: string,
+    specifier: string,
+    kind: string,
+  ): { path: string; external: true } | { shim: string } | undefined {
     const from = this.#graph.file(importer)
-    const found = from?.imports.find((item) => item.specifier === specifier && item.isRequire === (kind === 'require-call'))
+    const found = from?.imports.find(
+      (item) => item.specifier === specifier && item.isRequire === (kind === 'require-call'),
+    )
     if (from === undefined || found?.file === undefined) return undefined
     const sdkPath = sdkPathOf(found.file)
     if (sdkPath !== undefined) return { path: `shoal-sdk:${sdkPath}`, external: true }
@@ -78,7 +87,10 @@ function bundlePlugin(crossings: Crossings): Plugin {
   return {
     name: 'shoal-bundle',
     setup(build) {
-      build.onResolve({ filter: /^shoal-core:/ }, ({ path: name }) => ({ path: name.slice(11), namespace: 'shoal-core' }))
+      build.onResolve({ filter: /^shoal-core:/ }, ({ path: name }) => ({
+        path: name.slice(11),
+        namespace: 'shoal-core',
+      }))
       build.onLoad({ filter: /.*/, namespace: 'shoal-core' }, ({ path: file }) => ({
         contents: `const core = require(${JSON.stringify(file)}); export default core; export { core as "module.exports" }`,
         resolveDir: path.dirname(file),
@@ -113,7 +125,11 @@ class OutputReader {
   readonly #keys = new Map<string, string>()
   readonly #sources = new Map<string, GraphFile>()
 
-  constructor(graph: ImportGraph, files: readonly string[], result: BuildResult & { metafile: Metafile; outputFiles: OutputFile[] }) {
+  constructor(
+    graph: ImportGraph,
+    files: readonly string[],
+    result: BuildResult & { metafile: Metafile; outputFiles: OutputFile[] },
+  ) {
     this.#graph = graph
     this.#metafile = result.metafile
     this.#outputs = new Map(result.outputFiles.map((output) => [path.basename(output.path), output]))
@@ -192,7 +208,8 @@ function classNamesIn(code: string): [name: string, local: string][] {
   const names: [string, string][] = []
   for (const statement of parse(code, { ecmaVersion: 'latest', sourceType: 'module' }).body) {
     const declaration = statement.type === 'ExportNamedDeclaration' ? statement.declaration : statement
-    if (declaration?.type === 'ClassDeclaration' && declaration.id) names.push([declaration.id.name, declaration.id.name])
+    if (declaration?.type === 'ClassDeclaration' && declaration.id)
+      names.push([declaration.id.name, declaration.id.name])
     if (declaration?.type !== 'VariableDeclaration') continue
     for (const { id, init } of declaration.declarations) {
       if (id.type === 'Identifier' && init?.type === 'ClassExpression') names.push([id.name, id.name])

@@ -53,7 +53,7 @@ function refusalOfFunction(capture: Capture, fn: object, todo: unknown[]): Refus
     if (origin === 'user' || origin === 'sdk') return undefined
   }
   // At the top level, declaring it again is better than searching for its name.
-  return new Refusal('it holds a function that is not the user\'s', 'import it at the top of the file')
+  return new Refusal("it holds a function that is not the user's", 'import it at the top of the file')
 }
 
 function addParts(value: object, todo: unknown[]): void {

@@ -13,7 +13,11 @@ export class GraphDecoder {
   readonly #libs: LoadedLibs
   readonly #made = new Map<number, unknown>()
   readonly #scopes = new Map<number, ScopeVariables>()
-  readonly #filled = new Set<number>()
+  readonly #assigned = new Map<ScopeVariables, Set<string>>()
+  /** Classes that are being defined. */
+  readonly #defining = new Set<number>()
+  /** True when nothing else helps: what is not ready stays undefined where a class is defined. */
+  #isForced = false
   /** Contents of objects that exist already; kept in a list so that deep values need no deep stack. */
   readonly #toFill: (() => void)[] = []
   #waiting: (() => void)[] = []
@@ -51,7 +55,10 @@ export class GraphDecoder {
   }
 
   assign(ref: ValueRef, set: (value: unknown) => void): void {
-    const attempt = (): void => set(this.decode(ref))
+    this.#attempt(() => set(this.decode(ref)))
+  }
+
+  #attempt(attempt: () => void): void {
     try {
       attempt()
     } catch (error) {
@@ -65,8 +72,14 @@ export class GraphDecoder {
     while (this.#waiting.length > 0) {
       const waiting = this.#waiting
       this.#waiting = []
-      for (const attempt of waiting) attempt()
-      this.#fillAll()
+      for (const attempt of waiting) {
+        this.#attempt(attempt)
+        this.#fillAll()
+      }
+      if (this.#waiting.length >= waiting.length) {
+        if (this.#isForced) throw new Error('parts of a shipped function need each other before they exist')
+        this.#isForced = true
+      }
     }
     for (const [value, seal] of this.#toSeal) {
       if (seal === 'frozen') Object.freeze(value)
@@ -219,44 +232,70 @@ export class GraphDecoder {
   }
 
   #closure(index: number, node: NodeOf<'closure'>): AnyFunction {
-    const { classId } = node
-    const have = classId === undefined ? undefined : registeredClass(classId)
-    if (have !== undefined) return this.#keep(index, have as unknown as AnyFunction)
-    // A class reads its scope at once, to extend what it extends; a function might be part of its own scope.
-    if (classId !== undefined) {
-      for (const scope of node.scopes) this.#fill(scope)
-      this.#fillAll()
-    }
-    // Which may have made it.
-    if (this.#made.has(index)) return this.#made.get(index) as AnyFunction
-    const scopes = node.scopes.map((scope) => this.#scope(scope))
-    const superclass = node.superclass === undefined ? [] : [this.decode(node.superclass)]
-    if (superclass.length > 0) this.#fillAll()
-    const fn = this.#keep(index, this.#unit(node.unit).site(node.site, [...superclass, ...scopes]))
-    if (classId !== undefined) registerClass(classId, fn as unknown as AnyClass)
-    const name: unknown = Object.getOwnPropertyDescriptor(fn, 'name')?.value ?? ''
-    if (typeof name === 'string' && name !== node.name) {
-      Object.defineProperty(fn, 'name', { value: node.name, configurable: true })
-    }
+    if (node.classId !== undefined) return this.#class(index, node, node.classId)
+    const fn = this.#keep(index, this.#unit(node.unit).site(node.site, this.#scopesOf(node)))
+    if (fn.name !== node.name) setName(fn, node.name)
     this.#toFill.push(() => {
-      for (const scope of node.scopes) this.#fill(scope)
+      for (const scope of node.scopes) this.#fill(scope, Infinity)
       this.#properties(fn, node.props)
       if (node.prototypeProps.length > 0) this.#properties(fn.prototype as object, node.prototypeProps)
     })
     return fn
   }
 
+  /** To define a class, its static fields are evaluated: what was declared before it has to be there. */
+  #class(index: number, node: NodeOf<'closure'>, id: string): AnyFunction {
+    const have = registeredClass(id)
+    if (have !== undefined) return this.#keep(index, have as unknown as AnyFunction)
+    if (this.#defining.has(index)) throw new NotReadyError()
+    this.#defining.add(index)
+    try {
+      for (const scope of node.scopes) this.#fill(scope, node.position ?? 0)
+      const superclass = node.superclass === undefined ? [] : [this.decode(node.superclass)]
+      this.#fillAll()
+      const cls = this.#keep(index, this.#unit(node.unit).site(node.site, [...superclass, ...this.#scopesOf(node)]))
+      registerClass(id, cls as unknown as AnyClass)
+      const name: unknown = Object.getOwnPropertyDescriptor(cls, 'name')?.value ?? ''
+      if (typeof name === 'string' && name !== node.name) setName(cls, node.name)
+      this.#toFill.push(() => {
+        for (const scope of node.scopes) this.#fill(scope, Infinity)
+        this.#properties(cls, node.props)
+      })
+      return cls
+    } finally {
+      this.#defining.delete(index)
+    }
+  }
+
+  #scopesOf(node: NodeOf<'closure'>): ScopeVariables[] {
+    return node.scopes.map((scope) => this.#scope(scope))
+  }
+
+  /** An ordinary object that has all its properties from the start: others are slow to use. */
   #scope(index: number): ScopeVariables {
     let scope = this.#scopes.get(index)
-    if (scope === undefined) this.#scopes.set(index, (scope = Object.create(null) as ScopeVariables))
+    if (scope === undefined) {
+      scope = {}
+      for (const [name] of this.#manifest.scopes[index] ?? []) scope[name] = undefined
+      this.#scopes.set(index, scope)
+      this.#assigned.set(scope, new Set())
+    }
     return scope
   }
 
-  #fill(index: number): void {
-    if (this.#filled.has(index)) return
-    this.#filled.add(index)
+  /** Sets the variables that are declared before a position. Throws when one is not ready and a class needs it. */
+  #fill(index: number, position: number): void {
     const scope = this.#scope(index)
-    for (const [name, ref] of this.#manifest.scopes[index] ?? []) this.assign(ref, (value) => (scope[name] = value))
+    const isSet = this.#assigned.get(scope) as Set<string>
+    for (const [name, ref, declaredAt] of this.#manifest.scopes[index] ?? []) {
+      if (isSet.has(name) || declaredAt >= position) continue
+      const set = (value: unknown): void => {
+        isSet.add(name)
+        scope[name] = value
+      }
+      if (position === Infinity || this.#isForced) this.assign(ref, set)
+      else set(this.decode(ref))
+    }
   }
 
   #properties(target: object, props: readonly PropertyNode[]): void {
@@ -285,4 +324,8 @@ function readPath(root: unknown, path: readonly string[]): unknown {
 /** Its own memory: what the values came in may be shared by all of them. */
 function copyBuffer(bytes: Uint8Array): ArrayBuffer {
   return bytes.slice().buffer as ArrayBuffer
+}
+
+function setName(fn: AnyFunction, name: string): void {
+  Object.defineProperty(fn, 'name', { value: name, configurable: true })
 }

@@ -1,7 +1,8 @@
-import type { BuildFailure, BuildOptions, BuildResult, Metafile, Plugin } from 'esbuild'
+import type { BuildFailure, BuildResult, Metafile, Plugin } from 'esbuild'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ImportRequest } from './captured.ts'
+import { esbuildOptions, escapeForRegExp, loadEsbuild, type Esbuild } from './esbuild.ts'
 import { externalPackage } from './external-packages.ts'
 import { buildFiles, keyOf, type BuiltFile } from './file-builder.ts'
 import { ImportGraph } from './import-graph.ts'
@@ -16,24 +17,6 @@ export interface BuiltImports {
   files: BuiltFile[]
   externals: ExternalPackage[]
 }
-
-export type Esbuild = typeof import('esbuild')
-
-export const esbuildOptions = {
-  bundle: true,
-  write: false,
-  metafile: true,
-  format: 'esm',
-  platform: 'node',
-  target: 'esnext',
-  // As Node resolves, which knows none of the bundlers' own conditions.
-  conditions: [],
-  mainFields: ['main'],
-  logLevel: 'silent',
-  // Node does not read a tsconfig either.
-  tsconfigRaw: { compilerOptions: { target: 'esnext', verbatimModuleSyntax: true } },
-  loader: { '.node': 'empty' },
-} as const satisfies BuildOptions
 
 interface Batch {
   requests: ImportRequest[]
@@ -55,7 +38,8 @@ export class ImportBuilder {
     if (fresh.length > 0) {
       await this.#join(fresh).catch(() => undefined)
       // In a batch of many functions one wrong import must not fail the others: look at ours alone.
-      if (fresh.some((request) => !this.#resolved.has(requestKey(request)))) await this.#exclusive(() => this.#scan(fresh))
+      if (fresh.some((request) => !this.#resolved.has(requestKey(request))))
+        await this.#exclusive(() => this.#scan(fresh))
     }
     const entries = requests.map((request) => this.#resolved.get(requestKey(request)) as string)
     await this.#exclusive(() => this.#buildMissing(entries))
@@ -75,7 +59,7 @@ export class ImportBuilder {
   }
 
   #load(): Promise<Esbuild> {
-    this.#esbuild ??= import('esbuild')
+    this.#esbuild ??= loadEsbuild()
     return this.#esbuild
   }
 
@@ -209,7 +193,10 @@ function scanPlugin(requests: readonly ImportRequest[]): Plugin {
   return {
     name: 'shoal-scan',
     setup(build) {
-      build.onResolve({ filter: /^shoal-entry:/ }, ({ path: name }) => ({ path: name.slice(12), namespace: 'shoal-entry' }))
+      build.onResolve({ filter: /^shoal-entry:/ }, ({ path: name }) => ({
+        path: name.slice(12),
+        namespace: 'shoal-entry',
+      }))
       build.onLoad({ filter: /.*/, namespace: 'shoal-entry' }, ({ path: index }) => {
         const request = requests[Number(index)]
         if (request === undefined) return { contents: '' }
@@ -252,8 +239,4 @@ function nativeRefusal(specifier: string, at: string): Refusal {
     'put the addon in a package and install that, or load it inside the function from a path that every machine has',
     at,
   )
-}
-
-export function escapeForRegExp(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`)
 }

@@ -100,7 +100,9 @@ export class ImportGraph {
   #isInRequireCycle(file: GraphFile): boolean {
     return file.imports.some(({ file: to, isRequire }) => {
       const other = to === undefined ? undefined : this.#files.get(to)
-      return isRequire && other !== undefined && !this.isTogether(file, other) && this.reach([other.file]).has(file.file)
+      return (
+        isRequire && other !== undefined && !this.isTogether(file, other) && this.reach([other.file]).has(file.file)
+      )
     })
   }
 }

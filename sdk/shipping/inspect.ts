@@ -136,7 +136,12 @@ export function inspectFunction(fn: object): Inspected {
     const target = internal('[[TargetFunction]]')
     if (target !== undefined) {
       const args = localOf(internal('[[BoundArgs]]')) as unknown[] | undefined
-      return { type: 'bound', target: localOf(target), self: localOf(internal('[[BoundThis]]')), args: [...(args ?? [])] }
+      return {
+        type: 'bound',
+        target: localOf(target),
+        self: localOf(internal('[[BoundThis]]')),
+        args: [...(args ?? [])],
+      }
     }
     const location = internal('[[FunctionLocation]]')?.value as Location | undefined
     if (location === undefined) return { type: 'native' }

@@ -42,7 +42,11 @@ class LexicalCheck {
 
   #visit(node: Node, isThisOutside: boolean, isSuperOutside: boolean): void {
     if (node.type === 'ThisExpression' && isThisOutside) {
-      this.#refuse('`this` of the method or function', node, 'copy what it needs to a const first, as in const { x } = this')
+      this.#refuse(
+        '`this` of the method or function',
+        node,
+        'copy what it needs to a const first, as in const { x } = this',
+      )
     }
     if (node.type === 'MetaProperty' && node.meta.name === 'new' && isThisOutside) {
       this.#refuse('`new.target` of the function', node, 'copy it to a const first')

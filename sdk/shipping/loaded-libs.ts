@@ -11,7 +11,8 @@ export function makeMeta(url: string): object {
     url,
     ...(filename === undefined ? {} : { filename, dirname: path.dirname(filename) }),
     main: false,
-    resolve: (specifier: string) => (/^\.{0,2}\//.test(specifier) ? new URL(specifier, url).href : import.meta.resolve(specifier)),
+    resolve: (specifier: string) =>
+      /^\.{0,2}\//.test(specifier) ? new URL(specifier, url).href : import.meta.resolve(specifier),
   }
   setOrigin(meta, { type: 'meta', url })
   return meta
@@ -111,4 +112,3 @@ function urlOf(lib: LibManifest): string {
       return lib.key
   }
 }
-

@@ -8,8 +8,8 @@ export interface FunctionManifest {
   /** The function itself. */
   main: ValueRef
   nodes: GraphNode[]
-  /** Local variables, a list of names and values for each scope that shipped closures share. */
-  scopes: NamedValue[][]
+  /** Local variables: a list for each scope that shipped closures share. */
+  scopes: ScopeVariable[][]
   units: UnitManifest[]
   libs: LibManifest[]
   /** The bundled files that `libs` reach. */
@@ -26,6 +26,9 @@ export type Primitive = string | number | boolean | bigint | null | undefined
 export type ValueRef = number | [Primitive]
 
 export type NamedValue = [name: string, value: ValueRef]
+
+/** With the position in the script from which on it has its value; functions come before everything else. */
+export type ScopeVariable = [name: string, value: ValueRef, position: number]
 
 /** One script of the driver, cut down to what the function needs. */
 export interface UnitManifest {
@@ -115,6 +118,8 @@ export type GraphNode =
       classId?: string
       /** What a class extends. */
       superclass?: ValueRef
+      /** Where a class is in its script: what is declared before may be needed to define it. */
+      position?: number
       props: PropertyNode[]
       prototypeProps: PropertyNode[]
     }

@@ -71,7 +71,11 @@ export class ObjectEncoder {
   #set(value: Set<unknown>, trail: Trail): GraphNode {
     const parts = this.#parts(value, trail, () => true)
     const items = [...Set.prototype.values.call(value)]
-    return { type: 'set', entries: items.map((item, i) => this.#capture.encode(item, step(trail, `entry ${i}`))), ...parts }
+    return {
+      type: 'set',
+      entries: items.map((item, i) => this.#capture.encode(item, step(trail, `entry ${i}`))),
+      ...parts,
+    }
   }
 
   #arrayBuffer(value: ArrayBuffer, trail: Trail): GraphNode {
@@ -99,7 +103,8 @@ export class ObjectEncoder {
     const seal = sealOf(value)
     if (seal !== undefined) parts.seal = seal
     const prototype = Object.getPrototypeOf(value) as object | null
-    const cls = prototype === null ? undefined : Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value as unknown
+    const cls =
+      prototype === null ? undefined : (Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value as unknown)
     if (typeof cls === 'function' && cls.prototype === prototype && globalPathOf(cls) === undefined) {
       parts.class = this.#capture.encode(cls, step(trail, `class ${cls.name}`))
     }
@@ -118,7 +123,8 @@ export class ObjectEncoder {
   }
 
   #property(key: string | symbol, descriptor: PropertyDescriptor, trail: Trail): PropertyNode {
-    const label = typeof key === 'symbol' ? `[${String(key)}]` : isIdentifier(key) ? `.${key}` : `[${JSON.stringify(key)}]`
+    const label =
+      typeof key === 'symbol' ? `[${String(key)}]` : isIdentifier(key) ? `.${key}` : `[${JSON.stringify(key)}]`
     const prop: PropertyNode = typeof key === 'symbol' ? this.#symbolKey(key, trail) : { key }
     if ('value' in descriptor) prop.value = this.#capture.encode(descriptor.value, step(trail, label))
     if (descriptor.get !== undefined) prop.get = this.#capture.encode(descriptor.get, step(trail, `get ${label}`))
@@ -138,7 +144,8 @@ export class ObjectEncoder {
 }
 
 function isList(value: unknown[]): boolean {
-  if (Object.getPrototypeOf(value) !== Array.prototype || Object.isFrozen(value) || !Object.isExtensible(value)) return false
+  if (Object.getPrototypeOf(value) !== Array.prototype || Object.isFrozen(value) || !Object.isExtensible(value))
+    return false
   for (let i = 0; i < value.length; i++) {
     const item = value[i]
     if (typeof item === 'object' ? item !== null : typeof item === 'function' || typeof item === 'symbol') return false

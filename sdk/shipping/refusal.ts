@@ -36,7 +36,8 @@ export function step(parent: Trail | undefined, label: string, at?: string): Tra
 /** Such as `function f -> cfg -> .list[0]`. */
 export function showTrail(trail: Trail): string {
   const labels: string[] = []
-  for (let at: Trail | undefined = trail; at !== undefined; at = at.parent) if (at.label !== '') labels.unshift(at.label)
+  for (let at: Trail | undefined = trail; at !== undefined; at = at.parent)
+    if (at.label !== '') labels.unshift(at.label)
   return labels.reduce((text, label) => (label.startsWith('[') ? text + label : `${text} -> ${label}`))
 }
 

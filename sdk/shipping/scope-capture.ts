@@ -1,6 +1,6 @@
 import type { Capture } from './capture.ts'
 import type { CapturedUnit } from './captured.ts'
-import type { NamedValue, ValueRef } from './manifest.ts'
+import type { ScopeVariable, ValueRef } from './manifest.ts'
 import { Refusal, step, type Trail } from './refusal.ts'
 import type { Script } from './script.ts'
 import type { Scope, Site, Variable } from './script-syntax.ts'
@@ -39,13 +39,13 @@ export class ScopeCapture {
     const { script } = unit
     const live = liveScopes.find((candidate) => [...names].some((name) => name in candidate)) ?? {}
     const instance = this.#instanceOf(scope, live, isMadeOncePer(script, scope, site.node) ? site.node : undefined)
-    const variables = this.#capture.scopes[instance.id] as NamedValue[]
+    const variables = this.#capture.scopes[instance.id] as ScopeVariable[]
     for (const name of names) {
       if (variables.some(([known]) => known === name)) continue
       // A variable without a value yet is not listed either, but for functions every one is kept.
       if (!(name in live) && isClassNode(site.node)) throw unreadable(script, name, scope.set.get(name)).along(trail)
       const ref = this.#encodeVariable(unit, scope.set.get(name), live[name], step(trail, name))
-      variables.push([name, ref])
+      variables.push([name, ref, readyAt(scope.set.get(name))])
     }
     return instance.id
   }
@@ -80,6 +80,13 @@ export class ScopeCapture {
   }
 }
 
+/** The position in the text from which on a variable has its value. */
+function readyAt(variable: Variable | undefined): number {
+  const definition = variable?.defs[0]
+  if (definition === undefined || definition.type === 'FunctionName') return -1
+  return definition.type === 'Variable' || definition.type === 'ClassName' ? definition.node.end : definition.name.start
+}
+
 /** Names that are only used while a class is defined are gone afterwards. */
 function unreadable(script: Script, name: string, variable: Variable | undefined): Refusal {
   const declared = variable?.defs[0]
@@ -98,7 +105,12 @@ function haveSameValues(a: Variables, b: Variables): boolean {
 /** True when each run of the code that makes `scope` makes the function at `node` at most once. */
 function isMadeOncePer(script: Script, scope: Scope, node: Node): boolean {
   let around = script.syntax.parentOf(node)
-  while (around !== undefined && !isFunctionNode(around) && !isLoopNode(around) && around.type !== 'PropertyDefinition') {
+  while (
+    around !== undefined &&
+    !isFunctionNode(around) &&
+    !isLoopNode(around) &&
+    around.type !== 'PropertyDefinition'
+  ) {
     around = script.syntax.parentOf(around)
   }
   return around !== undefined && scope.block.start >= around.start && scope.block.end <= around.end

@@ -165,7 +165,8 @@ export class ScriptSyntax {
   #siteOf(node: FunctionNode | ClassNode): Site {
     const parent = this.#parents.get(node)
     const isMethod =
-      (parent?.type === 'MethodDefinition' || (parent?.type === 'Property' && (parent.method || parent.kind !== 'init'))) &&
+      (parent?.type === 'MethodDefinition' ||
+        (parent?.type === 'Property' && (parent.method || parent.kind !== 'init'))) &&
       parent.value === node
     if (!isMethod) return { node, start: node.start, end: node.end, method: undefined }
     const method = parent.kind === 'get' || parent.kind === 'set' ? parent.kind : 'value'
@@ -276,7 +277,8 @@ export class ScriptSyntax {
       if (expression.type === 'AwaitExpression') expression = expression.argument
       if (expression.type !== 'CallExpression' || expression.callee.type !== 'MemberExpression') return false
       const { property } = expression.callee
-      const isSetup = property.type === 'Identifier' && /^(use|set|config|register|init|extend|add|load)/i.test(property.name)
+      const isSetup =
+        property.type === 'Identifier' && /^(use|set|config|register|init|extend|add|load)/i.test(property.name)
       return isSetup && rootOf(expression.callee)?.name === name
     })
   }

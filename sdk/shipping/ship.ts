@@ -101,7 +101,10 @@ function shipUnit(unit: CapturedUnit, blobs: Map<string, Uint8Array>): UnitManif
   const code = createHash('sha256').update(content).digest('hex')
   blobs.set(code, content)
   const { imported, dynamic, required } = emitted
-  const values = emitted.values.map((name): UnitManifest['values'][number] => [name, unit.values.get(name)?.ref ?? [undefined]])
+  const values = emitted.values.map((name): UnitManifest['values'][number] => [
+    name,
+    unit.values.get(name)?.ref ?? [undefined],
+  ])
   return { code, url: unit.script.url, imported, dynamic, required, values, after: unit.after }
 }
 

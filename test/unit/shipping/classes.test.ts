@@ -40,12 +40,20 @@ describe('identity', () => {
 
   test('a class expression and an error', async () => {
     const ids = await worker.run(() => [Expression, Failure].map((cls) => classIdOnWorker(cls)))
-    assert.deepEqual((ids as string[]).map((id) => classById(id)), [Expression, Failure])
+    assert.deepEqual(
+      (ids as string[]).map((id) => classById(id)),
+      [Expression, Failure],
+    )
   })
 
   test('classes of imported files, also those that only the file knows', async () => {
-    const ids = (await worker.run(() => [Vector, LibraryError, makeHidden().constructor].map((cls) => classIdOnWorker(cls)))) as string[]
-    assert.deepEqual(ids.map((id) => classById(id)), [Vector, LibraryError, makeHidden().constructor])
+    const ids = (await worker.run(() =>
+      [Vector, LibraryError, makeHidden().constructor].map((cls) => classIdOnWorker(cls)),
+    )) as string[]
+    assert.deepEqual(
+      ids.map((id) => classById(id)),
+      [Vector, LibraryError, makeHidden().constructor],
+    )
   })
 
   test('a class shipped alone is the one that functions use', async () => {
@@ -53,7 +61,13 @@ describe('identity', () => {
     await worker.run(Vector as never)
     const ids = [classId(Local), classId(Vector)]
     assert.deepEqual(
-      await worker.run((...given: string[]) => [classByIdOnWorker(given[0] ?? '') === Local, classByIdOnWorker(given[1] ?? '') === Vector], ...ids),
+      await worker.run(
+        (...given: string[]) => [
+          classByIdOnWorker(given[0] ?? '') === Local,
+          classByIdOnWorker(given[1] ?? '') === Vector,
+        ],
+        ...ids,
+      ),
       [true, true],
     )
   })
@@ -83,22 +97,40 @@ describe('classOfInstance', () => {
   })
 
   test('gives nothing for other objects', () => {
-    const others = [{}, [], new Map(), new Error('x'), Object.create(null) as object, z.string(), new EventEmitter(), new Uint8Array(1)]
+    const others = [
+      {},
+      [],
+      new Map(),
+      new Error('x'),
+      Object.create(null) as object,
+      z.string(),
+      new EventEmitter(),
+      new Uint8Array(1),
+    ]
     for (const value of others) assert.equal(classOfInstance(value), undefined)
     assert.equal(classId(Map), undefined)
     assert.equal(classId(z.ZodString), undefined)
   })
 
   test('refuses private fields', () => {
-    assert.throws(() => classOfInstance(new Locked()), (error) => {
-      assert.ok(error instanceof NotCloneableError)
-      assert.match(error.message, /^cannot copy an instance of Locked, a class with private #fields.*\n {2}fix: create it inside/)
-      return true
-    })
+    assert.throws(
+      () => classOfInstance(new Locked()),
+      (error) => {
+        assert.ok(error instanceof NotCloneableError)
+        assert.match(
+          error.message,
+          /^cannot copy an instance of Locked, a class with private #fields.*\n {2}fix: create it inside/,
+        )
+        return true
+      },
+    )
   })
 
   test('refuses what extends something else', () => {
     class Bus extends EventEmitter {}
-    assert.throws(() => classOfInstance(new Bus()), /cannot copy an instance of Bus, which extends EventEmitter \(built-in\)/)
+    assert.throws(
+      () => classOfInstance(new Bus()),
+      /cannot copy an instance of Bus, which extends EventEmitter \(built-in\)/,
+    )
   })
 })

@@ -13,19 +13,15 @@ import { placeOf } from './place-of.ts'
 const run = promisify(execFile)
 const fixtures = fileURLToPath(new URL('./fixtures/compiled/', import.meta.url))
 const sources = ['program', 'program-helper']
-const expected = [
-  14,
-  14,
-  [2, 'Low'],
-  [1, 'typed', 6],
-  ['b', 'helped me', 'default', 'helped you'],
-  'helped lazy',
-  9,
-]
+const expected = [14, 14, [2, 'Low'], [1, 'typed', 6], ['b', 'helped me', 'default', 'helped you'], 'helped lazy', 9]
 
 async function runProgram(directory: string): Promise<{ results: unknown[]; stack: string }> {
   const shipWorker = fileURLToPath(new URL('./ship-worker.ts', import.meta.url))
-  const { stdout } = await run(process.execPath, ['--enable-source-maps', path.join(directory, 'program.js'), shipWorker])
+  const { stdout } = await run(process.execPath, [
+    '--enable-source-maps',
+    path.join(directory, 'program.js'),
+    shipWorker,
+  ])
   return JSON.parse(stdout) as { results: unknown[]; stack: string }
 }
 
@@ -47,7 +43,17 @@ function compileWithEsbuild(directory: string, format: 'esm' | 'cjs'): void {
 
 async function compileWithTypeScript(directory: string, module: 'nodenext' | 'commonjs'): Promise<void> {
   const tsc = fileURLToPath(import.meta.resolve('typescript/package.json')).replace('package.json', 'bin/tsc')
-  const options = ['--target', 'es2022', '--sourceMap', '--noCheck', '--ignoreConfig', '--rootDir', directory, '--outDir', directory]
+  const options = [
+    '--target',
+    'es2022',
+    '--sourceMap',
+    '--noCheck',
+    '--ignoreConfig',
+    '--rootDir',
+    directory,
+    '--outDir',
+    directory,
+  ]
   const resolution = module === 'commonjs' ? ['--moduleResolution', 'bundler'] : []
   const files = sources.map((name) => path.join(directory, `${name}.ts`))
   await run(process.execPath, [tsc, '--module', module, ...resolution, ...options, ...files])
@@ -67,7 +73,8 @@ describe('compiled by', () => {
       try {
         const type = name.endsWith('CommonJS') ? 'commonjs' : 'module'
         writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ type }))
-        for (const source of sources) copyFileSync(path.join(fixtures, `${source}.ts.txt`), path.join(directory, `${source}.ts`))
+        for (const source of sources)
+          copyFileSync(path.join(fixtures, `${source}.ts.txt`), path.join(directory, `${source}.ts`))
         await compile(directory)
         const { results, stack } = await runProgram(directory)
         assert.deepEqual(results, expected)

@@ -28,9 +28,10 @@ test(`${runs} random programs, seed ${seed}`, async (t) => {
   })
   for (let i = 0; i < runs; i++) {
     const generator = new ProgramGenerator(seed + i)
-    const program = generator.program()
+    const isImportable = i % 3 === 0
+    const program = generator.program(isImportable)
     // Modules that a worker can import, and those that it cannot, which are taken apart.
-    const file = path.join(directory, i % 3 === 0 ? `p${i}.ts` : `p${i}.test.ts`)
+    const file = path.join(directory, isImportable ? `p${i}.ts` : `p${i}.test.ts`)
     writeFileSync(file, program)
     const { make } = (await import(pathToFileURL(file).href)) as Program
     const fn = make()

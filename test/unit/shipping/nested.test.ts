@@ -49,13 +49,10 @@ test('imports go on to the second and the third worker process', async () => {
   const fn = (): Promise<unknown> =>
     shipOn((text: string) => {
       const parsed = YAML.parse(text) as { a: number }
-      return shipOn(
-        async (n: number) => {
-          const { fromB } = await import('./fixtures/cycle-b.ts')
-          return [n, parsed.a, basename('/x/y'), YAML.stringify({ n }), describeFile()[0], fromB(n), typeof countCalls()]
-        },
-        parsed.a + 1,
-      )
+      return shipOn(async (n: number) => {
+        const { fromB } = await import('./fixtures/cycle-b.ts')
+        return [n, parsed.a, basename('/x/y'), YAML.stringify({ n }), describeFile()[0], fromB(n), typeof countCalls()]
+      }, parsed.a + 1)
     }, 'a: 1')
   assert.deepEqual(await first.run(fn), [2, 1, 'y', 'n: 2\n', 'library.ts', 'b(a2)', 'number'])
 })
@@ -64,7 +61,8 @@ test('shipped on to a process that has nothing yet', async () => {
   const second = new ShipWorker()
   const third = new ShipWorker()
   try {
-    const fn = (): Promise<unknown> => shipOn(() => shipOn(() => [YAML.parse('[1]'), new Vector(1, 2).add(Vector.unit).x]))
+    const fn = (): Promise<unknown> =>
+      shipOn(() => shipOn(() => [YAML.parse('[1]'), new Vector(1, 2).add(Vector.unit).x]))
     // Each hop runs on another process.
     assert.deepEqual(await first.runThrough([second, third], fn), [[1], 2])
   } finally {
@@ -118,5 +116,8 @@ test('what cannot travel is refused on the worker, and named as the user wrote i
     const pending = Promise.resolve(1)
     return shipOn(() => pending)
   }
-  await assert.rejects(first.run(fn), /to a worker: it holds a Promise \(.*nested\.test\.ts:\d+:11\)\n {2}reached through: function anonymous -> pending\n/)
+  await assert.rejects(
+    first.run(fn),
+    /to a worker: it holds a Promise \(.*nested\.test\.ts:\d+:11\)\n {2}reached through: function anonymous -> pending\n/,
+  )
 })

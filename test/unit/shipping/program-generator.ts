@@ -8,15 +8,15 @@ export class ProgramGenerator {
     this.#state = seed >>> 0
   }
 
-  /** A module that exports `make`, which gives a function to ship. */
-  program(): string {
+  /** A module that exports `make`, which gives a function to ship. An importable one is imported by workers as it is. */
+  program(isImportable: boolean): string {
     const scope = new Names()
     const top = this.#statements(scope, this.#between(3, 8), true)
     const inner = this.#functionBody(scope.inner(), (around) => {
       const names = around.inner()
       const params = this.#name('n')
       names.numbers.push(params)
-      const body = this.#expressionBody(names, around.localLets)
+      const body = this.#expressionBody(names, around.localLets, scope, isImportable)
       return `return (${params}) => { ${body} }`
     })
     return `const trace = (x) => x\n${top}\nexport function make() {\n${inner}\n}\n`
@@ -91,7 +91,9 @@ export class ProgramGenerator {
       case 9:
         return this.#loop(names)
       default:
-        return names.allLets.length > 0 ? `${this.#pick(names.allLets)} += ${this.#number(names)};` : this.#variable(names, exported)
+        return names.allLets.length > 0
+          ? `${this.#pick(names.allLets)} += ${this.#number(names)};`
+          : this.#variable(names, exported)
     }
   }
 
@@ -173,7 +175,9 @@ export class ProgramGenerator {
   #collection(names: Names): string {
     const value = this.#number(names)
     const name = this.#declare(names, names.maps, 'm')
-    return name === undefined ? '' : `const ${name} = new Map([['a', ${value}], ['b', new Set([${value}, 2])], ['f', (x) => x + ${value}]]);`
+    return name === undefined
+      ? ''
+      : `const ${name} = new Map([['a', ${value}], ['b', new Set([${value}, 2])], ['f', (x) => x + ${value}]]);`
   }
 
   #loop(names: Names): string {
@@ -186,21 +190,40 @@ export class ProgramGenerator {
 
   #number(names: Names, depth = 0): string {
     const options: (() => string)[] = [() => String(this.#between(0, 99))]
-    if (names.numbers.length > 0) options.push(() => this.#pick(names.numbers), () => this.#pick(names.numbers))
+    if (names.numbers.length > 0)
+      options.push(
+        () => this.#pick(names.numbers),
+        () => this.#pick(names.numbers),
+      )
     if (depth < 2) {
-      options.push(() => `(${this.#number(names, depth + 1)} ${this.#pick(['+', '-', '*'])} ${this.#number(names, depth + 1)}) % 1009`)
+      options.push(
+        () =>
+          `(${this.#number(names, depth + 1)} ${this.#pick(['+', '-', '*'])} ${this.#number(names, depth + 1)}) % 1009`,
+      )
       const inner = (): string => this.#number(names, depth + 1)
       if (names.functions.length > 0) options.push(() => `${this.#pick(names.functions)}(${inner()})`)
       if (names.objects.length > 0) {
-        options.push(() => `${this.#pick(names.objects)}.f(${inner()})`, () => `${this.#pick(names.objects)}.g`)
-        options.push(() => `${this.#pick(names.objects)}.h(${inner()})`, () => `${this.#pick(names.objects)}.n[1].d`)
+        options.push(
+          () => `${this.#pick(names.objects)}.f(${inner()})`,
+          () => `${this.#pick(names.objects)}.g`,
+        )
+        options.push(
+          () => `${this.#pick(names.objects)}.h(${inner()})`,
+          () => `${this.#pick(names.objects)}.n[1].d`,
+        )
       }
       if (names.classes.length > 0) {
-        options.push(() => `new ${this.#pick(names.classes)}().m(${inner()})`, () => `${this.#pick(names.classes)}.t()`)
+        options.push(
+          () => `new ${this.#pick(names.classes)}().m(${inner()})`,
+          () => `${this.#pick(names.classes)}.t()`,
+        )
         options.push(() => `new ${this.#pick(names.classes)}().w`)
       }
       if (names.maps.length > 0) {
-        options.push(() => `${this.#pick(names.maps)}.get('a')`, () => `${this.#pick(names.maps)}.get('f')(${inner()})`)
+        options.push(
+          () => `${this.#pick(names.maps)}.get('a')`,
+          () => `${this.#pick(names.maps)}.get('f')(${inner()})`,
+        )
       }
       if (names.lists.length > 0) options.push(() => `${this.#pick(names.lists)}[${this.#between(0, 2)}](${inner()})`)
       if (names.counters.length > 0) options.push(() => `${this.#pick(names.counters)}.read()`)
@@ -209,10 +232,11 @@ export class ProgramGenerator {
   }
 
   /** Has effects on what is captured, and looks at them. */
-  #expressionBody(names: Names, lets: readonly string[]): string {
+  #expressionBody(names: Names, lets: readonly string[], top: Names, isImportable: boolean): string {
     const lines: string[] = ['const out = [];']
     for (let i = 0; i < this.#between(2, 5); i++) {
-      const counters = names.counters
+      // Exported classes look at the variables of their module, closures at copies of these.
+      const counters = isImportable ? names.counters.filter((name) => !top.counters.includes(name)) : names.counters
       if (counters.length > 0 && this.#chance(0.6)) lines.push(`${this.#pick(counters)}.up();`)
       if (lets.length > 0 && this.#chance(0.5)) lines.push(`${this.#pick(lets)} += ${this.#between(1, 5)};`)
       lines.push(`out.push(trace(${this.#number(names)}));`)

@@ -32,7 +32,7 @@ class Sub extends Secret {
     return () => super.reveal()
   }
 }
-function makeArguments(..._: number[]): () => unknown {
+function makeArguments(): () => unknown {
   return () => arguments[0] // oxlint-disable-line prefer-rest-params
 }
 function MakeTarget(): () => unknown {
@@ -106,7 +106,7 @@ const cases: Record<string, () => Refused> = {
     fix: /^copy what it needs/,
   }),
   '`arguments` of the function around': () => ({
-    fn: makeArguments(1),
+    fn: makeArguments(),
     reason: 'it uses `arguments` of the function around it',
     fix: 'copy it to a const first, as in const args = [...arguments]',
   }),
@@ -220,14 +220,20 @@ function assertText(actual: string, expected: RegExp | string): void {
 test('names the place of the function and of the value', () => {
   const holder = { deep: createServer() }
   const fn = (): unknown => holder
-  assert.throws(() => captureFunction(fn, { hooks }), /^FunctionNotShippableError: cannot ship `fn` \(test\/unit\/shipping\/refusals\.test\.ts:\d+:14\) to a worker: .* \(test\/unit\/shipping\/refusals\.test\.ts:\d+:9\)\n/)
+  assert.throws(
+    () => captureFunction(fn, { hooks }),
+    /^FunctionNotShippableError: cannot ship `fn` \(test\/unit\/shipping\/refusals\.test\.ts:\d+:14\) to a worker: .* \(test\/unit\/shipping\/refusals\.test\.ts:\d+:9\)\n/,
+  )
 })
 
 test('refuses an import that cannot be found, when it is built', async () => {
   const captured = captureFunction(useBroken, { name: 'f', hooks })
   await assert.rejects(buildFunction(captured), (error) => {
     assert.ok(error instanceof FunctionNotShippableError)
-    assert.match(error.message, /^cannot ship `f` .*: it imports what cannot be bundled: could not resolve "\.\/does-not-exist\.ts" \(test\/unit\/shipping\/fixtures\/imports-broken\.ts:\d+:\d+\)\n {2}fix: correct the import, or install/)
+    assert.match(
+      error.message,
+      /^cannot ship `f` .*: it imports what cannot be bundled: could not resolve "\.\/does-not-exist\.ts" \(test\/unit\/shipping\/fixtures\/imports-broken\.ts:\d+:\d+\)\n {2}fix: correct the import, or install/,
+    )
     return true
   })
 })

@@ -132,7 +132,10 @@ describe('functions', () => {
       },
       args: [3],
     }),
-    'default parameters that refer to others': () => ({ fn: (a: number, b = a * factor, c = () => a + b) => c(), args: [2] }),
+    'default parameters that refer to others': () => ({
+      fn: (a: number, b = a * factor, c = () => a + b) => c(),
+      args: [2],
+    }),
     'destructuring in parameters': () => ({
       fn: ({ a, b: { c = factor } = {} }: { a: number; b?: { c?: number } }, ...[d]: number[]) => [a, c, d],
       args: [{ a: 1 }, 5],
@@ -233,7 +236,7 @@ function withoutSemicolons(): unknown {
 
 describe('top-level names', () => {
   testShipCases({
-    'constants': () => ({ fn: () => [factor, settings, double(4)] }),
+    constants: () => ({ fn: () => [factor, settings, double(4)] }),
     'the present value of a let': () => ({ fn: () => counter }),
     'a var': () => ({ fn: () => legacy }),
     'an object like an enum': () => ({ fn: (c: number) => [Color.Green, Color[c as 0]], args: [0] }),
@@ -269,7 +272,13 @@ describe('classes', () => {
     'inheritance, private and static private fields': () => ({
       fn: () => {
         const square = new Square(4)
-        return [square.area(), Square.count() > 40, Square.isSquare(square), Square.isSquare({}), square instanceof Shape]
+        return [
+          square.area(),
+          Square.count() > 40,
+          Square.isSquare(square),
+          Square.isSquare({}),
+          square instanceof Shape,
+        ]
       },
     }),
     'a static field as it is now': () => {

@@ -20,7 +20,17 @@ import data from './fixtures/data.json' with { type: 'json' }
 // @ts-expect-error it has no types
 import common from './fixtures/common.cjs'
 import makeDefault, * as library from './fixtures/library.ts'
-import { arrow, calls, countCalls, describeFile, failDeep, LibraryError, makeHidden, makeSecretReader, Vector } from './fixtures/library.ts'
+import {
+  arrow,
+  calls,
+  countCalls,
+  describeFile,
+  failDeep,
+  LibraryError,
+  makeHidden,
+  makeSecretReader,
+  Vector,
+} from './fixtures/library.ts'
 import { offsetBy, workerSdk } from './fixtures/uses-sdk.ts'
 import { testShipCases } from './ship-case.ts'
 import { hooks, ShipWorker } from './ship-worker.ts'
@@ -37,8 +47,14 @@ describe('imports', () => {
       },
       args: ['x'],
     }),
-    'an ES module package': () => ({ fn: (text: string) => acorn.parse(text, { ecmaVersion: 2022 }).body.length, args: ['a;b'] }),
-    'a CommonJS package, its default and a name': () => ({ fn: (text: string) => [parseYaml(text), YAML.stringify({ a: 1 })], args: ['b: 2'] }),
+    'an ES module package': () => ({
+      fn: (text: string) => acorn.parse(text, { ecmaVersion: 2022 }).body.length,
+      args: ['a;b'],
+    }),
+    'a CommonJS package, its default and a name': () => ({
+      fn: (text: string) => [parseYaml(text), YAML.stringify({ a: 1 })],
+      args: ['b: 2'],
+    }),
     'a CommonJS package that is a function': () => ({ fn: (file: string) => picomatch('*.ts')(file), args: ['a.ts'] }),
     'a package that imports packages': () => ({
       fn: (text: string) => {
@@ -49,7 +65,10 @@ describe('imports', () => {
     }),
     'a class of a CommonJS package': () => ({ fn: () => new Command('x').description('y').description() }),
     'a package that is not bundled': () => ({ fn: () => typeof globSync }),
-    'a schema is made again': () => ({ fn: (value: unknown) => [schema.parse(value), schema.safeParse({}).success], args: [{ name: 'a', age: 3 }] }),
+    'a schema is made again': () => ({
+      fn: (value: unknown) => [schema.parse(value), schema.safeParse({}).success],
+      args: [{ name: 'a', age: 3 }],
+    }),
     'a namespace of a file': () => ({ fn: () => [typeof library.countCalls, library.arrow(2), makeDefault()] }),
     'files that import each other': () => ({ fn: () => arrow(3) }),
     'a file knows its own name': () => ({ fn: () => [describeFile(), library.readOwnSource()] }),
@@ -60,7 +79,7 @@ describe('imports', () => {
         return calls - before
       },
     }),
-    'JSON': () => ({ fn: () => [data.name, data.list.length] }),
+    JSON: () => ({ fn: () => [data.name, data.list.length] }),
     'a CommonJS file': () => ({ fn: () => [common.next() > 0, common.where(), common.help(1), common.data()] }),
     'import() of a literal': () => ({
       fn: async () => {
@@ -115,7 +134,10 @@ describe('imports', () => {
       },
       expected: [0, 1, 1, 0],
     }),
-    'compiled code that finds its files, as wasm': () => ({ fn: async () => trainXor(await svmModule), expected: [0, 1, 1, 0] }),
+    'compiled code that finds its files, as wasm': () => ({
+      fn: async () => trainXor(await svmModule),
+      expected: [0, 1, 1, 0],
+    }),
   })
 })
 
@@ -135,7 +157,8 @@ function trainXor(SVM: unknown): number[] {
 describe('bundles', () => {
   const worker = new ShipWorker()
   after(() => worker.stop())
-  const ship = (fn: (...args: never[]) => unknown): Promise<ShippedFunction> => buildFunction(captureFunction(fn, { hooks }))
+  const ship = (fn: (...args: never[]) => unknown): Promise<ShippedFunction> =>
+    buildFunction(captureFunction(fn, { hooks }))
 
   test('two functions share the instance of a file', async () => {
     const first = await worker.run(() => countCalls())
@@ -147,7 +170,10 @@ describe('bundles', () => {
   })
 
   test('two functions share the instance of a CommonJS file', async () => {
-    assert.deepEqual([await worker.run(() => common.next()), await worker.run((x: number) => common.next() + x, 0)], [1, 2])
+    assert.deepEqual(
+      [await worker.run(() => common.next()), await worker.run((x: number) => common.next() + x, 0)],
+      [1, 2],
+    )
   })
 
   test('code of a package is sent once', async () => {

@@ -38,7 +38,10 @@ describe('values', () => {
       return { fn: () => [values, Object.is(values[3], -0)] }
     },
     'Map, Set and Date': () => {
-      const map = new Map<unknown, unknown>([['k', { v: 1 }], [{ o: 1 }, new Set([1, 'two'])]])
+      const map = new Map<unknown, unknown>([
+        ['k', { v: 1 }],
+        [{ o: 1 }, new Set([1, 'two'])],
+      ])
       const date = new Date(86_400_000)
       return { fn: () => [map.get('k'), [...map.keys()], [...map.values()], date.toISOString()] }
     },
@@ -69,9 +72,12 @@ describe('values', () => {
       expression.lastIndex = 2
       const url = new URL('https://example.org/a?b=c')
       const search = new URLSearchParams('x=1&x=2')
-      return { fn: () => [expression.exec('aabaa')?.index, url.host, search.getAll('x')], expected: [3, 'example.org', ['1', '2']] }
+      return {
+        fn: () => [expression.exec('aabaa')?.index, url.host, search.getAll('x')],
+        expected: [3, 'example.org', ['1', '2']],
+      }
     },
-    'cycles': () => {
+    cycles: () => {
       interface Node {
         next?: Node
         list: unknown[]
@@ -79,7 +85,14 @@ describe('values', () => {
       const a: Node = { list: [] }
       a.next = { next: a, list: [a] }
       a.list.push(a.list, new Map([['a', a]]))
-      return { fn: () => [a.next?.next === a, a.next?.list[0] === a, a.list[0] === a.list, (a.list[1] as Map<string, Node>).get('a') === a] }
+      return {
+        fn: () => [
+          a.next?.next === a,
+          a.next?.list[0] === a,
+          a.list[0] === a.list,
+          (a.list[1] as Map<string, Node>).get('a') === a,
+        ],
+      }
     },
     'shared values stay shared': () => {
       const shared = { n: 1 }
@@ -87,18 +100,39 @@ describe('values', () => {
       return { fn: () => both[0] === (both[1] as { shared: object }).shared && both[0] === shared }
     },
     'instances and what they share': () => ({
-      fn: () => [registry.first === registry.points[0], registry.first.length(), registry.make(1) instanceof Point, origin === registry.first],
+      fn: () => [
+        registry.first === registry.points[0],
+        registry.first.length(),
+        registry.make(1) instanceof Point,
+        origin === registry.first,
+      ],
     }),
     'subclasses of Array and Map': () => {
       const stack = Stack.from([1, 2, 3]) as Stack
       const table = new Table([['a', new Point(3, 4)]])
-      return { fn: () => [stack.top(), stack instanceof Stack, stack.length, table.longest(), table.size, table instanceof Table] }
+      return {
+        fn: () => [
+          stack.top(),
+          stack instanceof Stack,
+          stack.length,
+          table.longest(),
+          table.size,
+          table instanceof Table,
+        ],
+      }
     },
-    'errors': () => {
+    errors: () => {
       const error = Object.assign(new RangeError('far', { cause: { why: 'because' } }), { code: 'E_FAR' })
       const several = new AggregateError([error], 'all')
       return {
-        fn: () => [error.message, error instanceof RangeError, error.code, error.cause, several.errors[0] === error, typeof error.stack],
+        fn: () => [
+          error.message,
+          error instanceof RangeError,
+          error.code,
+          error.cause,
+          several.errors[0] === error,
+          typeof error.stack,
+        ],
       }
     },
     'null prototypes, sparse arrays and frozen objects': () => {
@@ -114,14 +148,21 @@ describe('values', () => {
         ],
       }
     },
-    'symbols': () => {
+    symbols: () => {
       const key = Symbol.for('shoal.test')
       const holder = { [key]: 'by symbol', [Symbol.toPrimitive]: () => 42, plain: Symbol.iterator }
-      return { fn: () => [holder[key], Number(holder), holder.plain === Symbol.iterator, key === Symbol.for('shoal.test')] }
+      return {
+        fn: () => [holder[key], Number(holder), holder.plain === Symbol.iterator, key === Symbol.for('shoal.test')],
+      }
     },
     'hidden, read-only and odd properties': () => {
-      const object = Object.defineProperties({ 'a b': 1, __proto__: null, '0': 'zero' }, { hidden: { value: 5 } }) as Record<string, unknown>
-      return { fn: () => [Object.keys(object), object['hidden'], Object.getOwnPropertyDescriptor(object, 'hidden')?.writable] }
+      const object = Object.defineProperties(
+        { 'a b': 1, __proto__: null, '0': 'zero' },
+        { hidden: { value: 5 } },
+      ) as Record<string, unknown>
+      return {
+        fn: () => [Object.keys(object), object['hidden'], Object.getOwnPropertyDescriptor(object, 'hidden')?.writable],
+      }
     },
     'an object whose prototype is an object': () => {
       const base = { greet(this: { name: string }) { return `hi ${this.name}` } } // oxfmt-ignore
@@ -132,10 +173,25 @@ describe('values', () => {
       const { max, PI } = Math
       const { stringify } = JSON
       const parts = { Date, log: console.log, env: process.env, keys: Object.keys, hostname, Buffer }
-      return { fn: () => [max(1, 2), PI, stringify([1]), typeof parts.Date.now(), parts.keys({ a: 1 }), parts.log === console.log, parts.env === process.env, parts.hostname(), parts.Buffer === Buffer] }
+      return {
+        fn: () => [
+          max(1, 2),
+          PI,
+          stringify([1]),
+          typeof parts.Date.now(),
+          parts.keys({ a: 1 }),
+          parts.log === console.log,
+          parts.env === process.env,
+          parts.hostname(),
+          parts.Buffer === Buffer,
+        ],
+      }
     },
     'functions in collections': () => {
-      const table = new Map([['add', (a: number, b: number) => a + b], ['twice', (a: number) => a * 2]])
+      const table = new Map([
+        ['add', (a: number, b: number) => a + b],
+        ['twice', (a: number) => a * 2],
+      ])
       return { fn: () => [table.get('add')?.(1, 2), table.get('twice')?.(4, 0)] }
     },
     'a long list': () => {

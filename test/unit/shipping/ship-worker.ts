@@ -45,13 +45,18 @@ export class ShipWorker {
   constructor() {
     const program = fileURLToPath(new URL('./shipping-worker.ts', import.meta.url))
     const sdkUrl = new URL('./fixtures/fake-sdk.ts', import.meta.url).href
-    this.#child = fork(program, [this.#directory, sdkUrl], { serialization: 'advanced', cwd: this.#directory, execArgv: [] })
+    this.#child = fork(program, [this.#directory, sdkUrl], {
+      serialization: 'advanced',
+      cwd: this.#directory,
+      execArgv: [],
+    })
     this.#child.on('message', (reply: ShipReply) => {
       this.#waiting.get(reply.id)?.(reply)
       this.#waiting.delete(reply.id)
     })
     this.#child.on('exit', (code) => {
-      for (const [id, resolve] of this.#waiting) resolve({ id, error: { name: 'Exit', message: `exit ${code}`, stack: '' } })
+      for (const [id, resolve] of this.#waiting)
+        resolve({ id, error: { name: 'Exit', message: `exit ${code}`, stack: '' } })
     })
   }
 
@@ -61,7 +66,11 @@ export class ShipWorker {
   }
 
   /** The same, but what is shipped on goes to the next of the workers. */
-  async runThrough(next: readonly ShipWorker[], fn: (...args: never[]) => unknown, ...args: unknown[]): Promise<unknown> {
+  async runThrough(
+    next: readonly ShipWorker[],
+    fn: (...args: never[]) => unknown,
+    ...args: unknown[]
+  ): Promise<unknown> {
     return this.send(await buildFunction(captureFunction(fn, { hooks })), args, next)
   }
 

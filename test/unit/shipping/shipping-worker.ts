@@ -1,5 +1,5 @@
 /** The worker process of the shipping tests: rebuilds functions and runs them. It knows none of the drivers' files. */
-import './worker-globals.ts'
+import { taskGlobals } from './worker-globals.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { buildFunction, captureFunction } from '../../../sdk/shipping/index.ts'
@@ -15,7 +15,9 @@ export interface ShipRequest {
   isClass: boolean
 }
 
-export type ShipReply = { id: number; value: unknown } | { id: number; error: { name: string; message: string; stack: string } }
+export type ShipReply =
+  | { id: number; value: unknown }
+  | { id: number; error: { name: string; message: string; stack: string } }
 
 process.setSourceMapsEnabled(true)
 const options: FunctionLoaderOptions = { codeDirectory: process.argv[2] ?? '', sdkUrl: process.argv[3] ?? '' }
@@ -40,7 +42,7 @@ function isTestHandle(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'isTestHandle' in value
 }
 
-Object.assign(globalThis, { shipOn, classIdOnWorker: registeredClassId, classByIdOnWorker: classById })
+Object.assign(taskGlobals, { shipOn, classIdOnWorker: registeredClassId, classByIdOnWorker: classById })
 
 process.on('message', (request: ShipRequest) => void answer(request))
 

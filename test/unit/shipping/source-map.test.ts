@@ -14,7 +14,12 @@ const library = new URL('./fixtures/library.ts', import.meta.url)
 const limit = 3
 
 /** Asserts that a line of a stack names the place of some text in a file. */
-function assertAt(line: string | undefined, name: string, text: string, file: string | URL = import.meta.filename): void {
+function assertAt(
+  line: string | undefined,
+  name: string,
+  text: string,
+  file: string | URL = import.meta.filename,
+): void {
   const end = `/${String(file).split('/').at(-1)}:${placeOf(file, text)}`
   const shown = line?.replace(/\)$/, '') ?? ''
   assert.ok(shown.endsWith(end), `${shown} should be at ${end}`)
