@@ -13,7 +13,7 @@ export interface Frame {
   whole: Buffer
 }
 
-export const frameHeaderBytes = 5
+const frameHeaderBytes = 5
 
 /** Cuts a byte stream into frames. Frames that lie whole in one chunk are views on it. */
 export class FrameReader {

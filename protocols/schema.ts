@@ -9,7 +9,6 @@ export interface Codec<T> {
 
 export type CodecType<C> = C extends Codec<infer T> ? T : never
 
-export const u8: Codec<number> = { write: (w, v) => w.u8(v), read: (r) => r.u8() }
 export const u32: Codec<number> = { write: (w, v) => w.u32(v), read: (r) => r.u32() }
 export const u48: Codec<number> = { write: (w, v) => w.u48(v), read: (r) => r.u48() }
 export const f64: Codec<number> = { write: (w, v) => w.f64(v), read: (r) => r.f64() }

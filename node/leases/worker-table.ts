@@ -2,7 +2,7 @@ import type { WorkerRecord } from './lease-records.ts'
 import { nextId } from './next-id.ts'
 
 /** Key of workers without a runtime environment and without a GPU. */
-export const plainWorkerKey = workerKey('', [])
+const plainWorkerKey = workerKey('', [])
 
 /** Workers are alike, and stand in for each other, when their environment and their devices are the same. */
 export function workerKey(envKey: string, gpuIds: readonly number[]): string {

@@ -305,7 +305,7 @@ export class CodeCapture {
     addWitness(script, fn)
     if (!isClass(fn)) return
     const site = script.syntax.findSite(inspected.line, inspected.column, sourceTextOf(fn))
-    if (site !== undefined) assignClassId(fn as unknown as AnyClass, script, site)
+    if (site !== undefined) assignClassId(fn, script, site)
   }
 
   #takeValue(unit: CapturedUnit, name: string, value: unknown, position: number, trail: Trail): void {
@@ -327,7 +327,8 @@ export class CodeCapture {
     if (binding.kind === 'class' || (binding.isPlain && made?.type === 'ClassExpression')) {
       if (!unit.classIds.has(name)) unit.classIds.set(name, rootClassId(script, name))
     }
-    const properties = made !== undefined && typeof live.value === 'function' ? this.#keep(live.value, unit, trail) : []
+    const properties =
+      made !== undefined && typeof live.value === 'function' ? this.#keep(live.value as AnyFunction, unit, trail) : []
     const parts = [partOf(binding), ...(made === undefined ? syntax.topLevelWrites(binding) : [])]
     for (const { statement, depth, property } of syntax.memberAssignments(name)) {
       const isKept = depth === 1 && properties.includes(property)
@@ -337,8 +338,7 @@ export class CodeCapture {
   }
 
   /** The properties of a function or class that travel as values. */
-  #keep(value: AnyFunction | unknown, unit: CapturedUnit, trail: Trail): (string | undefined)[] {
-    const fn = value as AnyFunction
+  #keep(fn: AnyFunction, unit: CapturedUnit, trail: Trail): (string | undefined)[] {
     const keys = Object.keys(fn)
     if (isClass(fn) || keys.length > 0) unit.after.push(this.#capture.encode(fn, trail))
     return keys

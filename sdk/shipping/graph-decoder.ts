@@ -214,7 +214,7 @@ export class GraphDecoder {
 
   #error(index: number, node: NodeOf<'error'>): Error {
     const Base = (readPath(globalThis, [node.name]) ?? Error) as ErrorConstructor
-    const error = Object.setPrototypeOf(new Error(), Base.prototype as object) as Error
+    const error = Object.setPrototypeOf(new Error(), Base.prototype) as Error
     return this.#finishObject(this.#keep(index, this.#instance(node, error)), node)
   }
 
@@ -323,7 +323,7 @@ function readPath(root: unknown, path: readonly string[]): unknown {
 
 /** Its own memory: what the values came in may be shared by all of them. */
 function copyBuffer(bytes: Uint8Array): ArrayBuffer {
-  return bytes.slice().buffer as ArrayBuffer
+  return bytes.slice().buffer
 }
 
 function setName(fn: AnyFunction, name: string): void {

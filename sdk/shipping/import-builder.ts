@@ -211,8 +211,8 @@ function scanPlugin(requests: readonly ImportRequest[]): Plugin {
   }
 }
 
-function unfoundInPackages({ errors = [] }: BuildFailure): string[] {
-  return errors.flatMap(({ text, location }) => {
+function unfoundInPackages(failure: Partial<BuildFailure>): string[] {
+  return (failure.errors ?? []).flatMap(({ text, location }) => {
     const specifier = /^Could not resolve "(.+)"$/.exec(text)?.[1]
     return specifier !== undefined && location?.file.includes('node_modules/') ? [specifier] : []
   })

@@ -65,10 +65,14 @@ let box: Box
 let boxId: string
 const knownScripts = new Map<string, Omit<ScriptSource, 'source'>>()
 
-function post<T>(method: string, params: object = {}): T {
-  let answer: T | undefined
+function post(method: string, params: object = {}): unknown {
+  let answer: unknown
   let failure: Error | undefined
-  const send = session?.post.bind(session) as (m: string, p: object, done: (e: Error | null, r: T) => void) => void
+  const send = session?.post.bind(session) as (
+    m: string,
+    p: object,
+    done: (e: Error | null, r: unknown) => void,
+  ) => void
   send(method, params, (error, result) => {
     if (error) failure = error
     else answer = result
@@ -90,12 +94,12 @@ export function openInspector(): void {
   session = opened
   const holder = inspector.Session as unknown as Record<symbol, Box | undefined>
   box = holder[Symbol.for(boxName)] ??= { value: undefined }
-  const evaluated = post<{ result: RemoteObject }>('Runtime.evaluate', { expression: boxExpression })
+  const evaluated = post('Runtime.evaluate', { expression: boxExpression }) as { result: RemoteObject }
   boxId = evaluated.result.objectId as string
 }
 
 function propertiesOf(objectId: string): PropertyList {
-  return post<PropertyList>('Runtime.getProperties', { objectId, ownProperties: true })
+  return post('Runtime.getProperties', { objectId, ownProperties: true }) as PropertyList
 }
 
 /** The inspector's name for a value. */
@@ -186,7 +190,7 @@ export function sourceOfScript(scriptId: string): ScriptSource {
   // Lists every script, which is why callers keep what they get.
   post('Debugger.enable', { maxScriptsCacheSize: 0 })
   try {
-    const { scriptSource } = post<{ scriptSource: string }>('Debugger.getScriptSource', { scriptId })
+    const { scriptSource } = post('Debugger.getScriptSource', { scriptId }) as { scriptSource: string }
     const known = knownScripts.get(scriptId)
     return { url: '', sourceMapUrl: '', isModule: false, ...known, source: scriptSource }
   } finally {

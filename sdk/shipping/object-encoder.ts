@@ -94,7 +94,7 @@ export class ObjectEncoder {
       // Views of the same memory stay views of the same memory.
       return { type: 'view', view, buffer: this.#capture.encode(buffer, step(trail, '')), byteOffset: 0, length }
     }
-    const part = (buffer as ArrayBuffer).slice(byteOffset, byteOffset + byteLength)
+    const part = buffer.slice(byteOffset, byteOffset + byteLength)
     return { type: 'view', view, buffer: this.#capture.encode(part, step(trail, '')), byteOffset: 0, length }
   }
 

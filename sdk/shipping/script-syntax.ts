@@ -264,7 +264,7 @@ export class ScriptSyntax {
       const { left } = statement.expression
       if (left.type !== 'MemberExpression' || rootOf(left)?.name !== name) return []
       const isDirect = left.object.type === 'Identifier'
-      const property = left.computed ? literalText(left.property) : moduleName(left.property as Node)
+      const property = left.computed ? literalText(left.property) : moduleName(left.property)
       return [{ statement, depth: isDirect ? 1 : 2, property }]
     })
   }

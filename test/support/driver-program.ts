@@ -7,7 +7,7 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 
 /** The SDK's main module, for programs that tests write. */
-export const sdkPath = fileURLToPath(new URL('../../sdk/index.ts', import.meta.url))
+const sdkPath = fileURLToPath(new URL('../../sdk/index.ts', import.meta.url))
 
 export interface Outcome {
   code: number | null

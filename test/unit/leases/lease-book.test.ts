@@ -197,7 +197,10 @@ describe('environments and devices', () => {
     assert.equal(harness.book.wantsTick, true)
     assert.deepEqual(harness.tick(99), [])
     const stopped = all(harness.tick(1), 'stopWorker').map(({ workerId }) => workerId)
-    assert.deepEqual(stopped.toSorted((a, b) => a - b), [plain.workerId, special.workerId])
+    assert.deepEqual(
+      stopped.toSorted((a, b) => a - b),
+      [plain.workerId, special.workerId],
+    )
     assert.equal(harness.book.wantsTick, false)
   })
 })

@@ -312,7 +312,7 @@ describe('classes', () => {
           n = n
         }
       const One = mixin(Object, 1)
-      const Two = mixin(Array as unknown as new () => object, 2)
+      const Two = mixin(Array, 2)
       return { fn: () => [new One().n, new Two().n, Array.isArray(new Two())] }
     },
     'an instance': () => {
