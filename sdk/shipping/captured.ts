@@ -30,6 +30,8 @@ export interface ImportRequest {
   form: 'import' | 'require'
   /** Where the import is, such as `driver.ts:3:1`. */
   at: string
+  /** What else the same file imports from the same package: it has to be built together to share what is inside. */
+  alongside?: readonly string[]
 }
 
 /** How a top-level name of a script is known on the worker. */

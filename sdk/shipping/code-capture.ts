@@ -1,6 +1,6 @@
 import { isBuiltin } from 'node:module'
 import path from 'node:path'
-import { isClass, sourceTextOf, type AnyClass, type AnyFunction } from './any-function.ts'
+import { isClass, sourceTextOf, type AnyFunction } from './any-function.ts'
 import type { Capture, LiveFunction } from './capture.ts'
 import type { CapturedUnit } from './captured.ts'
 import { addWitness, assignClassId, rootClassId } from './class-ids.ts'
@@ -12,7 +12,7 @@ import { checkLexical } from './lexical-check.ts'
 import type { GraphNode, LibManifest, PropertyNode, ValueRef } from './manifest.ts'
 import { externalOfUrl } from './external-packages.ts'
 import { Refusal, step, type Trail } from './refusal.ts'
-import type { RootBinding } from './root-bindings.ts'
+import { importsAlongside, type RootBinding } from './root-bindings.ts'
 import { ScopeCapture } from './scope-capture.ts'
 import { scriptOf, type Script } from './script.ts'
 import type { FreeReference, Scope, Site } from './script-syntax.ts'
@@ -165,7 +165,9 @@ export class CodeCapture {
   }
 
   #import({ script }: CapturedUnit, specifier: string, form: 'import' | 'require', node: Node): number {
-    return this.#capture.addImport({ specifier, directory: script.directory, form, at: script.where(node.start) })
+    const alongside = importsAlongside(script.syntax.roots, specifier)
+    const at = script.where(node.start)
+    return this.#capture.addImport({ specifier, directory: script.directory, form, at, alongside })
   }
 
   /** What an import means when that is clear without looking at files. */

@@ -6,9 +6,9 @@ import { registerClass } from './class-registry.ts'
 import { loadedFile, loadedFileByUrl } from './code-files.ts'
 
 /** What shipped code imports bundled code by: `shoal:` and a key. */
-export const codeScheme = 'shoal:'
+const codeScheme = 'shoal:'
 /** Modules inside the SDK. */
-export const sdkScheme = 'shoal-sdk:'
+const sdkScheme = 'shoal-sdk:'
 
 /** Bundled files of the user tell their classes through this. */
 const classesHook = Symbol.for('shoal.classes')

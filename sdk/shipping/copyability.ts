@@ -123,7 +123,7 @@ function refusalOfForeignClass(cls: object, name: string, isItsOwn: boolean): Re
   return undefined
 }
 
-export function privateFieldsRefusal(name: string): Refusal {
+function privateFieldsRefusal(name: string): Refusal {
   return new Refusal(
     `it holds an instance of ${name}, a class with private #fields, which cannot be read from outside`,
     'create it inside the function, or at the top level of the module, or make it an actor',
@@ -139,7 +139,7 @@ function mayHavePrivateFields(prototype: object): boolean {
   return false
 }
 
-export function classNameOf(value: object): string {
+function classNameOf(value: object): string {
   const cls = (value as { constructor?: unknown }).constructor
   return typeof cls === 'function' && cls.name !== '' ? cls.name : 'an unnamed class'
 }

@@ -70,11 +70,15 @@ class Crossings {
     const found = from?.imports.find(
       (item) => item.specifier === specifier && item.isRequire === (kind === 'require-call'),
     )
-    if (from === undefined || found?.file === undefined) return undefined
+    if (from === undefined || found === undefined) return undefined
+    // Something optional that is not installed, or a built-in module.
+    if (found.file === undefined) return { path: specifier, external: true }
     const sdkPath = sdkPathOf(found.file)
     if (sdkPath !== undefined) return { path: `shoal-sdk:${sdkPath}`, external: true }
     const to = this.#graph.file(found.file)
-    if (to === undefined || this.#graph.isTogether(from, to)) return undefined
+    if (to === undefined) return undefined
+    // What has been built with other entries of its package is there already.
+    if (this.#graph.isTogether(from, to) && !this.#graph.isBundled(to.file)) return undefined
     if (this.#graph.isExternal(found.file)) {
       return { path: found.isRequire ? found.file : pathToFileURL(found.file).href, external: true }
     }

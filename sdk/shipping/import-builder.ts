@@ -36,7 +36,7 @@ export class ImportBuilder {
   async build(requests: readonly ImportRequest[]): Promise<BuiltImports> {
     const fresh = requests.filter((request) => !this.#resolved.has(requestKey(request)))
     if (fresh.length > 0) {
-      await this.#join(fresh).catch(() => undefined)
+      await this.#join(fresh.flatMap((request) => [request, ...alongside(request)])).catch(() => undefined)
       // In a batch of many functions one wrong import must not fail the others: look at ours alone.
       if (fresh.some((request) => !this.#resolved.has(requestKey(request))))
         await this.#exclusive(() => this.#scan(fresh))
@@ -139,13 +139,22 @@ export class ImportBuilder {
   async #buildMissing(entries: readonly string[]): Promise<void> {
     const missing = [...this.#bundlesOf(entries)].filter((file) => !this.#built.has(keyOf(this.#graph.file(file))))
     if (missing.length === 0) return
-    for (const built of await buildFiles(await this.#load(), this.#graph, missing)) {
-      if (!this.#built.has(built.key)) this.#built.set(built.key, built)
-    }
+    for (const built of await buildFiles(await this.#load(), this.#graph, missing)) this.#built.set(built.key, built)
+    for (const file of missing) this.#graph.addBundled(file)
   }
 
-  /** The files that are imported from outside of their bundle. */
+  /** The files that are imported from outside of their bundle, or will be. */
   #bundlesOf(entries: readonly string[]): Set<string> {
+    const found = this.#importedFromOutside(entries)
+    const packages = new Set([...found].map((file) => this.#graph.file(file)?.package))
+    for (const file of this.#resolved.values()) {
+      const other = this.#graph.file(file)
+      if (other?.package !== undefined && packages.has(other.package) && !this.#graph.isExternal(file)) found.add(file)
+    }
+    return found
+  }
+
+  #importedFromOutside(entries: readonly string[]): Set<string> {
     const found = new Set(entries.filter((file) => !this.#graph.isExternal(file)))
     for (const name of this.#graph.reach(entries)) {
       const importer = this.#graph.file(name)
@@ -181,6 +190,11 @@ export class ImportBuilder {
     })
     return { libs, files: [...files.values()], externals: [...externals.values()] }
   }
+}
+
+/** What else the same file imports from the same package. */
+function alongside({ alongside: others = [], directory, form, at }: ImportRequest): ImportRequest[] {
+  return others.map((specifier) => ({ specifier, directory, form, at }))
 }
 
 function requestKey({ specifier, directory, form }: ImportRequest): string {

@@ -32,6 +32,8 @@ export class ImportGraph {
   /** Files that cannot be bundled; they are imported from where they are. */
   readonly #external = new Set<string>()
   readonly #looked = new Set<string>()
+  /** Entries of bundles that have been made. */
+  readonly #bundled = new Set<string>()
 
   add(metafile: Metafile, workingDirectory: string): void {
     const absolute = (file: string): string => path.resolve(workingDirectory, file)
@@ -73,7 +75,16 @@ export class ImportGraph {
     return found
   }
 
-  /** True when the files are bundled into one: those of one package are. */
+  /** A file that has been built stays what it is: another instance of it must not come to be. */
+  addBundled(file: string): void {
+    this.#bundled.add(file)
+  }
+
+  isBundled(file: string): boolean {
+    return this.#bundled.has(file)
+  }
+
+  /** True when the second file is bundled with the first that imports it: those of one package are. */
   isTogether(a: GraphFile, b: GraphFile): boolean {
     return b.isData || (a.package !== undefined && a.package === b.package)
   }
@@ -89,7 +100,9 @@ export class ImportGraph {
     const isIn = (file: GraphFile): boolean => file.package !== undefined && packages.has(file.package)
     const broken = fresh.filter((file) => isIn(file) || this.#isInRequireCycle(file))
     // What an external file imports it finds by itself: nobody else may have another instance of that.
-    for (const file of this.reach(broken.map(({ file: name }) => name))) this.#external.add(file)
+    for (const file of this.reach(broken.map(({ file: name }) => name))) {
+      if (!this.#bundled.has(file)) this.#external.add(file)
+    }
   }
 
   #isNative(file: GraphFile): boolean {

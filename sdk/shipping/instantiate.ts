@@ -8,8 +8,6 @@ import type { FunctionManifest, UnitManifest } from './manifest.ts'
 import type { AnyFunction } from './any-function.ts'
 import { UnitRuntime, type UnitModule } from './unit-runtime.ts'
 
-export { blobsOf } from './manifest.ts'
-
 export interface FunctionLoaderOptions {
   /** Holds the blobs as files named `<sha256>.mjs` when `instantiate` is called. */
   codeDirectory: string

@@ -34,14 +34,14 @@ export function step(parent: Trail | undefined, label: string, at?: string): Tra
 }
 
 /** Such as `function f -> cfg -> .list[0]`. */
-export function showTrail(trail: Trail): string {
+function showTrail(trail: Trail): string {
   const labels: string[] = []
   for (let at: Trail | undefined = trail; at !== undefined; at = at.parent)
     if (at.label !== '') labels.unshift(at.label)
   return labels.reduce((text, label) => (label.startsWith('[') ? text + label : `${text} -> ${label}`))
 }
 
-export function trailPosition(trail: Trail): string | undefined {
+function trailPosition(trail: Trail): string | undefined {
   for (let at: Trail | undefined = trail; at !== undefined; at = at.parent) if (at.at !== undefined) return at.at
   return undefined
 }

@@ -55,6 +55,24 @@ export function findRoots(
   return roots
 }
 
+/** What else a script imports from the package that an import names. */
+export function importsAlongside(roots: ReadonlyMap<string, RootBinding>, specifier: string): string[] {
+  const name = packageIn(specifier)
+  if (name === undefined) return []
+  const others = new Set<string>()
+  for (const { imported } of roots.values()) {
+    if (imported !== undefined && imported.specifier !== specifier && packageIn(imported.specifier) === name) {
+      others.add(imported.specifier)
+    }
+  }
+  return [...others]
+}
+
+/** The package that an import names, such as `@scope/name` in `@scope/name/part`. */
+function packageIn(specifier: string): string | undefined {
+  return /^(?:@[^/]+\/)?[^./:@][^/:]*/.exec(specifier)?.[0]
+}
+
 function importOf(specifier: Node, statement: Node | null | undefined): RootBinding['imported'] {
   if (statement?.type !== 'ImportDeclaration') return undefined
   const from = String(statement.source.value)
