@@ -109,7 +109,6 @@ export const messages = {
   taskPush: message(20, limits.frameBytesMax, struct({ leaseId: u32, tasks: list(taskSpec, 100_000) })),
   taskCancel: message(21, small, struct({ leaseId: u32, sequence: u48, recursive: bool })),
   streamConsumed: message(22, small, struct({ leaseId: u32, sequence: u48, count: u48 })),
-  streamStop: message(23, small, struct({ leaseId: u32, sequence: u48 })),
 
   // --- across a lease: worker to owner
   taskDone: message(30, limits.frameBytesMax, struct({ leaseId: u32, results: list(taskResult, 100_000) })),
@@ -117,6 +116,9 @@ export const messages = {
   streamItem: message(32, limits.frameBytesMax, struct({ leaseId: u32, sequence: u48, index: u48, value: wireValue })),
   /** The worker's task waits in `get()`, or does so no more. The node takes note and tells the owner. */
   leaseBlocked: message(33, small, struct({ leaseId: u32, isBlocked: bool })),
+
+  /** From a worker to its node: others still need what it owns (objects, tasks), so it must not be stopped for idleness. */
+  workerNeeded: message(34, small, struct({ isNeeded: bool })),
 
   // --- from client to client: the node reads the two ids and passes the message on
   objectGet: message(40, small, struct({ to: clientId, from: clientId, requestId: u32, object: objectId })),

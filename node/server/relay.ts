@@ -23,7 +23,7 @@ const wayByCode = new Uint8Array(256)
 function goes(way: number, ...names: MessageName[]): void {
   for (const name of names) wayByCode[messages[name].code] = way
 }
-goes(ownerToWorker, 'taskPush', 'taskCancel', 'streamConsumed', 'streamStop')
+goes(ownerToWorker, 'taskPush', 'taskCancel', 'streamConsumed')
 goes(workerToOwner, 'taskDone', 'taskHandBack', 'streamItem')
 goes(clientToClient, 'objectReply', 'borrowAdd', 'borrowRelease', 'functionReply', 'taskCancelOwned')
 goes(clientToClientAsking, 'objectGet', 'functionGet')

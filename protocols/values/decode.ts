@@ -172,6 +172,8 @@ class Decoder {
         return this.#url()
       case tags.error:
         return this.#error()
+      case tags.domException:
+        return this.#domException()
       case tags.arrayBuffer:
         return this.#arrayBuffer().own
       case tags.view:
@@ -264,12 +266,19 @@ class Decoder {
     if (prototype === undefined) throw new ProtocolError('a value has an error of an unknown class')
     const flags = this.#byte()
     const message = (flags & errorFlags.message) === 0 ? undefined : this.#text()
-    const error = this.#number(new Error(message))
+    const error = this.#number(errorWithoutPlace(message))
     if (prototype !== Error.prototype) Object.setPrototypeOf(error, prototype)
     if ((flags & errorFlags.stack) !== 0) define(error, 'stack', this.#text())
     if ((flags & errorFlags.cause) !== 0) define(error, 'cause', this.#value())
     if ((flags & errorFlags.errors) !== 0) define(error, 'errors', this.#value())
     return this.#fields(error)
+  }
+
+  #domException(): DOMException {
+    const name = this.#text()
+    const error = this.#number(new DOMException(this.#text(), name))
+    define(error, 'stack', this.#text())
+    return error
   }
 
   #arrayBuffer(): Memory {
@@ -358,6 +367,17 @@ class Decoder {
     this.#objects[number] = value
     if (this.#byte() === 1) this.#fields(value)
     return value
+  }
+}
+
+/** An error that does not remember this place as the one where it came up: its own stack is set afterwards. */
+function errorWithoutPlace(message: string | undefined): Error {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    return new Error(message)
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
   }
 }
 

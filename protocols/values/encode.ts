@@ -239,6 +239,10 @@ class Encoder {
   /** An error is never refused for its class: where nobody can ship that, it arrives as the nearest one known. */
   #error(value: Error, prototype: object): void {
     const known = knownErrorName(prototype)
+    if (prototype === DOMException.prototype) {
+      this.#domException(value as DOMException)
+      return
+    }
     if (known === undefined && this.#tryExtension(value)) return
     if (this.#isKnown(value)) return
     const head = this.#head
@@ -267,6 +271,14 @@ class Encoder {
     const fields: Record<string, unknown> = { ...value }
     if (known === undefined && !Object.hasOwn(value, 'name')) fields['name'] = value.name
     this.#fields(fields)
+  }
+
+  #domException(value: DOMException): void {
+    if (this.#isKnown(value)) return
+    this.#head.byte(tags.domException)
+    this.#head.text(value.name)
+    this.#head.text(value.message)
+    this.#head.text(value.stack ?? '')
   }
 
   #arrayBuffer(value: ArrayBuffer): void {

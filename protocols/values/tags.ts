@@ -39,6 +39,8 @@ export const tags = {
   extension: 25,
   /** The object with this number: objects are numbered as they begin. */
   reference: 26,
+  /** Name, message, stack. */
+  domException: 27,
 } as const
 
 export const errorFlags = { message: 1, stack: 2, cause: 4, errors: 8 } as const

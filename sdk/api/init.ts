@@ -61,7 +61,7 @@ let starting: Promise<ShoalContext> | undefined
 
 /**
  * Attaches this program to the node that runs on this machine, or starts one that ends with the program. Must be awaited
- * before the first `.remote()`. A second call gives the same context.
+ * before the first `.remote()`. A second call, without options, gives the same context.
  *
  * Rejects with NodeUnavailableError when there is no node at `address`, or none could be started; InvalidArgumentError for
  * a wrong option.
@@ -71,7 +71,14 @@ let starting: Promise<ShoalContext> | undefined
  */
 export async function init(options: InitOptions = {}): Promise<ShoalContext> {
   checkOptions(options, checks, 'init()')
-  if (session !== undefined) return session.context
+  if (session !== undefined) {
+    if (Object.values(options).some((value) => value !== undefined)) {
+      throw new InvalidArgumentError(
+        'init() was called already, and its options cannot change now: leave them out, or call shutdown() first',
+      )
+    }
+    return session.context
+  }
   if (hasRuntime())
     throw new InvalidArgumentError('init() is called inside a task, which is attached to its node already')
   starting ??= start(options).finally(() => {
@@ -93,7 +100,10 @@ async function start(options: InitOptions): Promise<ShoalContext> {
     interrupted: () => undefined,
     onNodeGone: () => undefined,
   })
-  connection.start({ ...runtime.handlers(), log: (log) => printer.print(log) }, (error) => runtime.onClosed(error))
+  connection.start(
+    { ...runtime.handlers(), log: (log) => printer.print(log) },
+    { onClosed: (error) => runtime.onClosed(error) },
+  )
   connection.unref()
   void runtime.functions.table.shipping.prewarmShipping()
   const context: ShoalContext = {

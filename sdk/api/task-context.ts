@@ -20,8 +20,7 @@ export function setTaskContext(find: () => TaskContext | undefined): void {
 }
 
 /**
- * What the running task can know of itself. To be called at the start of the task: later, in a callback, the worker may
- * be at another one.
+ * What the running task can know of itself.
  *
  * Throws NotInitializedError outside of a task.
  *

@@ -42,6 +42,11 @@ export interface ResolvedOptions {
 }
 
 const numReturnsMax = 1000
+const envVarsMax = 500
+const envBytesMax = 32 * 1024
+const resourcesMax = 100
+/** What the node itself sets for its workers. */
+const reservedVariables = /^(SHOAL_.*|CUDA_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
 
 type Check = (value: unknown, name: string) => void
 const checks: Record<keyof TaskOptions, Check> = {
@@ -58,7 +63,13 @@ const checks: Record<keyof TaskOptions, Check> = {
     if (!Number.isInteger(value) || (value as number) < 0) throw invalid(name, value, 'a whole number, 0 or more')
   },
   resources: (value, name) => {
-    for (const [key, item] of Object.entries(plainObject(value, name))) {
+    const entries = Object.entries(plainObject(value, name))
+    if (entries.length > resourcesMax) {
+      throw new InvalidArgumentError(`${name} has ${entries.length} names; at most ${resourcesMax} are possible`, {
+        option: name,
+      })
+    }
+    for (const [key, item] of entries) {
       if (['CPU', 'GPU', 'memory'].includes(key)) {
         const option = { CPU: 'numCpus', GPU: 'numGpus', memory: 'memoryBytes' }[key]
         throw new InvalidArgumentError(`${name}: ask for ${key} by the option ${option}`, { option: name })
@@ -97,8 +108,25 @@ const checks: Record<keyof TaskOptions, Check> = {
       }
     }
     const { envVars = {} } = value as { envVars?: unknown }
-    for (const [key, item] of Object.entries(plainObject(envVars, `${name}.envVars`))) {
+    const variables = Object.entries(plainObject(envVars, `${name}.envVars`))
+    for (const [key, item] of variables) {
       if (typeof item !== 'string') throw invalid(`${name}.envVars.${key}`, item, 'a text')
+      if (reservedVariables.test(key)) {
+        throw new InvalidArgumentError(
+          `${name}.envVars.${key} is set by the node itself${key.startsWith('CUDA') ? ': ask for GPUs by the option numGpus' : ''}`,
+          { option: `${name}.envVars.${key}` },
+        )
+      }
+    }
+    const bytes = variables.reduce(
+      (sum, [key, item]) => sum + Buffer.byteLength(key) + Buffer.byteLength(String(item)),
+      0,
+    )
+    if (variables.length > envVarsMax || bytes > envBytesMax) {
+      throw new InvalidArgumentError(
+        `${name}.envVars has ${variables.length} variables of ${bytes} bytes; at most ${envVarsMax} of ${envBytesMax} bytes are possible: pass data as an argument`,
+        { option: `${name}.envVars` },
+      )
     }
   },
   schedulingStrategy: (value, name) => {

@@ -203,9 +203,9 @@ export interface CancelOptions {
 
 /**
  * Cancels the task that makes this object: `get` throws TaskCancelledError. A task that has not started never will. One
- * that runs is interrupted in its `get()` and `wait()` and told by `taskContext().signal`; when it has not ended a second
- * later, its worker is replaced. A task that never awaits anything hears nothing of it: with `force` its worker is killed
- * at once. Cancelling what is finished does nothing.
+ * that runs is interrupted in its `get()` and `wait()` and told by `taskContext().signal`; when it has not ended two
+ * seconds later, its worker is killed, and what it owns is lost. With `force` that happens at once. Cancelling what is
+ * finished does nothing.
  *
  * @example
  * const ref = endless.remote()

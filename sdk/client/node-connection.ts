@@ -21,6 +21,13 @@ export interface ConnectOptions {
   timeoutMs?: number
 }
 
+export interface ConnectionEvents {
+  /** The node is gone. */
+  onClosed(error: NodeDiedError): void
+  /** A message has been handled. */
+  afterMessage?(): void
+}
+
 /** How long the node may take to take leave. */
 const closeTimeoutMs = 1000
 
@@ -30,7 +37,7 @@ export class NodeConnection {
   readonly #socket: Socket
   readonly #channel: MessageChannel
   #handlers: MessageHandlers = {}
-  #onClosed: (error: NodeDiedError) => void = () => undefined
+  #events: ConnectionEvents | undefined
   #early: [MessageName, Frame][] | undefined = []
   #holders = 0
   #isClosing = false
@@ -92,17 +99,23 @@ export class NodeConnection {
   }
 
   /** Says who takes the messages, and what to do when the node is gone. Messages that came before are handed over now. */
-  start(handlers: MessageHandlers, onClosed: (error: NodeDiedError) => void): void {
+  start(handlers: MessageHandlers, events: ConnectionEvents): void {
     this.#handlers = handlers
-    this.#onClosed = onClosed
+    this.#events = events
     const early = this.#early ?? []
     this.#early = undefined
     for (const [name, frame] of early) this.#onFrame(name, frame)
   }
 
   #onFrame(name: MessageName, frame: Frame): void {
-    if (this.#early === undefined) dispatch(this.#handlers, name, frame)
-    else this.#early.push([name, frame])
+    if (this.#early !== undefined) {
+      this.#early.push([name, frame])
+      return
+    }
+    // The node gives its reason before it ends a connection.
+    if (name === 'refused') this.#closed(decodeBody('refused', frame.body).message)
+    else dispatch(this.#handlers, name, frame)
+    this.#events?.afterMessage?.()
   }
 
   send<N extends MessageName>(name: N, body: MessageBody<N>): void {
@@ -134,7 +147,7 @@ export class NodeConnection {
     this.#isClosing = true
     this.#channel.close()
     this.#socket.destroy()
-    this.#onClosed(new NodeDiedError(`the node (pid ${this.welcome.nodePid}) is gone: ${reason}`))
+    this.#events?.onClosed(new NodeDiedError(`the node (pid ${this.welcome.nodePid}) is gone: ${reason}`))
   }
 
   /** Ends the connection; what was sent before still goes out. */

@@ -7,6 +7,7 @@ import { ObjectRecord } from './object-record.ts'
  */
 export class OwnedObjects {
   readonly #owner: ClientId
+  readonly #onReleased: () => void
   #nextSequence = 1
   /** Every object whose id has been given away, for as long as it lives. */
   readonly #shared = new Map<number, WeakRef<ObjectRecord>>()
@@ -16,8 +17,10 @@ export class OwnedObjects {
     if (this.#shared.get(sequence)?.deref() === undefined) this.#shared.delete(sequence)
   })
 
-  constructor(owner: ClientId) {
+  /** @param onReleased called when nobody borrows an object any more. */
+  constructor(owner: ClientId, onReleased: () => void = () => undefined) {
     this.#owner = owner
+    this.#onReleased = onReleased
   }
 
   create(): ObjectRecord {
@@ -59,13 +62,18 @@ export class OwnedObjects {
     const left = (entry.counts.get(borrower) ?? 0) - count
     if (left > 0) entry.counts.set(borrower, left)
     else entry.counts.delete(borrower)
-    if (entry.counts.size === 0) this.#borrowed.delete(sequence)
+    if (entry.counts.size === 0) this.#forget(sequence)
+  }
+
+  #forget(sequence: number): void {
+    this.#borrowed.delete(sequence)
+    this.#onReleased()
   }
 
   /** A client is gone; what only it borrowed is free. */
   dropBorrower(borrower: ClientId): void {
     for (const [sequence, entry] of this.#borrowed) {
-      if (entry.counts.delete(borrower) && entry.counts.size === 0) this.#borrowed.delete(sequence)
+      if (entry.counts.delete(borrower) && entry.counts.size === 0) this.#forget(sequence)
     }
   }
 

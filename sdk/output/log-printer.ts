@@ -21,11 +21,14 @@ export class LogPrinter {
   #plan(): void {
     const { nextMs } = this.#folder
     if (this.#timer !== undefined || nextMs === undefined) return
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      for (const shown of this.#folder.due(performance.now())) show(shown.line, shown.suffix)
-      this.#plan()
-    }, nextMs - performance.now()).unref()
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        for (const shown of this.#folder.due(performance.now())) show(shown.line, shown.suffix)
+        this.#plan()
+      },
+      Math.max(0, nextMs - performance.now()),
+    ).unref()
   }
 
   /** Shows what is still counted; to be called at the end. */

@@ -13,6 +13,8 @@ export interface ObjectExchangeHost {
   readonly connection: NodeConnection
   readonly requests: Requests
   encodeError(error: unknown): WireValue
+  /** Nobody borrows an object of ours any more. */
+  onReleased(): void
 }
 
 /** Objects and refs on their way between this process and others: who owns, who borrows, who asks for a value. */
@@ -28,7 +30,7 @@ export class ObjectExchange {
     const { connection } = host
     this.#host = host
     this.#clientId = connection.welcome.clientId
-    this.owned = new OwnedObjects(this.#clientId)
+    this.owned = new OwnedObjects(this.#clientId, () => host.onReleased())
     this.#borrowed = new BorrowedObjects({
       add: (id) => connection.send('borrowAdd', { ...this.address(id), object: id, borrower: this.#clientId }),
       release: (id, count) => connection.send('borrowRelease', { ...this.address(id), object: id, count }),

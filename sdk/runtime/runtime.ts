@@ -1,6 +1,7 @@
-import { TaskError, type NodeDiedError, type ShoalError } from '../../protocols/errors.ts'
+import type { NodeDiedError, ShoalError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -8,6 +9,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { classById } from '../shipping/class-registry.ts'
 import { FileStore } from '../store/file-store.ts'
+import { copyableError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
 import { ObjectExchange } from './object-exchange.ts'
@@ -15,6 +17,8 @@ import { ownerDied, Requests } from './requests.ts'
 import { StoredValues } from './stored-values.ts'
 import { TaskCalls } from './task-calls.ts'
 
+/** When others have let go of a worker's objects, it looks after this time for what can be freed. */
+const collectAfterMs = 1000
 /** How long the end of a program waits for the last console output. */
 const flushTimeoutMs = 2000
 
@@ -27,8 +31,8 @@ export interface RuntimeRole {
   job(): ClientId
   /** How deep the work that is submitted now is nested: 0 in a driver. */
   depth(): number
-  /** The task that runs now, in a worker. */
-  currentTask(): number | undefined
+  /** The task in which this is called, in a worker. */
+  currentTask(): object | undefined
   /** Somebody begins to wait for values of other tasks; what is returned is called when that ends. */
   beginWait(): () => void
   /** Rejects when what runs now is cancelled. */
@@ -50,6 +54,7 @@ export class Runtime {
   readonly #requests = new Requests()
   readonly #stored: StoredValues
   #gone: ShoalError | undefined
+  #releaseTimer: NodeJS.Timeout | undefined
 
   constructor(connection: NodeConnection, role: RuntimeRole) {
     this.connection = connection
@@ -61,7 +66,12 @@ export class Runtime {
       for (const name of names) store.delete(name)
       connection.send('objectFreed', { names })
     })
-    this.objects = new ObjectExchange({ connection, requests: this.#requests, encodeError })
+    this.objects = new ObjectExchange({
+      connection,
+      requests: this.#requests,
+      encodeError,
+      onReleased: () => this.#onReleased(),
+    })
     this.coder = new ValueCoder({
       store,
       clientId,
@@ -109,6 +119,15 @@ export class Runtime {
     }
   }
 
+  /** A worker that has nothing to do makes no garbage, so its engine would not look for what is free to go. */
+  #onReleased(): void {
+    if (this.role.kind !== 'worker') return
+    this.#releaseTimer ??= setTimeout(() => {
+      this.#releaseTimer = undefined
+      this.#stored.collectGarbage()
+    }, collectAfterMs).unref()
+  }
+
   put(value: unknown): ObjectRef {
     this.#assertAlive()
     const record = this.objects.owned.create()
@@ -149,15 +168,20 @@ export class Runtime {
   encodeError(error: unknown, owner?: ClientId): CodedValue {
     try {
       return this.coder.encode(error, { isError: true, owner })
-    } catch (reason) {
-      // Something inside cannot be copied; the error's own words still can.
-      const { name, message, stack } = error instanceof Error ? error : new Error(String(error))
-      const plain = new TaskError(`${name}: ${message}`, {
-        details: { name, notCopied: reason instanceof Error ? reason.message : String(reason) },
-      })
-      if (stack !== undefined) plain.stack = stack
-      return this.coder.encode(plain, { isError: true, owner })
+    } catch {
+      const copyable = copyableError(error, (value) => this.coder.canEncode(value))
+      return this.coder.encode(copyable, { isError: true, owner })
     }
+  }
+
+  /** Lets go of values that were made for others but will not be sent. */
+  dropValues(values: readonly WireValue[]): void {
+    for (const value of values) if (value.kind === 'stored') this.#stored.free(value.name)
+  }
+
+  /** True while others need this process: for objects that it owns, or tasks that it has submitted. */
+  get isNeeded(): boolean {
+    return this.objects.owned.borrowedCount > 0 || this.calls.submitter.pendingCount > 0
   }
 
   /** The node is gone: everything that waits fails now. */

@@ -12,7 +12,11 @@ export class StoredValues {
   readonly #free: (names: string[]) => void
   #pending: string[] = []
   #collectedMs = Number.NEGATIVE_INFINITY
-  readonly #onCollected = new FinalizationRegistry<string>((name) => this.free(name))
+  readonly #onCollected = new FinalizationRegistry<string>((name) => {
+    this.#attached -= 1
+    this.free(name)
+  })
+  #attached = 0
 
   constructor(free: (names: string[]) => void) {
     this.#free = free
@@ -20,7 +24,9 @@ export class StoredValues {
 
   /** A stored value lives as long as the record of its object. */
   attach(record: ObjectRecord, value: WireValue): void {
-    if (value.kind === 'stored') this.#onCollected.register(record, value.name)
+    if (value.kind !== 'stored') return
+    this.#attached += 1
+    this.#onCollected.register(record, value.name)
   }
 
   free(name: string): void {
@@ -40,6 +46,7 @@ export class StoredValues {
    * store, so a program with few small refs to large values would otherwise never let them go.
    */
   collectGarbage(): void {
+    if (this.#attached === 0) return
     const nowMs = performance.now()
     if (nowMs - this.#collectedMs < collectIntervalMs) return
     this.#collectedMs = nowMs

@@ -123,7 +123,7 @@ export class TaskCalls {
       returns,
       stream,
       retryExceptions: options.retryExceptions,
-      parentSequence: role.currentTask(),
+      parent: role.currentTask(),
       retriesLeft: options.maxRetries,
       attempt: 0,
       state: 'waiting',
@@ -246,11 +246,7 @@ export class TaskCalls {
     stream.finish()
     stream.discard()
     this.#streams.delete(task.sequence)
-    if (task.state === 'pushed' && task.leaseId !== undefined) {
-      this.#host.connection.send('streamStop', { leaseId: task.leaseId, sequence: task.sequence })
-    } else {
-      this.submitter.cancel(task, { force: false, recursive: false })
-    }
+    this.submitter.cancel(task, { force: false, recursive: true })
   }
 
   #onStreamItem(sequence: number, index: number, value: WireValue): void {

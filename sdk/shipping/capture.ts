@@ -6,6 +6,7 @@ import { addWitness, assignClassId } from './class-ids.ts'
 import { CodeCapture } from './code-capture.ts'
 import { originOf } from './code-files.ts'
 import { inspectFunction, type Inspected, type InspectedFunction } from './inspect.ts'
+import { knownLib } from './known-libs.ts'
 import { builtinOf, globalPathOf } from './known-values.ts'
 import type { FunctionKind, GraphNode, LibManifest, PropertyNode, ScopeVariable, ValueRef } from './manifest.ts'
 import { ObjectEncoder } from './object-encoder.ts'
@@ -230,7 +231,7 @@ export class Capture {
 
   addImport(request: ImportRequest): number {
     const { specifier, directory, form } = request
-    const known = this.code.knownLib(specifier, directory)
+    const known = knownLib(specifier, directory)
     return known === undefined
       ? this.#addLib(`${form}\0${specifier}\0${directory}`, () => ({ request }))
       : this.addLib(known)

@@ -1,5 +1,5 @@
-import { exportVariable } from './code-capture.ts'
 import { CodeWriter, type Edit } from './code-writer.ts'
+import { exportVariable } from './global-capture.ts'
 import type { CapturedSite, CapturedUnit } from './captured.ts'
 import type { FreeReference, Scope } from './script-syntax.ts'
 import { functionOrClassIn, isClassNode, type Node } from './syntax.ts'

@@ -20,12 +20,13 @@ export type Inspected =
   | { type: 'bound'; target: unknown; self: unknown; args: unknown[] }
   | { type: 'native' }
 
-export interface ScriptSource {
+export interface ScriptInfo {
   url: string
   sourceMapUrl: string
   isModule: boolean
-  source: string
 }
+
+const noInfo: ScriptInfo = { url: '', sourceMapUrl: '', isModule: false }
 
 /** Thrown when this process has no inspector, or is not allowed to use it. */
 export class InspectorUnavailableError extends Error {}
@@ -63,7 +64,8 @@ const boxExpression = `process.getBuiltinModule('node:inspector').Session[Symbol
 let session: inspector.Session | undefined
 let box: Box
 let boxId: string
-const knownScripts = new Map<string, Omit<ScriptSource, 'source'>>()
+/** As of the last time that the debugger was started. */
+const knownScripts = new Map<string, ScriptInfo>()
 
 function post(method: string, params: object = {}): unknown {
   let answer: unknown
@@ -83,7 +85,7 @@ function post(method: string, params: object = {}): unknown {
 }
 
 /** Connects to the inspector, so that the first capture need not. */
-export function openInspector(): void {
+function openInspector(): void {
   if (session !== undefined) return
   const opened = new inspector.Session()
   try {
@@ -178,24 +180,49 @@ export function hasPrivateFields(value: object): boolean {
   }
 }
 
+/** What V8 calls a script. With its text when that comes for free, and is likely to be needed. */
+export function infoOfScript(scriptId: string): ScriptInfo & { source?: string } {
+  const known = knownScripts.get(scriptId)
+  if (known !== undefined) return known
+  return withDebugger(() => {
+    const info = knownScripts.get(scriptId) ?? noInfo
+    const isForeign = info.url.startsWith('node:') || info.url.includes('/node_modules/')
+    return isForeign ? info : { ...info, source: readSource(scriptId) }
+  })
+}
+
 /** The text of a script as it was executed. */
-export function sourceOfScript(scriptId: string): ScriptSource {
+export function sourceOfScript(scriptId: string): string {
+  return withDebugger(() => readSource(scriptId))
+}
+
+function readSource(scriptId: string): string {
+  const { scriptSource } = post('Debugger.getScriptSource', { scriptId }) as { scriptSource: string }
+  return scriptSource
+}
+
+/** Starts the debugger and ends it: the first time takes long. */
+export function warmUpDebugger(): void {
   openInspector()
-  const onParsed = ({ params }: ParsedScript): void => {
-    const { url, sourceMapURL = '', isModule = false } = params
-    knownScripts.set(params.scriptId, { url, sourceMapUrl: sourceMapURL, isModule })
-  }
+  withDebugger(() => undefined)
+}
+
+/** When it starts, the debugger lists every script there is: all that is not the user's is only known by that. */
+function withDebugger<T>(run: () => T): T {
+  openInspector()
   const opened = session as inspector.Session
-  opened.on('Debugger.scriptParsed', onParsed)
-  // Lists every script, which is why callers keep what they get.
+  knownScripts.clear()
+  opened.on('Debugger.scriptParsed', onScriptParsed)
   post('Debugger.enable', { maxScriptsCacheSize: 0 })
   try {
-    const { scriptSource } = post('Debugger.getScriptSource', { scriptId }) as { scriptSource: string }
-    const known = knownScripts.get(scriptId)
-    return { url: '', sourceMapUrl: '', isModule: false, ...known, source: scriptSource }
+    return run()
   } finally {
-    opened.off('Debugger.scriptParsed', onParsed)
+    opened.off('Debugger.scriptParsed', onScriptParsed)
     post('Debugger.disable')
-    knownScripts.clear()
   }
+}
+
+function onScriptParsed({ params }: ParsedScript): void {
+  const { scriptId, url, sourceMapURL: sourceMapUrl = '', isModule = false } = params
+  knownScripts.set(scriptId, { url, sourceMapUrl, isModule })
 }

@@ -9,6 +9,18 @@ export function isNodeGlobal(name: string): boolean {
   return nodeGlobals.has(name)
 }
 
+/** To look at these loads Node's fetch, which takes longer than everything else together. */
+const slowGlobals = new Set([
+  'FormData',
+  'Headers',
+  'Request',
+  'Response',
+  'WebSocket',
+  'MessageEvent',
+  'CloseEvent',
+  'EventSource',
+])
+
 let globals: Map<unknown, string[]> | undefined
 
 /** The path from globalThis to a value, such as `['Math', 'max']`. */
@@ -21,7 +33,7 @@ export function globalPathOf(value: unknown): string[] | undefined {
 function listGlobals(): Map<unknown, string[]> {
   const found = new Map<unknown, string[]>()
   for (const name of nodeGlobals) {
-    if (name === 'global' || name === 'globalThis') continue
+    if (name === 'global' || name === 'globalThis' || slowGlobals.has(name)) continue
     const isNeeded = name === 'process' || name === 'Buffer'
     const descriptor = Object.getOwnPropertyDescriptor(globalThis, name)
     // Some getters load whole subsystems or warn.

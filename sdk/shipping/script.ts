@@ -9,7 +9,7 @@ import {
   TraceMap,
 } from '@jridgewell/trace-mapping'
 import { isUnitUrl, loadedFileByUrl } from './code-files.ts'
-import { sourceOfScript } from './inspect.ts'
+import { infoOfScript, sourceOfScript } from './inspect.ts'
 import { ScriptSyntax } from './script-syntax.ts'
 import { sdkPathOf } from './sdk-files.ts'
 
@@ -32,22 +32,29 @@ export class Script {
   readonly isModule: boolean
   /** True for code that was made here from parts of a driver's script. */
   readonly isUnit: boolean
-  readonly source: string
+  readonly #id: string
   readonly #sourceMapUrl: string
+  #source: string | undefined
   #syntax: ScriptSyntax | undefined
   #map: TraceMap | undefined
   #hasMap: boolean | undefined
 
   constructor(scriptId: string) {
-    const { url, sourceMapUrl, isModule, source } = sourceOfScript(scriptId)
+    this.#id = scriptId
+    const { url, sourceMapUrl, isModule, source } = infoOfScript(scriptId)
+    this.#source = source
     const clean = url.replace(/[?#].*$/, '')
     this.file = clean.startsWith('file:') ? fileURLToPath(clean) : path.isAbsolute(clean) ? clean : undefined
     this.url = this.file === undefined ? url : pathToFileURL(this.file).href
     this.isModule = isModule
     this.isUnit = isUnitUrl(this.url)
-    this.source = source
     this.#sourceMapUrl = sourceMapUrl
     this.origin = this.isUnit ? 'user' : originOf(url, this.url, this.file)
+  }
+
+  get source(): string {
+    this.#source ??= sourceOfScript(this.#id)
+    return this.#source
   }
 
   get syntax(): ScriptSyntax {

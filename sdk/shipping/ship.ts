@@ -8,7 +8,7 @@ import type { CapturedFunction, CapturedUnit } from './captured.ts'
 import { loadedClosure } from './code-files.ts'
 import { emitUnit } from './emit.ts'
 import { ImportBuilder } from './import-builder.ts'
-import { InspectorUnavailableError, openInspector } from './inspect.ts'
+import { InspectorUnavailableError, warmUpDebugger } from './inspect.ts'
 import { builtinOf, globalPathOf } from './known-values.ts'
 import type { FileManifest, FunctionKind, FunctionManifest, LibManifest, UnitManifest } from './manifest.ts'
 import { Refusal } from './refusal.ts'
@@ -136,7 +136,7 @@ export async function stopBundler(): Promise<void> {
 /** Does ahead of the first call what only the first call has to do. */
 export async function prewarmShipping(): Promise<void> {
   try {
-    openInspector()
+    warmUpDebugger()
     globalPathOf(undefined)
     builtinOf(undefined)
     new ScriptSyntax('export const warm = (x) => x', true, false)

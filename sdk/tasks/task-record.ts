@@ -32,8 +32,8 @@ export interface TaskRecord {
   readonly returns: readonly ObjectRecord[]
   readonly stream: StreamRecord | undefined
   readonly retryExceptions: boolean | readonly (abstract new (...args: never[]) => unknown)[]
-  /** The task in which this one was submitted; undefined in a driver. */
-  readonly parentSequence: number | undefined
+  /** The task of this process in which this one was submitted; undefined in a driver. */
+  readonly parent: object | undefined
   retriesLeft: number
   attempt: number
   state: TaskState

@@ -1,5 +1,6 @@
 import {
   InfeasibleError,
+  InvalidArgumentError,
   TaskCancelledError,
   WorkerCrashedError,
   WorkerLimitError,
@@ -54,8 +55,12 @@ interface Pool {
   requests: Set<number>
 }
 
+/** How long a cancelled task may take to end by itself; then its worker is killed. */
+const cancelGraceMs = 2000
 /** Lease requests of one kind that may wait at the node at a time. */
 const requestsPendingMax = 16
+/** What one task may take in its message: large values are in the store by then, so this is names and references. */
+const specBytesMax = limits.frameBytesMax - 64 * 1024
 /** A push message is sent off when its tasks have this many bytes. */
 const pushBytesMax = limits.frameBytesMax / 4
 
@@ -143,6 +148,10 @@ export class TaskSubmitter {
       pool.queue.shift()
       const spec = this.#specOf(task)
       const bytes = specBytes(spec)
+      if (bytes > specBytesMax) {
+        this.#finish(task, () => this.#host.fail(task, tooLarge(task, bytes)))
+        continue
+      }
       lease.add(task, bytes)
       let batch = batches.get(lease)
       if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
@@ -304,7 +313,10 @@ export class TaskSubmitter {
   onDone(leaseId: number, results: readonly TaskResult[]): void {
     const pool = this.#poolOfLease.get(leaseId)
     const lease = pool?.leases.get(leaseId)
-    if (pool === undefined || lease === undefined) return
+    if (pool === undefined || lease === undefined) {
+      for (const result of results) this.#host.discard(result)
+      return
+    }
     for (const result of results) {
       const task = lease.remove(result.sequence)
       if (task === undefined) continue
@@ -366,21 +378,35 @@ export class TaskSubmitter {
     const lease = leaseId === undefined ? undefined : this.#poolOfLease.get(leaseId)?.leases.get(leaseId)
     if (task.state === 'pushed' && lease !== undefined) {
       // Only a task that may be running costs its worker; one that waits behind it is taken off the worker's queue.
-      if (options.force && lease.mayBeRunning(task)) {
-        lease.isKilledByOwner = true
-        this.#messages.killLease(lease.id, `task ${task.name} was cancelled by force`)
-      } else {
+      if (options.force && lease.mayBeRunning(task)) this.#kill(lease, `task ${task.name} was cancelled by force`)
+      else {
         this.#messages.cancelTask(lease.id, task.sequence, options.recursive)
+        this.#killLater(lease, task)
       }
     }
     const error = new TaskCancelledError(`task ${task.name} was cancelled`, { task: task.name })
     this.#finish(task, () => this.#host.fail(task, error))
   }
 
+  #kill(lease: Lease, reason: string): void {
+    lease.isKilledByOwner = true
+    this.#messages.killLease(lease.id, reason)
+  }
+
+  /** A task that hears nothing, or does not heed it, must not keep its worker for ever. */
+  #killLater(lease: Lease, task: TaskRecord): void {
+    this.#host.after(cancelGraceMs, () => {
+      const isStillThere = lease.tasks.has(task.sequence) && this.#poolOfLease.has(lease.id)
+      if (isStillThere && lease.mayBeRunning(task)) {
+        this.#kill(lease, `task ${task.name} was cancelled and did not end within ${cancelGraceMs} ms`)
+      } else if (isStillThere) this.#killLater(lease, task)
+    })
+  }
+
   /** Cancels what was submitted by one task of this process. */
-  cancelChildren(parentSequence: number, force: boolean): void {
+  cancelChildren(parent: object): void {
     for (const task of [...this.#tasks.values()]) {
-      if (task.parentSequence === parentSequence) this.cancel(task, { force, recursive: true })
+      if (task.parent === parent) this.cancel(task, { force: false, recursive: true })
     }
   }
 
@@ -424,6 +450,13 @@ function crashError(task: TaskRecord, pid: number, reason: string): WorkerCrashe
   return new WorkerCrashedError(
     `the worker (pid ${pid}) died while it ran task ${task.name}: ${reason}; no retries are left after ${task.attempt + 1} ${task.attempt === 0 ? 'try' : 'tries'}`,
     { task: task.name, workerPid: pid, reason, tries: task.attempt + 1 },
+  )
+}
+
+function tooLarge(task: TaskRecord, bytes: number): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `the arguments of task ${task.name} take ${bytes} bytes in its message, more than the ${specBytesMax} that are possible: there are too many ObjectRefs in them; put() parts of them and pass their refs`,
+    { task: task.name, bytes },
   )
 }
 

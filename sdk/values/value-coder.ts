@@ -52,7 +52,7 @@ export interface EncodeOptions {
 }
 
 /** Refs and classes that one value may have inside. */
-const contentsMax = 100_000
+const contentsMax = 50_000
 
 /** A value has an instance of a class that this process has not loaded yet. */
 class ClassMissingError extends Error {}
@@ -82,11 +82,7 @@ export class ValueCoder {
    * does not fit.
    */
   encode(value: unknown, options: EncodeOptions = {}): CodedValue {
-    this.#refs = undefined
-    this.#classes = undefined
-    const encoded = encodeValue(value, this.#encodeHooks)
-    const refs = this.#refs as ObjectRef[] | undefined
-    const classes = this.#classes as Set<ObjectId> | undefined
+    const { encoded, refs, classes } = this.#encodeWithContents(value)
     const contents = {
       isError: options.isError ?? false,
       refs: refs === undefined ? noContents : refs.map((ref) => ref.id),
@@ -98,6 +94,35 @@ export class ValueCoder {
       )
     }
     return { wire: this.#place(encoded, contents, options), holds: refs }
+  }
+
+  /** True when `encode` would succeed. Stores nothing. */
+  canEncode(value: unknown): boolean {
+    try {
+      this.#encodeWithContents(value)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** The hooks leave in here what they meet. A getter of the value may encode another value meanwhile. */
+  #encodeWithContents(value: unknown): {
+    encoded: EncodedValue
+    refs: ObjectRef[] | undefined
+    classes: Set<ObjectId> | undefined
+  } {
+    const outerRefs = this.#refs
+    const outerClasses = this.#classes
+    this.#refs = undefined
+    this.#classes = undefined
+    try {
+      const encoded = encodeValue(value, this.#encodeHooks)
+      return { encoded, refs: this.#refs, classes: this.#classes }
+    } finally {
+      this.#refs = outerRefs
+      this.#classes = outerClasses
+    }
   }
 
   #place(

@@ -1,3 +1,4 @@
+import { NotCloneableError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
@@ -5,7 +6,8 @@ import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import type { Runtime } from '../runtime/runtime.ts'
-import { RunningTask, TaskRunner } from './task-runner.ts'
+import { RunningTask, taskStorage } from './running-task.ts'
+import { TaskRunner } from './task-runner.ts'
 
 /** After this long in user code without a break, the event loop gets a turn before the next task. */
 const sliceMs = 5
@@ -15,8 +17,6 @@ const resultsPerMessageMax = 256
 const resultBytesMax = limits.frameBytesMax / 8
 /** A task that waits longer than this for something of its own gives back what is queued behind it. */
 const handBackAfterMs = 20
-/** How long a cancelled task may take to end by itself. */
-const cancelGraceMs = 1000
 
 type LeaseStart = MessageBody<'leaseStart'>
 
@@ -29,6 +29,7 @@ export class Executor {
   #lease: LeaseStart | undefined
   #running: RunningTask | undefined
   #isLooping = false
+  #isNeeded = false
   #results: TaskResult[] = []
   #resultBytes = 0
   #lastSentMs = 0
@@ -47,6 +48,7 @@ export class Executor {
             inlineBytesMax: Math.min(limits.inlineBytesMax, resultBytesMax / share),
           }).wire,
         ),
+      dropResults: (values) => this.#runtime.dropValues(values),
       encodeError: (error) => this.#forOwner(this.#runtime.encodeError(error, this.#lease?.owner).wire),
     })
   }
@@ -74,7 +76,6 @@ export class Executor {
       taskPush: ({ leaseId, tasks }) => this.#onPush(leaseId, tasks),
       taskCancel: ({ sequence, recursive }) => this.#onCancel(sequence, recursive),
       streamConsumed: ({ sequence, count }) => this.#streamOf(sequence)?.onConsumed(count),
-      streamStop: ({ sequence }) => this.#onStreamStop(sequence),
     }
   }
 
@@ -97,8 +98,7 @@ export class Executor {
     const running = this.#running
     if (running?.spec.sequence === sequence) {
       running.cancel()
-      if (recursive) this.#runtime.calls.submitter.cancelChildren(sequence, false)
-      setTimeout(() => this.#giveUp(running), cancelGraceMs).unref()
+      if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
       return
     }
     const at = this.#queue.findIndex((task) => task.sequence === sequence)
@@ -106,21 +106,6 @@ export class Executor {
     this.#queue.splice(at, 1)
     this.#add({ sequence, status: 'cancelled', durationUs: 0, values: [] })
     this.#send()
-  }
-
-  /** A cancelled task goes on: it cannot be stopped from inside, so this process ends, and the node starts another. */
-  #giveUp(task: RunningTask): void {
-    if (this.#running !== task) return
-    this.#handBack()
-    this.#add({ sequence: task.spec.sequence, status: 'cancelled', durationUs: 0, values: [] })
-    this.#send()
-    process.exit(0)
-  }
-
-  #onStreamStop(sequence: number): void {
-    const stream = this.#streamOf(sequence)
-    if (stream !== undefined) stream.stop()
-    else this.#onCancel(sequence, false)
   }
 
   async #loop(): Promise<void> {
@@ -155,6 +140,7 @@ export class Executor {
       }
     }
     this.#isLooping = false
+    this.tellNeeded()
   }
 
   async #awaitResult(outcome: Promise<TaskResult>): Promise<TaskResult> {
@@ -169,8 +155,18 @@ export class Executor {
   }
 
   #add(result: TaskResult): void {
+    let bytes = 0
+    for (const value of result.values) bytes += wireBytes(value)
+    if (bytes > resultBytesMax * 4) {
+      // Large values are in the store by then, so these are references.
+      this.#runtime.dropValues(result.values)
+      const text = `the results of a task take ${bytes} bytes in their message: there are too many ObjectRefs in them`
+      const error = this.#forOwner(this.#runtime.encodeError(new NotCloneableError(text)).wire)
+      this.#results.push({ ...result, status: 'error', values: [error] })
+      return
+    }
     this.#results.push(result)
-    for (const value of result.values) this.#resultBytes += wireBytes(value)
+    this.#resultBytes += bytes
   }
 
   #send(): void {
@@ -201,8 +197,9 @@ export class Executor {
    * is called.
    */
   beginWait(): () => void {
-    const task = this.#running
-    if (task === undefined) return () => undefined
+    const task = taskStorage.getStore()
+    // Code that a finished task left behind waits on nobody's account.
+    if (task === undefined || task !== this.#running) return () => undefined
     if (task.waits++ === 0) {
       this.#handBack()
       this.#send()
@@ -211,6 +208,14 @@ export class Executor {
     return () => {
       if (--task.waits === 0 && task === this.#running) this.#tellBlocked(false)
     }
+  }
+
+  /** Tells the node when others begin or cease to need this process, so that it does not end an idle worker too early. */
+  tellNeeded(): void {
+    const { isNeeded } = this.#runtime
+    if (isNeeded === this.#isNeeded) return
+    this.#isNeeded = isNeeded
+    this.#connection.send('workerNeeded', { isNeeded })
   }
 
   #tellBlocked(isBlocked: boolean): void {

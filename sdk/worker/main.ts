@@ -5,6 +5,7 @@ import { setCurrentRuntime } from '../runtime/current-runtime.ts'
 import { Runtime } from '../runtime/runtime.ts'
 import { sdkUrl } from '../sdk-url.ts'
 import { Executor } from './executor.ts'
+import { taskStorage } from './running-task.ts'
 import { WorkerOutput } from './worker-output.ts'
 
 /**
@@ -20,20 +21,24 @@ async function main(): Promise<void> {
     sdkUrl,
     job: () => executor.job,
     depth: () => executor.depth,
-    currentTask: () => executor.running?.spec.sequence,
+    currentTask: () => taskStorage.getStore(),
     beginWait: () => executor.beginWait(),
-    interrupted: () => executor.running?.cancelled,
+    interrupted: () => taskStorage.getStore()?.cancelled,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),
   })
   const executor = new Executor(connection, runtime)
   setCurrentRuntime(runtime)
-  setTaskContext(() => executor.running)
-  new WorkerOutput(() => {
+  setTaskContext(() => taskStorage.getStore())
+  new WorkerOutput(process.env['SHOAL_OUTPUT_TOKEN'] ?? '', () => {
     const task = executor.running
     return task === undefined ? undefined : { name: task.taskName, to: executor.job }
   }).install()
-  connection.start({ ...runtime.handlers(), ...executor.handlers() }, (error) => runtime.onClosed(error))
+  const handlers = { ...runtime.handlers(), ...executor.handlers() }
+  connection.start(handlers, {
+    onClosed: (error) => runtime.onClosed(error),
+    afterMessage: () => executor.tellNeeded(),
+  })
   // A worker is killed in the end, so what it compiled is kept now, for those after it.
   setImmediate(flushCompileCache)
 }

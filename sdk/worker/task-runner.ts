@@ -1,11 +1,11 @@
-import { TaskCancelledError, TaskError } from '../../protocols/errors.ts'
+import { TaskError } from '../../protocols/errors.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
-import type { TaskContext } from '../api/task-context.ts'
 import type { AnyFunction } from '../functions/function-table.ts'
-import type { ObjectRef } from '../objects/object-ref.ts'
 import type { Runtime } from '../runtime/runtime.ts'
+import { taskStorage, type RunningTask } from './running-task.ts'
 import { StreamSender } from './stream-sender.ts'
+import { errorOf } from './thrown.ts'
 
 export interface RunnerHost {
   /** Sends one item of the running stream. */
@@ -15,57 +15,8 @@ export interface RunnerHost {
   /** Copies a result on behalf of the task's owner; it is one of `share` that travel together. */
   encodeResult(value: unknown, share: number): WireValue
   encodeError(error: unknown): WireValue
-}
-
-/** A task on this worker, from its start to its end. */
-export class RunningTask implements TaskContext {
-  readonly spec: TaskSpec
-  readonly gpuIds: readonly number[]
-  /** Refs inside the arguments, alive while the task runs. */
-  readonly holds: readonly (ObjectRef[] | undefined)[]
-  stream: StreamSender | undefined
-  /** Calls of `get` and `wait` that it waits in. */
-  waits = 0
-  readonly #cancelled = Promise.withResolvers<never>()
-  #abort: AbortController | undefined
-  isCancelled = false
-
-  constructor(spec: TaskSpec, gpuIds: readonly number[], holds: readonly (ObjectRef[] | undefined)[]) {
-    this.spec = spec
-    this.gpuIds = gpuIds
-    this.holds = holds
-    this.#cancelled.promise.catch(() => undefined)
-  }
-
-  get taskName(): string {
-    return this.spec.name
-  }
-
-  get attempt(): number {
-    return this.spec.attempt
-  }
-
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController()
-    if (this.isCancelled) this.#abort.abort(this.#reason())
-    return this.#abort.signal
-  }
-
-  /** Rejects when the task is cancelled: what the task waits for is raced with it. */
-  get cancelled(): Promise<never> {
-    return this.#cancelled.promise
-  }
-
-  cancel(): void {
-    this.isCancelled = true
-    this.#abort?.abort(this.#reason())
-    this.#cancelled.reject(this.#reason())
-    this.stream?.stop()
-  }
-
-  #reason(): TaskCancelledError {
-    return new TaskCancelledError(`task ${this.spec.name} was cancelled`, { task: this.spec.name })
-  }
+  /** Lets go of results that will not be sent. */
+  dropResults(values: readonly WireValue[]): void
 }
 
 /** Runs single tasks: gets the function and the arguments, calls, and codes what comes of it. */
@@ -92,7 +43,7 @@ export class TaskRunner {
     } catch (error) {
       return this.#failed(spec, error, 0)
     }
-    return this.#call(task, fn, args)
+    return taskStorage.run(task, () => this.#call(task, fn, args))
   }
 
   async #prepareAndRun(task: RunningTask): Promise<TaskResult> {
@@ -103,7 +54,7 @@ export class TaskRunner {
       const [fn, args] = await Promise.all([functions.load(spec.functionId), coder.decode(spec.args)])
       for (const { position, value } of spec.resolved) (args as unknown[])[position] = await coder.decode(value)
       if (task.isCancelled) return { sequence: spec.sequence, status: 'cancelled', durationUs: 0, values: [] }
-      return await this.#call(task, fn, args as unknown[])
+      return await taskStorage.run(task, () => this.#call(task, fn, args as unknown[]))
     } catch (error) {
       return this.#failed(spec, error, 0)
     }
@@ -111,15 +62,14 @@ export class TaskRunner {
 
   #call(task: RunningTask, fn: AnyFunction, args: unknown[]): TaskResult | Promise<TaskResult> {
     const startMs = performance.now()
-    let value: unknown
     try {
-      value = (fn as (...args: unknown[]) => unknown)(...args)
+      const value = (fn as (...args: unknown[]) => unknown)(...args)
+      if (task.spec.returnCount === 0) return this.#stream(task, value, startMs)
+      if (isThenable(value)) return this.#settle(task, value, startMs)
+      return this.#finished(task.spec, value, startMs)
     } catch (error) {
       return this.#failed(task.spec, error, startMs)
     }
-    if (task.spec.returnCount === 0) return this.#stream(task, value, startMs)
-    if (isThenable(value)) return this.#settle(task, value, startMs)
-    return this.#finished(task.spec, value, startMs)
   }
 
   async #settle(task: RunningTask, value: PromiseLike<unknown>, startMs: number): Promise<TaskResult> {
@@ -168,19 +118,22 @@ export class TaskRunner {
       const got = items === undefined ? typeof value : `${items.length} values`
       throw new TaskError(`task ${spec.name} has numReturns ${spec.returnCount} but returned ${got}`)
     }
-    return items.map((item) => this.#host.encodeResult(item, spec.returnCount))
+    const values: WireValue[] = []
+    try {
+      for (const item of items) values.push(this.#host.encodeResult(item, spec.returnCount))
+    } catch (error) {
+      this.#host.dropResults(values)
+      throw error
+    }
+    return values
   }
 
   #failed(spec: TaskSpec, error: unknown, startMs: number): TaskResult {
-    const thrown =
-      error instanceof Error
-        ? error
-        : new TaskError(`task ${spec.name} threw something that is no Error: ${String(error)}`, { cause: error })
     return {
       sequence: spec.sequence,
       status: 'error',
       durationUs: startMs === 0 ? 0 : sinceUs(startMs),
-      values: [this.#host.encodeError(withOrigin(thrown, spec.name))],
+      values: [this.#host.encodeError(errorOf(error, spec.name))],
     }
   }
 
@@ -203,22 +156,4 @@ function iteratorOf(value: unknown, name: string): AsyncIterator<unknown> | Iter
     if (Symbol.iterator in value) return (value as Iterable<unknown>)[Symbol.iterator]()
   }
   throw new TaskError(`task ${name} has numReturns 'streaming' but is no generator, nor did it return an iterable`)
-}
-
-const ownFrame = new RegExp(`${import.meta.dirname.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')}|node:internal`)
-
-/** Cuts this worker's own frames off the stack, and says where the user's frames ran. */
-function withOrigin(error: Error, name: string): Error {
-  const stack = typeof error.stack === 'string' ? error.stack : `${error.name}: ${error.message}`
-  const lines = stack.split('\n')
-  const firstOwn = lines.findIndex((line) => /^\s+at /.test(line) && ownFrame.test(line))
-  const kept = firstOwn < 0 ? lines : lines.slice(0, firstOwn)
-  const origin = `    in task ${name} (pid ${process.pid})`
-  if (!kept.includes(origin)) kept.push(origin)
-  try {
-    error.stack = kept.join('\n')
-  } catch {
-    // A frozen error keeps the stack that it has.
-  }
-  return error
 }

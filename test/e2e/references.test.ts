@@ -77,6 +77,7 @@ describe('references', () => {
       collectGarbage()
       assert.equal((await get(box))[0], 9)
     })()
+    await untilStored(0)
   })
 
   test('an object whose owner has died is OwnerDiedError, promptly', { timeout: 20_000 }, async () => {

@@ -457,8 +457,8 @@ describe('tasks on one node', () => {
     })
 
     test('environment variables of the runtime environment', async () => {
-      const read = remote(() => process.env['SHOAL_TEST_VALUE'])
-      assert.equal(await get(read.options({ runtimeEnv: { envVars: { SHOAL_TEST_VALUE: 'here' } } }).remote()), 'here')
+      const read = remote(() => process.env['TEST_VALUE'])
+      assert.equal(await get(read.options({ runtimeEnv: { envVars: { TEST_VALUE: 'here' } } }).remote()), 'here')
       assert.equal(await get(read.remote()), undefined)
     })
   })

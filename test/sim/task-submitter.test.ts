@@ -204,7 +204,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     returns: [{} as never],
     stream: undefined,
     retryExceptions: false,
-    parentSequence: undefined,
+    parent: undefined,
     retriesLeft: maxRetries,
     attempt: 0,
     state: 'waiting',

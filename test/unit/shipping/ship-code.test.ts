@@ -148,6 +148,13 @@ describe('functions', () => {
     }),
     'a tagged template': () => ({ fn: (x: number) => tag`a${x}\n${factor}b`, args: [1] }),
     'self recursion': () => ({ fn: fibonacci, args: [10] }),
+    'its own name is what the loader gave out': () => ({
+      fn: function own(n: number) {
+        return (own as unknown as { remote(n: number): unknown }).remote(n)
+      },
+      args: [1],
+      expected: ['remote', 1],
+    }),
     'mutual recursion': () => ({ fn: isEven, args: [10] }),
     'a method of an object': () => ({ fn: () => methods.add(5) + methods.tenfold }),
     'methods that generate': () => ({ fn: () => methods.stream(3) }),

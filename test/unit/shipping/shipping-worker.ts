@@ -50,6 +50,8 @@ async function answer({ id, manifest, blobs, args, isClass }: ShipRequest): Prom
   let reply: ShipReply
   try {
     const fn = await load(manifest, blobs)
+    // As the SDK does, for functions that call themselves remotely.
+    Object.defineProperty(fn, 'remote', { value: (...rest: unknown[]) => ['remote', ...rest], configurable: true })
     reply = { id, value: isClass ? 'class' : await drain(await fn(...args)) }
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))

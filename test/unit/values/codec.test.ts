@@ -165,6 +165,12 @@ describe('values come back the same', () => {
     assert.deepEqual([back.name, back.message, back.line], ['ParseError', 'bad', 7])
   })
 
+  test('DOMExceptions, as signals abort with, are known', () => {
+    const back = roundTrip({ reason: new DOMException('stop it', 'AbortError') }) as { reason: DOMException }
+    assert.ok(back.reason instanceof DOMException)
+    assert.deepEqual([back.reason.name, back.reason.message, back.reason.code], ['AbortError', 'stop it', 20])
+  })
+
   test('a key named __proto__ is a field like any other', () => {
     const value = JSON.parse('{"__proto__":{"polluted":true}}') as object
     const back = roundTrip(value) as Record<string, unknown>

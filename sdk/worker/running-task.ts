@@ -1,0 +1,64 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { TaskCancelledError } from '../../protocols/errors.ts'
+import type { TaskSpec } from '../../protocols/task-messages.ts'
+import type { TaskContext } from '../api/task-context.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
+import type { StreamSender } from './stream-sender.ts'
+
+/** The task in whose code this is called, also after an await and in callbacks. */
+export const taskStorage = new AsyncLocalStorage<RunningTask>()
+
+/** A task on this worker, from its start to its end. */
+export class RunningTask implements TaskContext {
+  readonly spec: TaskSpec
+  readonly gpuIds: readonly number[]
+  /** Refs inside the arguments, alive while the task runs. */
+  readonly holds: readonly (readonly ObjectRef[] | undefined)[]
+  stream: StreamSender | undefined
+  /** Calls of `get` and `wait` that it waits in. */
+  waits = 0
+  isCancelled = false
+  #cancelled: PromiseWithResolvers<never> | undefined
+  #abort: AbortController | undefined
+
+  constructor(spec: TaskSpec, gpuIds: readonly number[], holds: readonly (readonly ObjectRef[] | undefined)[]) {
+    this.spec = spec
+    this.gpuIds = gpuIds
+    this.holds = holds
+  }
+
+  get taskName(): string {
+    return this.spec.name
+  }
+
+  get attempt(): number {
+    return this.spec.attempt
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.isCancelled) this.#abort.abort(this.#reason())
+    return this.#abort.signal
+  }
+
+  /** Rejects when the task is cancelled: what the task waits for is raced with it. */
+  get cancelled(): Promise<never> {
+    if (this.#cancelled === undefined) {
+      this.#cancelled = Promise.withResolvers<never>()
+      this.#cancelled.promise.catch(() => undefined)
+      if (this.isCancelled) this.#cancelled.reject(this.#reason())
+    }
+    return this.#cancelled.promise
+  }
+
+  cancel(): void {
+    this.isCancelled = true
+    this.#abort?.abort(this.#reason())
+    this.#cancelled?.reject(this.#reason())
+    this.stream?.stop()
+  }
+
+  #reason(): TaskCancelledError {
+    return new TaskCancelledError(`task ${this.spec.name} was cancelled`, { task: this.spec.name })
+  }
+}
