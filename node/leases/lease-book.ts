@@ -4,14 +4,15 @@ import { ResourceLedger } from '../resources/ledger.ts'
 import type { LeaseBookOptions, LeaseBookSettings } from './lease-book-options.ts'
 import { leaseBookSettings } from './lease-book-options.ts'
 import { LeaseClients } from './lease-clients.ts'
-import type { LeaseAction, LeaseEvent, RequestedEvent } from './lease-events.ts'
+import { JobShares } from './job-shares.ts'
+import type { LeaseAction, LeaseEvent, RequestedEvent, WorkerExitedEvent } from './lease-events.ts'
 import type { Lease, LeaseRequest, WorkerRecord } from './lease-records.ts'
 import type { LeaseSnapshot } from './lease-snapshot.ts'
 import { leaseSnapshot } from './lease-snapshot.ts'
 import { nextId } from './next-id.ts'
 import { Placement } from './placement.ts'
 import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
-import { infeasibleRefusal, tooManyRequestsRefusal, workerLimitRefusal } from './refusals.ts'
+import { infeasibleRefusal, jobGoneRefusal, tooManyRequestsRefusal, workerLimitRefusal } from './refusals.ts'
 import { StartHealth } from './start-health.ts'
 import { WorkerTable } from './worker-table.ts'
 
@@ -37,6 +38,7 @@ export class LeaseBook {
   #ledger: ResourceLedger
   #workers = new WorkerTable()
   #clients = new LeaseClients()
+  #shares = new JobShares()
   #startHealth: StartHealth
   #placement: Placement
   /** The oldest first. */
@@ -55,6 +57,7 @@ export class LeaseBook {
       ledger: this.#ledger,
       workers: this.#workers,
       startHealth: this.#startHealth,
+      shares: this.#shares,
       settings: this.#settings,
       onGranted: (...granted) => this.#onGranted(...granted),
       onRefused: (request) => this.#clients.removeRequest(request),
@@ -111,6 +114,8 @@ export class LeaseBook {
         return this.#onUnblocked(event.leaseId)
       case 'workerReady':
         return this.#onWorkerReady(event.workerId, nowMs)
+      case 'workerNeeded':
+        return this.#onWorkerNeeded(event.workerId, event.isNeeded)
       case 'workerExited':
         return this.#onWorkerExited(event, nowMs)
       case 'clientGone':
@@ -131,16 +136,20 @@ export class LeaseBook {
       this.#actions.push(tooManyRequestsRefusal(event, waitingMax))
       return
     }
+    const job = event.job ?? event.client
+    const classKey = `${resourcesKey(event.resources)}|${event.envKey}`
     const request: LeaseRequest = {
       client: event.client,
       requestId: event.requestId,
+      job,
       resources: event.resources,
       envKey: event.envKey,
       envVars: event.envVars ?? {},
       depth: event.depth,
       label: event.label,
       sequence: ++this.#lastSequence,
-      classKey: `${resourcesKey(event.resources)}|${event.envKey}`,
+      classKey,
+      lineKey: `${job}|${classKey}`,
       requestedAtMs: nowMs,
       placement: undefined,
       wait: { reason: { kind: 'turn' } },
@@ -174,6 +183,7 @@ export class LeaseBook {
     if (lease === undefined || lease.isBlocked) return
     lease.isBlocked = true
     this.#blockedCount++
+    this.#shares.add(lease.job, -1)
     this.#ledger.releaseCpu(lease.allocation)
     this.#placement.placeAll(nowMs)
   }
@@ -183,6 +193,7 @@ export class LeaseBook {
     if (lease?.isBlocked !== true) return
     lease.isBlocked = false
     this.#blockedCount--
+    this.#shares.add(lease.job, 1)
     this.#limitRefusedAtMs = -Infinity
     this.#ledger.reacquireCpu(lease.allocation)
   }
@@ -195,7 +206,12 @@ export class LeaseBook {
     this.#placement.placeAll(nowMs)
   }
 
-  #onWorkerExited(event: { workerId: number; reason: string; startFailed: boolean }, nowMs: number): void {
+  #onWorkerNeeded(workerId: number, isNeeded: boolean): void {
+    const worker = this.#workers.get(workerId)
+    if (worker !== undefined) worker.isNeeded = isNeeded
+  }
+
+  #onWorkerExited(event: WorkerExitedEvent, nowMs: number): void {
     const worker = this.#workers.get(event.workerId)
     if (worker === undefined) return
     const { state, lease, envKey, key, hasServed, sinceMs } = worker
@@ -209,21 +225,41 @@ export class LeaseBook {
       }
     }
     const diedYoung = state === 'idle' && !hasServed && nowMs - sinceMs < settleMs
-    if (state === 'starting' || event.startFailed || diedYoung) this.#startHealth.failed(envKey, event.reason, nowMs)
+    if (state === 'starting' || event.startFailed || diedYoung) {
+      if (event.isOutside === true) this.#startHealth.interrupted(envKey, event.reason, nowMs)
+      else this.#startHealth.failed(envKey, event.reason, nowMs)
+    }
     if (state === 'starting') this.#placement.startFailed(key)
     this.#placement.placeAll(nowMs)
   }
 
   #onClientGone(client: string, nowMs: number): void {
     for (const request of this.#clients.requests(client)) this.#forgetRequest(request)
-    for (const lease of this.#clients.leases(client)) {
-      this.#forgetLease(lease)
-      // Its resources stay taken until the process has ended: a GPU's memory, say, is not free before that.
-      this.#workers.setState(lease.worker, 'stopping', nowMs)
-      const reason = `the owner of '${lease.label}' is gone`
-      this.#actions.push({ type: 'stopWorker', workerId: lease.worker.workerId, reason })
-    }
+    for (const lease of this.#clients.leases(client)) this.#end(lease, `the owner of '${lease.label}' is gone`, nowMs)
+    this.#onJobGone(client, nowMs)
     this.#placement.placeAll(nowMs)
+  }
+
+  /** What is left of the client's work belongs to others, who may live on: they are told. */
+  #onJobGone(job: string, nowMs: number): void {
+    for (const request of this.#placement.ofJob(job)) {
+      this.#forgetRequest(request)
+      this.#actions.push(jobGoneRefusal(request))
+    }
+    for (const lease of this.#leases.values()) {
+      if (lease.job !== job) continue
+      const reason = `the program for which '${lease.label}' ran has ended`
+      this.#end(lease, reason, nowMs)
+      this.#actions.push({ type: 'lost', client: lease.client, leaseId: lease.leaseId, reason })
+    }
+  }
+
+  /** Ends a lease by stopping its worker, which may be running a task of it. */
+  #end(lease: Lease, reason: string, nowMs: number): void {
+    this.#forgetLease(lease)
+    // Its resources stay taken until the process has ended: a GPU's memory, say, is not free before that.
+    this.#workers.setState(lease.worker, 'stopping', nowMs)
+    this.#actions.push({ type: 'stopWorker', workerId: lease.worker.workerId, reason })
   }
 
   #onTick(nowMs: number): void {
@@ -241,12 +277,13 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
-    const { client, requestId, classKey, depth, label } = request
+    const { client, requestId, job, classKey, depth, label } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
       leaseId,
       client,
+      job,
       classKey,
       depth,
       label,
@@ -259,6 +296,7 @@ export class LeaseBook {
     this.#clients.removeRequest(request)
     this.#clients.addLease(lease)
     this.#leases.set(leaseId, lease)
+    this.#shares.add(job, 1)
     this.#workers.setState(worker, 'leased', nowMs)
     worker.lease = lease
     // Only a new worker shows that starting works; old ones may go on while no new one can be started.
@@ -277,6 +315,7 @@ export class LeaseBook {
     this.#leases.delete(lease.leaseId)
     this.#clients.removeLease(lease)
     if (lease.isBlocked) this.#blockedCount--
+    else this.#shares.add(lease.job, -1)
   }
 
   /** The owner's own leases of another kind are asked back at once: it knows whether it still needs them. */

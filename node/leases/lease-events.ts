@@ -10,8 +10,10 @@ export type LeaseEvent =
   | { type: 'blocked'; leaseId: number }
   | { type: 'unblocked'; leaseId: number }
   | { type: 'workerReady'; workerId: number }
-  /** Told once for every worker that was started, however it ended. `startFailed`: it never became ready. */
-  | { type: 'workerExited'; workerId: number; reason: string; startFailed: boolean }
+  /** Others need what the worker owns, or do so no more. */
+  | { type: 'workerNeeded'; workerId: number; isNeeded: boolean }
+  | WorkerExitedEvent
+  /** With it go the requests and leases of which it is the owner or the job. */
   | { type: 'clientGone'; client: string }
   | { type: 'tick' }
 
@@ -27,8 +29,24 @@ export interface RequestedEvent {
   envVars?: Readonly<Record<string, string>>
   /** How many tasks the owner is nested in: 0 for a driver. */
   depth: number
+  /**
+   * The client at the root of the work. When it goes, all of its work ends, and shares are fair between jobs.
+   * @default the client itself
+   */
+  job?: string
   /** Name of the task, for status. */
   label: string
+}
+
+/** Told once for every worker that was started, however it ended. */
+export interface WorkerExitedEvent {
+  type: 'workerExited'
+  workerId: number
+  reason: string
+  /** It never became ready. */
+  startFailed: boolean
+  /** It was killed by somebody else's signal, which says nothing about whether workers can start. */
+  isOutside?: boolean
 }
 
 /** What the host is to do, in this order. */
@@ -45,7 +63,7 @@ export type LeaseAction =
   | { type: 'stopWorker'; workerId: number; reason: string }
   /** Others wait: the owner is to return the lease when what it has in flight on it is done. */
   | { type: 'reclaim'; client: string; leaseId: number }
-  /** The worker died under the lease; there is nothing left to return. */
+  /** The worker died under the lease, or is stopped; there is nothing left to return. */
   | { type: 'lost'; client: string; leaseId: number; reason: string }
 
 /** The answer to a request that gets no lease. `details` holds the figures of the message. */

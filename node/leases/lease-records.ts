@@ -5,6 +5,8 @@ import type { Allocation } from '../resources/ledger.ts'
 export interface LeaseRequest {
   readonly client: string
   readonly requestId: number
+  /** The client at the root of the work. */
+  readonly job: string
   readonly resources: ResourceSet
   readonly envKey: string
   readonly envVars: Readonly<Record<string, string>>
@@ -14,6 +16,8 @@ export interface LeaseRequest {
   readonly sequence: number
   /** Equal for requests that the same leases could serve. */
   readonly classKey: string
+  /** Equal for those of one class and job: they are served in the order of their arrival. */
+  readonly lineKey: string
   readonly requestedAtMs: number
   /** Set while it holds its resources and a worker is being started for it. */
   placement: { allocation: Allocation; workerKey: string } | undefined
@@ -39,6 +43,7 @@ export type WaitReason =
 export interface Lease {
   readonly leaseId: number
   readonly client: string
+  readonly job: string
   readonly classKey: string
   readonly depth: number
   readonly label: string
@@ -61,6 +66,8 @@ export interface WorkerRecord {
   lease: Lease | undefined
   /** False until its first lease: a worker that ends before that counts as a failed start. */
   hasServed: boolean
+  /** Others need what it owns, so that it is not stopped while there is another way. */
+  isNeeded: boolean
 }
 
 /** True when `a` is to be served before `b`. */

@@ -3,6 +3,7 @@ import type { LeaseBookSettings } from './lease-book-options.ts'
 import type { LeaseAction } from './lease-events.ts'
 import type { LeaseRequest, WorkerRecord } from './lease-records.ts'
 import { isAhead } from './lease-records.ts'
+import type { JobShares } from './job-shares.ts'
 import { workerStartRefusal } from './refusals.ts'
 import { Reservations } from './reservations.ts'
 import type { StartHealth } from './start-health.ts'
@@ -16,6 +17,7 @@ export interface PlacementComponents {
   ledger: ResourceLedger
   workers: WorkerTable
   startHealth: StartHealth
+  shares: JobShares
   settings: LeaseBookSettings
   /** The request has got this worker and these resources. */
   onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void
@@ -32,7 +34,7 @@ export interface PlacementComponents {
  * worker is started, and takes whichever worker of that key is free first. There are never more placed requests of a
  * key than workers of the key that are starting.
  *
- * The order is the deepest first, then first come first served. Depth first matters for recursion: a task that waits
+ * The order is the deepest first, then the job that holds the fewest workers, then first come first served. Depth first matters for recursion: a task that waits
  * in `get()` keeps its worker, so if its siblings went before its children, a tree of tasks would fill the machine with
  * a worker for every node of the tree's width; this way there is about one for every level of its depth.
  */
@@ -68,16 +70,22 @@ export class Placement {
   placeAll(nowMs: number): void {
     if (this.waiting.size === 0) return
     for (const depth of this.waiting.depthsDeepestFirst()) {
-      // Kept with the oldest head last, so that it can be popped.
-      const lines = this.waiting.linesAt(depth).sort((a, b) => headSequence(b) - headSequence(a))
+      // Kept with the next to be served last, so that it can be popped.
+      const lines = this.waiting.linesAt(depth).sort(this.#lastFirst)
       for (let line = lines.pop(); line !== undefined; line = lines.pop()) {
         const { head } = line
-        if (head === undefined || !this.#place(head, nowMs) || line.head === undefined) continue
-        let index = lines.length
-        while (index > 0 && headSequence(lines[index - 1]) < headSequence(line)) index--
-        lines.splice(index, 0, line)
+        if (head === undefined || !this.#place(head, nowMs)) continue
+        // All lines of its job have moved back.
+        if (line.head !== undefined) lines.push(line)
+        lines.sort(this.#lastFirst)
       }
     }
+  }
+
+  readonly #lastFirst = ({ head: a }: RequestLine, { head: b }: RequestLine): number => {
+    if (a === undefined || b === undefined) return 0
+    const { shares } = this.#with
+    return shares.of(b.job) - shares.of(a.job) || b.sequence - a.sequence
   }
 
   /** Gives a worker that has become free to the first request that is placed for one like it, or makes it idle. */
@@ -106,6 +114,15 @@ export class Placement {
 
   *placed(): Generator<LeaseRequest> {
     for (const requests of this.#placedByKey.values()) yield* requests
+  }
+
+  /** The requests of a job, waiting or placed. */
+  ofJob(job: string): LeaseRequest[] {
+    const found: LeaseRequest[] = []
+    for (const requests of [this.waiting.all(), this.placed()]) {
+      for (const request of requests) if (request.job === job) found.push(request)
+    }
+    return found
   }
 
   /** Places or refuses a waiting request. False when it has to go on waiting; its `wait` says why. */
@@ -137,6 +154,7 @@ export class Placement {
       let placed = this.#placedByKey.get(key)
       if (placed === undefined) this.#placedByKey.set(key, (placed = new Set()))
       placed.add(request)
+      this.#with.shares.add(request.job, 1)
       if (!isSpare) this.#start(request, allocation.gpuIds, nowMs)
       return true
     }
@@ -158,7 +176,7 @@ export class Placement {
       return false
     }
     if (workers.count < settings.workersMax) return true
-    const idle = workers.oldestIdle()
+    const idle = workers.mostDispensable()
     if (idle === undefined) {
       request.wait.reason = { kind: 'workers' }
       return false
@@ -183,14 +201,10 @@ export class Placement {
   #unlist(request: LeaseRequest): void {
     const key = request.placement?.workerKey ?? ''
     const placed = this.#placedByKey.get(key)
-    placed?.delete(request)
+    if (placed?.delete(request) === true) this.#with.shares.add(request.job, -1)
     if (placed?.size === 0) this.#placedByKey.delete(key)
     request.placement = undefined
   }
-}
-
-function headSequence(line: RequestLine | undefined): number {
-  return line?.head?.sequence ?? 0
 }
 
 function firstOf(requests: Iterable<LeaseRequest> = []): LeaseRequest | undefined {

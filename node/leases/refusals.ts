@@ -2,11 +2,11 @@ import type { ResourceSet } from '../../protocols/resources.ts'
 import { formatResources } from '../../protocols/resources.ts'
 import type { RefuseAction } from './lease-events.ts'
 
+/** The owner knows the request by its number, and which of its tasks wait for it: so no message names a task. */
 interface Asked {
   client: string
   requestId: number
   resources: ResourceSet
-  label: string
 }
 
 const flags: Readonly<Record<string, string>> = { CPU: '--cpus', GPU: '--gpus', memory: '--memory' }
@@ -35,7 +35,7 @@ export function workerLimitRefusal(asked: Asked, blocked: number, workersMax: nu
   return refusal(
     asked,
     'workerLimit',
-    `no worker is left for '${asked.label}': ${blocked} of ${workersMax} workers wait in get(); ` +
+    `no worker is left: ${blocked} of ${workersMax} workers wait in get(); ` +
       `recurse less deeply, or start the node with \`--workers-max ${workersMax * 2}\``,
     { blocked, workersMax },
   )
@@ -55,9 +55,14 @@ export function workerStartRefusal(asked: Asked, reason: string, failures: numbe
   return refusal(
     asked,
     'workerStart',
-    `no worker could be started for '${asked.label}' (${failures} tries in a row failed): ${reason}`,
+    `no worker could be started (${failures} ${failures === 1 ? 'try' : 'tries'} in a row failed): ${reason}`,
     { reason, failures },
   )
+}
+
+/** The client at the root of the work has gone, so that nobody is left who could want its results. */
+export function jobGoneRefusal(asked: Asked): RefuseAction {
+  return refusal(asked, 'workerLimit', 'the program for which it was to run has ended', {})
 }
 
 function refusal(

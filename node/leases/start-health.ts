@@ -40,6 +40,13 @@ export class StartHealth {
     this.#byEnvKey.set(envKey, { failures, retryAtMs: nowMs + pauseMs, reason, isTrying: false })
   }
 
+  /** A start was cut short from outside: no failure, but not to be repeated without a pause either. */
+  interrupted(envKey: string, reason: string, nowMs: number): void {
+    const failures = this.#byEnvKey.get(envKey)?.failures ?? 0
+    const retryAtMs = nowMs + this.#settings.startBackoffMs
+    this.#byEnvKey.set(envKey, { failures, retryAtMs, reason, isTrying: false })
+  }
+
   started(envKey: string): void {
     const health = this.#byEnvKey.get(envKey)
     if (health !== undefined && health.failures >= this.#settings.startFailuresMax) health.isTrying = true

@@ -1,14 +1,14 @@
 import type { LeaseRequest, WaitReason } from './lease-records.ts'
 
-/** Requests of one class and depth, first come first. All of them can be served, or none. */
+/** Requests of one class, job and depth, first come first. All of them can be served, or none. */
 export class RequestLine {
-  readonly classKey: string
+  readonly key: string
   readonly requests = new Map<number, LeaseRequest>()
   /** What holds up the head holds up all. */
   readonly wait: { reason: WaitReason } = { reason: { kind: 'turn' } }
 
-  constructor(classKey: string) {
-    this.classKey = classKey
+  constructor(key: string) {
+    this.key = key
   }
 
   /** The next to be served. A line in `WaitingRequests` is never empty. */
@@ -18,7 +18,7 @@ export class RequestLine {
 }
 
 /**
- * The requests that hold nothing yet, by depth and class. Only the head of a line needs to be looked at: what does not
+ * The requests that hold nothing yet, by depth, class and job. Only the head of a line needs to be looked at: what does not
  * fit it does not fit those behind. So looking for work costs as much as there are different requests, not requests.
  */
 export class WaitingRequests {
@@ -34,7 +34,7 @@ export class WaitingRequests {
   }
 
   lineOf(request: LeaseRequest): RequestLine | undefined {
-    return this.#linesByDepth.get(request.depth)?.get(request.classKey)
+    return this.#linesByDepth.get(request.depth)?.get(request.lineKey)
   }
 
   /** Adds a new request at the end of its line. Returns true when it is the head. */
@@ -58,11 +58,11 @@ export class WaitingRequests {
 
   remove(request: LeaseRequest): void {
     const lines = this.#linesByDepth.get(request.depth)
-    const line = lines?.get(request.classKey)
+    const line = lines?.get(request.lineKey)
     if (lines === undefined || line === undefined || !line.requests.delete(request.sequence)) return
     this.#size--
     if (line.requests.size > 0) return
-    lines.delete(request.classKey)
+    lines.delete(request.lineKey)
     if (lines.size === 0) this.#linesByDepth.delete(request.depth)
   }
 
@@ -91,8 +91,8 @@ export class WaitingRequests {
   #line(request: LeaseRequest): RequestLine {
     let lines = this.#linesByDepth.get(request.depth)
     if (lines === undefined) this.#linesByDepth.set(request.depth, (lines = new Map()))
-    let line = lines.get(request.classKey)
-    if (line === undefined) lines.set(request.classKey, (line = new RequestLine(request.classKey)))
+    let line = lines.get(request.lineKey)
+    if (line === undefined) lines.set(request.lineKey, (line = new RequestLine(request.lineKey)))
     return line
   }
 }

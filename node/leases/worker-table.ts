@@ -54,6 +54,7 @@ export class WorkerTable {
       sinceMs: nowMs,
       lease: undefined,
       hasServed: false,
+      isNeeded: false,
     }
     this.#byId.set(workerId, worker)
     this.#countStarting(key, 1)
@@ -84,13 +85,14 @@ export class WorkerTable {
     return this.#idleByKey.get(key)?.at(-1)
   }
 
-  /** The worker that has been idle for longest, whatever its key. */
-  oldestIdle(): WorkerRecord | undefined {
-    let oldest: WorkerRecord | undefined
-    for (const [first] of this.#idleByKey.values()) {
-      if (first !== undefined && (oldest === undefined || first.sinceMs < oldest.sinceMs)) oldest = first
+  /** The idle worker that is missed least, whatever its key: of those that nobody needs, the longest idle. */
+  mostDispensable(): WorkerRecord | undefined {
+    let most: WorkerRecord | undefined
+    for (const idle of this.#idleByKey.values()) {
+      const candidate = idle.find(({ isNeeded }) => !isNeeded) ?? idle[0]
+      if (candidate !== undefined && (most === undefined || isMoreDispensable(candidate, most))) most = candidate
     }
-    return oldest
+    return most
   }
 
   /** True when a worker of this key runs a task that does not wait, so that it will be free again. */
@@ -101,11 +103,12 @@ export class WorkerTable {
     return false
   }
 
-  /** The idle workers beyond the plain ones to be kept, the longest idle first for each key. */
+  /** The idle workers beyond the plain ones to be kept that nobody needs, the longest idle first for each key. */
   surplusIdle(plainKept: number): WorkerRecord[] {
     const surplus: WorkerRecord[] = []
     for (const [key, idle] of this.#idleByKey) {
-      surplus.push(...idle.slice(0, Math.max(0, idle.length - (key === plainWorkerKey ? plainKept : 0))))
+      const count = Math.max(0, idle.length - (key === plainWorkerKey ? plainKept : 0))
+      if (count > 0) surplus.push(...idle.filter(({ isNeeded }) => !isNeeded).slice(0, count))
     }
     return surplus
   }
@@ -129,4 +132,8 @@ export class WorkerTable {
     if (idle === undefined) this.#idleByKey.set(key, (idle = []))
     return idle
   }
+}
+
+function isMoreDispensable(a: WorkerRecord, b: WorkerRecord): boolean {
+  return a.isNeeded === b.isNeeded ? a.sinceMs < b.sinceMs : b.isNeeded
 }

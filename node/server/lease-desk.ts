@@ -4,6 +4,7 @@ import type { MessageBody } from '../../protocols/messages.ts'
 import { checkResources, type ResourceSet } from '../../protocols/resources.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { LeaseAction, LeaseEvent } from '../leases/lease-events.ts'
+import { jobGoneRefusal } from '../leases/refusals.ts'
 import type { WorkerExit, WorkerPool } from '../workers/worker-pool.ts'
 import type { Client } from './client.ts'
 import type { ClientTable } from './client-table.ts'
@@ -16,6 +17,7 @@ interface Asked {
   owner: Client
   depth: number
   job: ClientId
+  label: string
 }
 
 /** Tells the lease book what happens, and does what it answers: the policy is all in there, the doing all in here. */
@@ -63,8 +65,13 @@ export class LeaseDesk {
     const asked = this.#asked.get(client.id) ?? new Map<number, Asked>()
     if (asked.has(requestId)) throw new ProtocolError(`lease request ${requestId} is under way already`)
     const resources = checked(body.resources, label)
-    this.#asked.set(client.id, asked.set(requestId, { owner: client, depth, job }))
-    this.#step({ type: 'requested', client: client.id, requestId, resources, envKey, envVars, depth, label })
+    if (this.#clients.get(job) === undefined) {
+      // Of work that has been ended already: its last requests were still on their way.
+      this.#refuse(jobGoneRefusal({ client: client.id, requestId, resources }))
+      return
+    }
+    this.#asked.set(client.id, asked.set(requestId, { owner: client, depth, job, label }))
+    this.#step({ type: 'requested', client: client.id, requestId, resources, envKey, envVars, depth, job, label })
   }
 
   cancelRequest(client: Client, requestId: number): void {
@@ -94,6 +101,12 @@ export class LeaseDesk {
     this.#step({ type: isBlocked ? 'blocked' : 'unblocked', leaseId })
   }
 
+  /** A worker says that others need what it owns, or do so no more. */
+  needed(client: Client, isNeeded: boolean): void {
+    if (client.role !== 'worker') throw new ProtocolError('only a worker can say that it is needed')
+    this.#step({ type: 'workerNeeded', workerId: client.workerId, isNeeded })
+  }
+
   workerReady(workerId: number): void {
     this.#step({ type: 'workerReady', workerId })
   }
@@ -105,8 +118,8 @@ export class LeaseDesk {
     this.#step({ type: 'clientGone', client: client.id })
   }
 
-  #onWorkerExit({ workerId, reason, startFailed, client }: WorkerExit): void {
-    this.#step({ type: 'workerExited', workerId, reason, startFailed })
+  #onWorkerExit({ client, ...exit }: WorkerExit): void {
+    this.#step({ type: 'workerExited', ...exit })
     if (client !== undefined) this.onWorkerGone(client)
   }
 
@@ -147,12 +160,8 @@ export class LeaseDesk {
     switch (action.type) {
       case 'grant':
         return this.#grant(action)
-      case 'refuse': {
-        const { client, requestId, error, message, details } = action
-        this.#takeAsked(client, requestId)
-        this.#clients.get(client)?.send('leaseRefuse', { requestId, error, message, details })
-        return
-      }
+      case 'refuse':
+        return this.#refuse(action)
       case 'startWorker':
         return this.#pool.start(action)
       case 'stopWorker':
@@ -166,6 +175,11 @@ export class LeaseDesk {
     }
   }
 
+  #refuse({ client, requestId, error, message, details }: LeaseAction & { type: 'refuse' }): void {
+    this.#takeAsked(client, requestId)
+    this.#clients.get(client)?.send('leaseRefuse', { requestId, error, message, details })
+  }
+
   #grant({ client, requestId, leaseId, workerId, gpuIds }: LeaseAction & { type: 'grant' }): void {
     this.grantedCount++
     const asked = this.#takeAsked(client, requestId)
@@ -173,7 +187,8 @@ export class LeaseDesk {
     if (asked === undefined || worker === undefined) {
       throw new Error(`lease ${leaseId} was granted for a request or a worker that is not known`)
     }
-    const { owner, job, depth } = asked
+    const { owner, job, depth, label } = asked
+    this.#pool.leased(workerId, { to: job, name: label })
     this.#routes.set(leaseId, { leaseId, owner, worker, workerId })
     worker.send('leaseStart', { leaseId, owner: client, job, depth, gpuIds: [...gpuIds] })
     const grant = { requestId, leaseId, workerId: worker.id, workerPid: worker.pid, gpuIds: [...gpuIds] }

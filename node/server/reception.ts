@@ -58,6 +58,8 @@ export class Reception {
     clients.remove(client)
     leases.clientGone(client)
     files.ownerGone(client.id)
-    if (client.role !== 'command') clients.sendToAll('clientGone', { client: client.id })
+    if (client.role === 'command') return
+    files.writerGone(client.id)
+    clients.sendToAll('clientGone', { client: client.id })
   }
 }

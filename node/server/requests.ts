@@ -35,6 +35,7 @@ export class Requests {
         client.tasks = counts
       },
       leaseBlocked: (client, body) => leases.blocked(client, body),
+      workerNeeded: (client, { isNeeded }) => leases.needed(client, isNeeded),
       blobPut: (client, { hash, content }) => {
         void blobs.put(hash, content).then((isTrue) => {
           if (!isTrue) client.fail(`shipped code ${hash} has another hash`)

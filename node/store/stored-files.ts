@@ -1,11 +1,12 @@
-import { unlink } from 'node:fs/promises'
+import { readdir, unlink } from 'node:fs/promises'
 import path from 'node:path'
-import type { ClientId } from '../../protocols/ids.ts'
+import { clientIdBytes, type ClientId } from '../../protocols/ids.ts'
 
 const namePattern = /^[0-9a-f]{16,64}$/
 const pressureShare = 0.8
 const pressureIntervalMs = 200
 const unlinksAtOnceMax = 8
+const clientIdChars = 2 * clientIdBytes
 
 export interface StoredFilesOptions {
   directory: string
@@ -21,6 +22,9 @@ export class StoredFiles {
   readonly #files = new Map<string, { bytes: number; owner: ClientId }>()
   readonly #namesByOwner = new Map<ClientId, Set<string>>()
   readonly #toUnlink: string[] = []
+  /** Clients that are gone and may have left values of which the node was never told. */
+  #toSweep = new Set<ClientId>()
+  #isSweeping = false
   #unlinksRunning = 0
   #usedBytes = 0
   #pressureToldAt = -Infinity
@@ -71,6 +75,26 @@ export class StoredFiles {
   ownerGone(owner: ClientId): void {
     const names = this.#namesByOwner.get(owner)
     if (names !== undefined) this.freed([...names])
+  }
+
+  /**
+   * Deletes what a client has written without saying so before its end: nobody else knows of it. The names that a client
+   * gives begin with its id.
+   */
+  writerGone(writer: ClientId): void {
+    this.#toSweep.add(writer)
+    if (!this.#isSweeping) void this.#sweep()
+  }
+
+  async #sweep(): Promise<void> {
+    this.#isSweeping = true
+    while (this.#toSweep.size > 0) {
+      const writers = this.#toSweep
+      this.#toSweep = new Set()
+      const names = await readdir(this.#options.directory).catch(() => [])
+      this.freed(names.filter((name) => writers.has(name.slice(0, clientIdChars)) && !this.#files.has(name)))
+    }
+    this.#isSweeping = false
   }
 
   async #unlinkNext(): Promise<void> {

@@ -1,26 +1,45 @@
-/** Lines that one task wrote. `to` is the client whose task it was, '' before the first task. */
-export interface OutputBlock {
+/** Whose output it is: the client whose task wrote it ('' before the first lease), and the task's name. */
+export interface Whose {
   to: string
   name: string
+}
+
+/** Lines that one task wrote. */
+export interface OutputBlock extends Whose {
   lines: string[]
 }
 
-/** Begins the line by which a worker says whose output follows; the rest of the line is JSON. */
-export const outputMarker = '\u001eshoal:'
+/**
+ * Begins the line by which a worker says whose output follows; the rest of the line is JSON. The token is the worker's
+ * own, so that nothing that a task prints passes for a marker.
+ */
+export function outputMarker(token: string): string {
+  return `\u001eshoal:${token}:`
+}
 
 const newline = 0x0a
 const markerStart = 0x1e
 const lineBytesMax = 64 * 1024
 const blocksMax = 10_000
-const markerBytes = Buffer.from(outputMarker)
 const nothing = Buffer.alloc(0)
 
 /** Cuts one output stream of a worker into lines and says for each whose it is. Longer lines are cut. */
 export class OutputCollector {
+  readonly #marker: Buffer
   #rest: Buffer = nothing
-  #to = ''
-  #name = ''
+  #whose: Whose = { to: '', name: '' }
   #blocks: OutputBlock[] = []
+  markerCount = 0
+
+  /** @param marker the beginning of a marker: see `outputMarker`. */
+  constructor(marker: string) {
+    this.#marker = Buffer.from(marker)
+  }
+
+  /** Whose the next line is. */
+  get whose(): Whose {
+    return this.#whose
+  }
 
   /** True while there is an unfinished line. */
   get hasPartialLine(): boolean {
@@ -46,6 +65,12 @@ export class OutputCollector {
     this.#line(bytes)
   }
 
+  /** What follows is theirs, until a marker says otherwise. */
+  turnTo(whose: Whose): void {
+    this.flushPartial()
+    this.#whose = whose
+  }
+
   /** The lines since the last call. */
   take(): OutputBlock[] {
     const blocks = this.#blocks
@@ -55,23 +80,23 @@ export class OutputCollector {
 
   #line(bytes: Buffer): void {
     const at = bytes.indexOf(markerStart)
-    const marker = at === -1 ? -1 : bytes.indexOf(markerBytes, at)
-    if (marker === -1 || !this.#turnTo(bytes, marker)) this.#text(bytes)
+    const marker = at === -1 ? -1 : bytes.indexOf(this.#marker, at)
+    if (marker === -1 || !this.#readMarker(bytes, marker)) this.#text(bytes)
   }
 
   /** Reads a marker. What stands before it is the end of the last task's output, which had no newline. */
-  #turnTo(bytes: Buffer, marker: number): boolean {
+  #readMarker(bytes: Buffer, marker: number): boolean {
     let whose: unknown
     try {
-      whose = JSON.parse(bytes.toString('utf8', marker + markerBytes.length))
+      whose = JSON.parse(bytes.toString('utf8', marker + this.#marker.length))
     } catch {
       return false
     }
     const { to, name } = (whose ?? {}) as { to?: unknown; name?: unknown }
     if (typeof to !== 'string' || typeof name !== 'string') return false
     if (marker > 0) this.#text(bytes.subarray(0, marker))
-    this.#to = to
-    this.#name = name
+    this.#whose = { to, name }
+    this.markerCount++
     return true
   }
 
@@ -100,15 +125,16 @@ export class OutputCollector {
   #unfinishedMarkerAt(bytes: Buffer): number {
     const at = bytes.lastIndexOf(markerStart)
     if (at === -1) return -1
-    const tail = bytes.subarray(at, at + markerBytes.length)
-    return tail.equals(markerBytes.subarray(0, tail.length)) ? at : -1
+    const tail = bytes.subarray(at, at + this.#marker.length)
+    return tail.equals(this.#marker.subarray(0, tail.length)) ? at : -1
   }
 
   #add(bytes: Buffer): void {
     const carriageReturn = bytes.at(-1) === 0x0d ? 1 : 0
     const line = bytes.toString('utf8', 0, bytes.length - carriageReturn)
     const last = this.#blocks.at(-1)
-    if (last !== undefined && last.to === this.#to && last.name === this.#name) last.lines.push(line)
-    else if (this.#blocks.length < blocksMax) this.#blocks.push({ to: this.#to, name: this.#name, lines: [line] })
+    const { to, name } = this.#whose
+    if (last !== undefined && last.to === to && last.name === name) last.lines.push(line)
+    else if (this.#blocks.length < blocksMax) this.#blocks.push({ to, name, lines: [line] })
   }
 }

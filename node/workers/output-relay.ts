@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { Client } from '../server/client.ts'
 import type { ClientTable } from '../server/client-table.ts'
-import { OutputCollector, type OutputBlock } from './output-collector.ts'
+import type { OutputBlock } from './output-collector.ts'
+import { WorkerStream } from './worker-stream.ts'
 
-const partialLineMs = 100
 const linesPerMessageMax = 10_000
 const charsPerMessageMax = 256 * 1024
 /** A driver that is busy with something else must not be cut off because its workers are talkative. */
@@ -23,9 +23,9 @@ export class OutputRelay {
     this.#log = log
   }
 
-  /** Follows one output stream of a worker to its end. */
-  attach(stream: Readable, pid: number, isError: boolean): void {
-    const follower = new WorkerStream((blocks) => {
+  /** Follows one output stream of a worker to its end. `marker`: see `outputMarker`. */
+  attach(stream: Readable, pid: number, isError: boolean, marker: string): WorkerStream {
+    const follower = new WorkerStream(marker, (blocks) => {
       for (const block of blocks) this.#deliver(block, pid, isError)
     })
     this.#streams.add(follower)
@@ -38,6 +38,7 @@ export class OutputRelay {
       follower.flush()
       this.#streams.delete(follower)
     })
+    return follower
   }
 
   /** Resolves when what workers have written so far has been sent on. */
@@ -84,36 +85,4 @@ function* batches(lines: string[]): Generator<string[]> {
     chars += line.length
   }
   if (batch.length > 0) yield batch
-}
-
-/** One stream: passes its lines on once a turn, and an unfinished line after a short while. */
-class WorkerStream {
-  readonly #collector = new OutputCollector()
-  readonly #onBlocks: (blocks: OutputBlock[]) => void
-  #turn: NodeJS.Immediate | undefined
-  #partialTimer: NodeJS.Timeout | undefined
-
-  constructor(onBlocks: (blocks: OutputBlock[]) => void) {
-    this.#onBlocks = onBlocks
-  }
-
-  push(chunk: Buffer): void {
-    this.#collector.push(chunk)
-    this.#turn ??= setImmediate(() => this.#pass())
-    clearTimeout(this.#partialTimer)
-    if (this.#collector.hasPartialLine) this.#partialTimer = setTimeout(() => this.flush(), partialLineMs)
-  }
-
-  flush(): void {
-    clearTimeout(this.#partialTimer)
-    this.#collector.flushPartial()
-    this.#pass()
-  }
-
-  #pass(): void {
-    clearImmediate(this.#turn)
-    this.#turn = undefined
-    const blocks = this.#collector.take()
-    if (blocks.length > 0) this.#onBlocks(blocks)
-  }
 }

@@ -1,7 +1,9 @@
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
+import { outputMarker, type Whose } from './output-collector.ts'
 import type { OutputRelay } from './output-relay.ts'
-import { WorkerProcess, type WorkerStart } from './worker-process.ts'
+import { WorkerProcess, type ProcessExit, type WorkerStart } from './worker-process.ts'
+import type { WorkerStream } from './worker-stream.ts'
 
 export interface WorkerPoolOptions {
   entry: string
@@ -18,6 +20,8 @@ export interface WorkerExit {
   reason: string
   /** It never became ready. */
   startFailed: boolean
+  /** Somebody else's signal has ended it. */
+  isOutside: boolean
   /** Its connection, if it had one. */
   client: Client | undefined
 }
@@ -26,6 +30,7 @@ export interface WorkerExit {
 export class WorkerPool {
   readonly #options: WorkerPoolOptions
   readonly #workers = new Map<number, WorkerProcess>()
+  readonly #outputs = new Map<number, { stdout: WorkerStream; stderr: WorkerStream }>()
   #closing: (() => void) | undefined
   startedCount = 0
   /** Told when a worker is gone for good. */
@@ -49,20 +54,33 @@ export class WorkerPool {
     this.startedCount++
     let worker
     try {
-      const onExit = (gone: WorkerProcess, reason: string): void => this.#onExit(gone, reason)
+      const onExit = (gone: WorkerProcess, exit: ProcessExit): void => this.#onExit(gone, exit)
       worker = new WorkerProcess({ start, entry, socketPath, compileCacheDirectory, startMs, onExit })
     } catch (error) {
       // An environment variable that no process can have, for instance.
       const reason = `could not be started: ${(error as Error).message}`
-      const exit = { workerId: start.workerId, reason, startFailed: true, client: undefined }
+      const exit = { workerId: start.workerId, reason, startFailed: true, isOutside: false, client: undefined }
       setImmediate(() => this.#closing === undefined && this.onExit(exit))
       return
     }
     this.#workers.set(start.workerId, worker)
     if (worker.pid === 0) return
     guardian.watch(worker.pid)
-    if (worker.child.stdout !== null) output.attach(worker.child.stdout, worker.pid, false)
-    if (worker.child.stderr !== null) output.attach(worker.child.stderr, worker.pid, true)
+    const { pid, outputToken } = worker
+    const { stdout, stderr } = worker.child
+    if (stdout === null || stderr === null) return
+    const marker = outputMarker(outputToken)
+    this.#outputs.set(start.workerId, {
+      stdout: output.attach(stdout, pid, false, marker),
+      stderr: output.attach(stderr, pid, true, marker),
+    })
+  }
+
+  /** A worker has another lease: what it prints without saying whose it is, is theirs. */
+  leased(workerId: number, whose: Whose): void {
+    const streams = this.#outputs.get(workerId)
+    streams?.stdout.turnTo(whose)
+    streams?.stderr.turnTo(whose)
   }
 
   /** A worker has said hello. Returns what is wrong with it, or undefined. */
@@ -89,13 +107,25 @@ export class WorkerPool {
     this.#closing = () => {}
   }
 
-  #onExit(worker: WorkerProcess, reason: string): void {
+  #onExit(worker: WorkerProcess, { reason, kind }: ProcessExit): void {
+    const { workerId, client } = worker
+    const streams = this.#outputs.get(workerId)
+    // All that it has printed goes before the news of its end.
+    streams?.stdout.flush()
+    const words = streams?.stderr.lastWords() ?? ''
     this.#options.guardian.forget(worker.pid)
-    this.#workers.delete(worker.workerId)
+    this.#workers.delete(workerId)
+    this.#outputs.delete(workerId)
     if (this.#closing === undefined) {
-      this.#options.log(`worker ${worker.workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
-      const { workerId, client } = worker
-      this.onExit({ workerId, reason, startFailed: client === undefined, client })
+      this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
+      this.onExit({
+        workerId,
+        reason:
+          kind === 'crash' && client !== undefined && words !== '' ? `${reason}; its last words: ${words}` : reason,
+        startFailed: client === undefined,
+        isOutside: kind === 'outside',
+        client,
+      })
     } else if (this.#workers.size === 0) this.#closing()
   }
 }

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import type { Client } from '../server/client.ts'
 
 export interface WorkerStart {
@@ -15,25 +16,36 @@ export interface WorkerProcessOptions {
   compileCacheDirectory: string | undefined
   startMs: number
   /** Told once, when the process is gone and what it had sent and printed has been read. */
-  onExit(worker: WorkerProcess, reason: string): void
+  onExit(worker: WorkerProcess, exit: ProcessExit): void
+}
+
+/** `crash`: a fault of its own. `outside`: somebody else's signal. `other`: the node wanted it, or it just ended. */
+export interface ProcessExit {
+  reason: string
+  kind: 'crash' | 'outside' | 'other'
 }
 
 /** What a dead worker's open ends may take to close; a process that it has started may hold its pipes for ever. */
 const drainMs = 1_000
 const stderrTailChars = 2_000
+/** Those that a process brings on itself. */
+const crashSignals = new Set(['SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGSYS', 'SIGTRAP'])
 
 /** One worker process, from its start to the moment when nothing more can come from it. */
 export class WorkerProcess {
   readonly start: WorkerStart
   readonly startedAt = Date.now()
   readonly child: ChildProcess
+  /** By which the node knows the marks that the worker puts into its output. */
+  readonly outputToken = randomBytes(8).toString('hex')
   /** Its connection, once it has said hello; stays known when it is closed. */
   client: Client | undefined
   readonly #options: WorkerProcessOptions
   #startTimer: NodeJS.Timeout
   #drainTimer: NodeJS.Timeout | undefined
   #killReason: string | undefined
-  #exitReason: string | undefined
+  #isKilled = false
+  #exit: ProcessExit | undefined
   #isDisconnected = false
   #isOutputClosed = false
   #isDone = false
@@ -46,10 +58,16 @@ export class WorkerProcess {
     this.child = spawn(process.execPath, [options.entry], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: workerEnvironment(options),
+      env: workerEnvironment(options, this.outputToken),
     })
-    this.child.once('error', (error) => this.#onExit(`could not be started: ${error.message}`))
-    this.child.once('exit', (code, signal) => this.#onExit(signal === null ? `exit code ${code}` : `signal ${signal}`))
+    this.child.once('error', (error) => {
+      this.#onExit({ reason: `could not be started: ${error.message}`, kind: 'other' })
+    })
+    this.child.once('exit', (code, signal) => {
+      if (signal === null) this.#onExit({ reason: `exit code ${code}`, kind: code === 0 ? 'other' : 'crash' })
+      else if (crashSignals.has(signal)) this.#onExit({ reason: `signal ${signal}`, kind: 'crash' })
+      else this.#onExit({ reason: `signal ${signal}`, kind: this.#isKilled ? 'other' : 'outside' })
+    })
     this.child.once('close', () => {
       this.#isOutputClosed = true
       this.#finishWhenDrained()
@@ -81,13 +99,14 @@ export class WorkerProcess {
   disconnected(): void {
     this.#isDisconnected = true
     // A worker that hung up is of no more use, even if its process still does something.
-    if (this.#exitReason === undefined) this.kill(undefined)
+    if (this.#exit === undefined) this.kill(undefined)
     this.#finishWhenDrained()
   }
 
   /** Kills the process group. */
   kill(reason: string | undefined): void {
     this.#killReason ??= reason
+    this.#isKilled = true
     killGroup(this.pid)
   }
 
@@ -95,9 +114,9 @@ export class WorkerProcess {
     this.#stderrTail = (this.#stderrTail + chunk.toString()).slice(-stderrTailChars)
   }
 
-  #onExit(reason: string): void {
-    if (this.#exitReason !== undefined) return
-    this.#exitReason = this.#killReason ?? reason
+  #onExit(exit: ProcessExit): void {
+    if (this.#exit !== undefined) return
+    this.#exit = this.#killReason === undefined ? exit : { reason: this.#killReason, kind: 'other' }
     clearTimeout(this.#startTimer)
     // What it had started must not stay behind.
     killGroup(this.pid)
@@ -108,15 +127,16 @@ export class WorkerProcess {
 
   #finishWhenDrained(): void {
     const isSilent = this.client === undefined || this.#isDisconnected
-    if (this.#exitReason !== undefined && isSilent && this.#isOutputClosed) this.#finish()
+    if (this.#exit !== undefined && isSilent && this.#isOutputClosed) this.#finish()
   }
 
   #finish(): void {
-    if (this.#isDone) return
+    if (this.#isDone || this.#exit === undefined) return
     this.#isDone = true
     clearTimeout(this.#drainTimer)
     const tail = this.isReady ? '' : this.#stderrTail.trim()
-    this.#options.onExit(this, tail === '' ? (this.#exitReason ?? '') : `${this.#exitReason}: ${tail}`)
+    const { reason, kind } = this.#exit
+    this.#options.onExit(this, { reason: tail === '' ? reason : `${reason}: ${tail}`, kind })
   }
 }
 
@@ -129,7 +149,8 @@ function killGroup(pid: number): void {
   }
 }
 
-function workerEnvironment({ start, socketPath, compileCacheDirectory }: WorkerProcessOptions): NodeJS.ProcessEnv {
+function workerEnvironment(options: WorkerProcessOptions, outputToken: string): NodeJS.ProcessEnv {
+  const { start, socketPath, compileCacheDirectory } = options
   const env: NodeJS.ProcessEnv = {
     ...(compileCacheDirectory === undefined ? {} : { NODE_COMPILE_CACHE: compileCacheDirectory }),
     ...process.env,
@@ -137,6 +158,7 @@ function workerEnvironment({ start, socketPath, compileCacheDirectory }: WorkerP
     CUDA_VISIBLE_DEVICES: start.gpuIds.join(','),
     SHOAL_WORKER_ID: String(start.workerId),
     SHOAL_SOCKET: socketPath,
+    SHOAL_OUTPUT_TOKEN: outputToken,
   }
   // A node started inside a test run: its workers are no test files.
   delete env['NODE_TEST_CONTEXT']

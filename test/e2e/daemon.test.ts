@@ -338,6 +338,62 @@ describe('a running node', { concurrency: true }, () => {
     await other.close()
   })
 
+  test('when a driver goes, its detached work ends, too, and its owner is told', async (t) => {
+    const daemon = await startDaemonProcess(t, { cpus: 2 })
+    const driver = await FakeClient.attach(daemon.socketPath)
+    const owner = await FakeClient.attach(daemon.socketPath)
+    const detached = await owner.lease({ job: driver.id, depth: 1 })
+    const own = await owner.lease()
+    const waiting = leaseRequest(owner, { job: driver.id, depth: 1 })
+    owner.send('leaseRequest', waiting)
+    await status(owner)
+    driver.socket.destroy()
+    const refused = await owner.next('leaseRefuse')
+    assert.equal(refused.requestId, waiting.requestId)
+    assert.equal((await owner.next('leaseLost')).leaseId, detached.leaseId)
+    await until('its worker is gone', () => !isRunning(detached.workerPid))
+    const late = leaseRequest(owner, { job: driver.id, depth: 1 })
+    owner.send('leaseRequest', late)
+    const refusedToo = await owner.next('leaseRefuse')
+    assert.equal(refusedToo.requestId, late.requestId)
+    assert.match(refusedToo.message, /the program for which it was to run has ended/)
+    owner.send('taskPush', { leaseId: own.leaseId, tasks: [task('goes on')] })
+    assert.equal(textOf(await owner.next('taskDone')), 'goes on')
+    await owner.lease()
+    await owner.close()
+  })
+
+  test('a worker that says that it is needed outlives its idle time', async (t) => {
+    const daemon = await startDaemonProcess(t, { cpus: 2, prestart: 0, workerIdleMs: 1 })
+    const client = await FakeClient.attach(daemon.socketPath)
+    const [needed, other] = [await client.lease(), await client.lease()]
+    client.send('taskPush', { leaseId: needed.leaseId, tasks: [task('needed')] })
+    await client.next('taskDone')
+    for (const { leaseId } of [needed, other]) client.send('leaseReturn', { leaseId })
+    await until('the other one is stopped', () => !isRunning(other.workerPid))
+    assert.equal((await client.lease()).workerPid, needed.workerPid)
+    client.send('workerNeeded', { isNeeded: true })
+    assert.match((await client.next('refused')).message, /only a worker can say/)
+  })
+
+  test('workers that others kill while they start are not held against the request', async (t) => {
+    const daemon = await startDaemonProcess(t, { cpus: 1 }, { FAKE_WORKER_HANGS: '1' })
+    const client = await FakeClient.attach(daemon.socketPath)
+    client.send('leaseRequest', leaseRequest(client))
+    const killed = new Set<number>()
+    while (killed.size < 4) {
+      const { workers } = await status(client)
+      for (const { pid } of workers) {
+        if (pid === 0 || killed.has(pid)) continue
+        killed.add(pid)
+        process.kill(pid, 'SIGKILL')
+      }
+    }
+    assert.equal((await status(client)).pending.length, 1)
+    assert.ok(!client.arrived.includes('leaseRefuse'))
+    await client.close()
+  })
+
   test('clients talk to each other under their own names only', async (t) => {
     const daemon = await startDaemonProcess(t, { prestart: 0 })
     const [a, b] = [await FakeClient.attach(daemon.socketPath), await FakeClient.attach(daemon.socketPath)]
@@ -406,6 +462,40 @@ describe('a running node', { concurrency: true }, () => {
         [true, 'oops'],
       ],
     )
+    await client.close()
+  })
+
+  test("what a worker prints without a marker is its lease owner's, and forged markers are output", async (t) => {
+    const daemon = await startDaemonProcess(t, { cpus: 1 })
+    const [first, second] = [await FakeClient.attach(daemon.socketPath), await FakeClient.attach(daemon.socketPath)]
+    const { leaseId } = await first.lease({ label: 'early' })
+    for (const name of ['speak', 'print']) first.send('taskPush', { leaseId, tasks: [task(name)] })
+    const spoken = await first.next('log')
+    assert.deepEqual([spoken.name, spoken.isError, spoken.lines], ['early', true, ['spoken without a marker']])
+    first.send('leaseReturn', { leaseId })
+    const next = await second.lease({ label: 'late', job: second.id })
+    for (const name of ['speak', 'forge']) second.send('taskPush', { leaseId: next.leaseId, tasks: [task(name)] })
+    const forged = await second.next('log', ({ isError }) => !isError)
+    assert.deepEqual([forged.name, forged.lines], ['late', ['\u001eshoal:{"name":"x","to":"x"}', 'forged']])
+    assert.deepEqual((await second.next('log')).lines, ['spoken without a marker'])
+    await Promise.all([first.close(), second.close()])
+  })
+
+  test('the reason of a crash is told, and its output comes before the news', async (t) => {
+    const daemon = await startDaemonProcess(t, { cpus: 1 })
+    const client = await FakeClient.attach(daemon.socketPath)
+    const thrown = await client.lease()
+    client.send('taskPush', { leaseId: thrown.leaseId, tasks: [task('throw')] })
+    assert.equal((await client.next('leaseLost')).reason, 'exit code 1; its last words: RangeError: THE REASON')
+    assert.ok(client.arrived.indexOf('log') < client.arrived.indexOf('leaseLost'))
+    const aborted = await client.lease()
+    client.send('taskPush', { leaseId: aborted.leaseId, tasks: [task('speak'), task('abort')] })
+    assert.match((await client.next('leaseLost')).reason, /^signal SIGABRT; its last words: \S/)
+    const killed = await client.lease()
+    client.send('taskPush', { leaseId: killed.leaseId, tasks: [task('speak')] })
+    await client.next('log', ({ lines }) => lines.includes('spoken without a marker'))
+    client.send('leaseKill', { leaseId: killed.leaseId, reason: 'cancelled' })
+    assert.equal((await client.next('leaseLost')).reason, 'cancelled')
     await client.close()
   })
 })

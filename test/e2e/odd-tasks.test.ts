@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import {
   cancel,
   get,
@@ -12,6 +13,7 @@ import {
   taskContext,
   type ObjectRef,
 } from '../../sdk/index.ts'
+import { startDaemonProcess } from '../support/daemon-process.ts'
 import { DriverProgram } from '../support/driver-program.ts'
 import { freshRuntimeDirectory } from '../support/runtime-directory.ts'
 
@@ -206,5 +208,34 @@ await shutdown()
     const numbers = [...stdout.matchAll(/^\(print pid=\d+\) line (\d+)$/gm)].map(([, number]) => Number(number))
     assert.equal(numbers.length, 20_000)
     assert.ok(numbers.every((number, i) => number === i))
+  })
+})
+
+describe('a store that is too small', () => {
+  test('says so at the call, and for results from get', async (t) => {
+    const workerEntry = fileURLToPath(new URL('../../sdk/worker/main.ts', import.meta.url))
+    const { runtimeDirectory } = await startDaemonProcess(t, { storeBytesMax: 1e6, workerEntry })
+    await using program = new DriverProgram(
+      `
+import { init, remote, get, put } from 'SDK'
+await init({ embedded: false })
+const tell = (error: unknown) => { const { code, retryable, message } = error as { code: string, retryable: boolean, message: string }; console.log(code, retryable, message) }
+const length = remote((data: Uint8Array) => data.length)
+const make = remote((size: number) => new Uint8Array(size), { maxRetries: 0 })
+try { put(new Uint8Array(2e6)) } catch (error) { tell(error) }
+try { length.remote(new Uint8Array(2e6)) } catch (error) { tell(error) }
+await get(make.remote(2e6)).catch(tell)
+const kept = put(new Uint8Array(7e5))
+await get(make.remote(7e5)).catch(tell)
+console.log('still', await get(length.remote(kept)))
+`,
+      { SHOAL_RUNTIME_DIR: runtimeDirectory },
+    )
+    const { stdout, stderr } = await program.ended()
+    const full = /^OBJECT_STORE_FULL true no room in the object store for a value of \d+ bytes: drop refs/
+    const lines = stdout.trim().split('\n')
+    assert.equal(lines.length, 5, stdout + stderr)
+    for (const line of lines.slice(0, 4)) assert.match(line, full)
+    assert.equal(lines[4], 'still 700000')
   })
 })

@@ -205,6 +205,44 @@ describe('environments and devices', () => {
   })
 })
 
+describe('idle workers that are needed', () => {
+  const need = (harness: BookHarness, workerId: number, isNeeded = true) =>
+    harness.step({ type: 'workerNeeded', workerId, isNeeded })
+
+  test('are not stopped for idleness until they are needed no more', () => {
+    const harness = new BookHarness({ total: { CPU: 2 }, prestart: 0, idleMs: 100 })
+    const grants = [harness.lease(), harness.lease()]
+    const [needed = 0, other = 0] = grants.map(({ workerId }) => workerId)
+    need(harness, needed)
+    for (const grant of grants) harness.returned(grant)
+    assert.equal(only(harness.tick(100), 'stopWorker').workerId, other)
+    harness.step({ type: 'workerExited', workerId: other, reason: 'idle', startFailed: false })
+    assert.equal(harness.book.wantsTick, false)
+    assert.deepEqual(harness.tick(1_000), [])
+    need(harness, needed, false)
+    assert.equal(harness.book.wantsTick, true)
+    assert.equal(only(harness.tick(0), 'stopWorker').workerId, needed)
+  })
+
+  test('serve new leases all the same', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } })
+    const grant = harness.lease()
+    need(harness, grant.workerId)
+    harness.returned(grant)
+    assert.equal(harness.lease({ client: 'other' }).workerId, grant.workerId)
+  })
+
+  test('make room for another kind only when nobody else can', () => {
+    const harness = new BookHarness({ total: { CPU: 2 }, workersMax: 2 })
+    need(harness, 1)
+    const first = harness.request({ envKey: 'torch' })
+    assert.equal(only(first.actions, 'stopWorker').workerId, 2)
+    const last = harness.request({ envKey: 'jax' })
+    assert.equal(only(last.actions, 'stopWorker').workerId, 1)
+    only(last.actions, 'grant')
+  })
+})
+
 describe('waiting in get()', () => {
   test('gives the CPU to another, and takes it again', () => {
     const harness = new BookHarness({ total: { CPU: 1, memory: 10 } })
@@ -240,7 +278,7 @@ describe('waiting in get()', () => {
     const tooDeep = harness.request({ client: 'w2', depth: 2, label: 'fib' }).requestId
     const refusal = only(harness.step({ type: 'blocked', leaseId: nested.leaseId }), 'refuse')
     assert.deepEqual([refusal.requestId, refusal.error], [tooDeep, 'workerLimit'])
-    assert.match(refusal.message, /'fib': 2 of 2 workers wait in get\(\); .* `--workers-max 4`/)
+    assert.match(refusal.message, /no worker is left: 2 of 2 workers wait in get\(\); .* `--workers-max 4`/)
     assert.deepEqual(all(harness.tick(199), 'refuse'), [])
     assert.equal(only(harness.tick(1), 'refuse').requestId, innocent)
   })
@@ -275,6 +313,48 @@ describe('workers that end', () => {
       ['grant'],
     )
     assert.equal(only(ended, 'grant').requestId, requestId)
+  })
+
+  test('with the client at the root goes all of its work, whoever owns it, and owners that live on are told', () => {
+    const harness = new BookHarness({ total: { CPU: 2 }, prestart: 0 })
+    const detached = harness.lease({ client: 'worker', job: 'driver', depth: 1 })
+    const kept = harness.lease({ client: 'worker', job: 'other', depth: 1 })
+    const waiting = harness.request({ client: 'worker', job: 'driver', depth: 2 }).requestId
+    const spared = harness.request({ client: 'worker', job: 'other', depth: 1 }).requestId
+    const gone = harness.step({ type: 'clientGone', client: 'driver' })
+    assert.equal(only(gone, 'stopWorker').workerId, detached.workerId)
+    const lost = only(gone, 'lost')
+    assert.deepEqual([lost.client, lost.leaseId], ['worker', detached.leaseId])
+    assert.match(lost.reason, /the program for which 'f' ran has ended/)
+    const refused = only(gone, 'refuse')
+    assert.deepEqual([refused.client, refused.requestId], ['worker', waiting])
+    const { workerId } = detached
+    const ended = harness.step({ type: 'workerExited', workerId, reason: 'stopped', startFailed: false })
+    assert.equal(only(ended, 'grant').requestId, spared)
+    assert.deepEqual(all(ended, 'lost'), [], 'it has been told before')
+    assert.deepEqual(harness.returned(kept), [])
+    assert.deepEqual(harness.book.snapshot().available, { CPU: 1 })
+  })
+
+  test('what is being started for a job is given back when its driver goes', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } }, { startsAtOnce: false })
+    const { requestId } = harness.request({ client: 'worker', job: 'driver' })
+    assert.equal(only(harness.step({ type: 'clientGone', client: 'driver' }), 'refuse').requestId, requestId)
+    assert.deepEqual(harness.book.snapshot().available, { CPU: 1 })
+    assert.deepEqual(harness.step({ type: 'workerReady', workerId: 1 }), [])
+  })
+
+  test('starts that were cut short from outside are repeated after a pause and never held against the workers', () => {
+    const harness = new BookHarness({ total: { CPU: 1 }, startBackoffMs: 100 }, { startsAtOnce: false })
+    const { requestId } = harness.request()
+    const killed = { type: 'workerExited', reason: 'signal SIGKILL', startFailed: true, isOutside: true } as const
+    let workerId = 1
+    for (let count = 0; count < 5; count++) {
+      assert.deepEqual(harness.step({ ...killed, workerId }), [])
+      assert.deepEqual(harness.tick(99), [])
+      workerId = only(harness.tick(1), 'startWorker').workerId
+    }
+    assert.equal(only(harness.step({ type: 'workerReady', workerId }), 'grant').requestId, requestId)
   })
 
   test('failing starts are tried again with a pause, then refused, then tried again', () => {
@@ -334,6 +414,29 @@ describe('workers that end', () => {
 })
 
 describe('fairness', () => {
+  test('the job that holds the fewest workers is served first, then who came first', () => {
+    const harness = new BookHarness({ total: { CPU: 3 }, quantumMs: 1e9 })
+    const held = [1, 2, 3].map(() => harness.lease({ client: 'greedy', label: 'g' }))
+    for (let count = 0; count < 16; count++) harness.request({ client: 'greedy' })
+    harness.request({ client: 'late' })
+    // Those of one job count as one.
+    harness.request({ client: 'worker', job: 'late' })
+    const served = held.map((grant) => only(harness.returned(grant), 'grant').client)
+    assert.deepEqual(served, ['late', 'greedy', 'greedy'])
+    const late = all(harness.actions, 'grant').find(({ client }) => client === 'late')
+    assert.ok(late)
+    const next = only(harness.step({ type: 'blocked', leaseId: late.leaseId }), 'grant')
+    assert.equal(next.client, 'worker', 'a worker that waits in get() counts for nobody')
+  })
+
+  test('the deeper still go first, whatever their job holds', () => {
+    const harness = new BookHarness({ total: { CPU: 2 } })
+    const [first] = [harness.lease({ client: 'a' }), harness.lease({ client: 'a' })]
+    harness.request({ client: 'b' })
+    harness.request({ client: 'worker', job: 'a', depth: 1 })
+    assert.equal(only(harness.returned(first), 'grant').client, 'worker')
+  })
+
   test('the oldest leases of others are asked back after a quantum, as many as wait', () => {
     const harness = new BookHarness({ total: { CPU: 3 }, quantumMs: 200 })
     const leases = [1, 2, 3].map(() => harness.lease({ client: 'greedy' }))

@@ -3,14 +3,15 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { OutputCollector, outputMarker, type OutputBlock } from '../../../node/workers/output-collector.ts'
 
+const prefix = outputMarker('0123')
 const lineBytesMax = 64 * 1024
 
 function marker(name: string, to = 'aa'): string {
-  return `${outputMarker}${JSON.stringify({ name, to })}\n`
+  return `${prefix}${JSON.stringify({ name, to })}\n`
 }
 
 function collect(...chunks: (string | Buffer)[]): OutputBlock[] {
-  const collector = new OutputCollector()
+  const collector = new OutputCollector(prefix)
   for (const chunk of chunks) collector.push(Buffer.from(chunk as string))
   collector.flushPartial()
   return collector.take()
@@ -33,8 +34,8 @@ describe('output collector', () => {
   })
 
   test('a partial line is kept until it is flushed, and the start of a marker is never shown', () => {
-    const collector = new OutputCollector()
-    collector.push(Buffer.from(`${marker('a')}half${outputMarker}{"na`))
+    const collector = new OutputCollector(prefix)
+    collector.push(Buffer.from(`${marker('a')}half${prefix}{"na`))
     assert.equal(collector.hasPartialLine, true)
     assert.deepEqual(collector.take(), [])
     collector.flushPartial()
@@ -47,8 +48,26 @@ describe('output collector', () => {
   })
 
   test('what only looks like a marker is output', () => {
-    const lines = ['\u001eshoal:nonsense', '\u001eshoal:{"to":1,"name":"x"}', '\u001eshoal:null', '\u001e', 'a\u001eb']
+    const lines = [
+      '\u001eshoal:{"to":"aa","name":"x"}',
+      '\u001eshoal:3210:{"to":"aa","name":"x"}',
+      ...['nonsense', '{"to":1,"name":"x"}', 'null'].map((text) => `${prefix}${text}`),
+      '\u001e',
+      'a\u001eb',
+    ]
     assert.deepEqual(collect(`${lines.join('\n')}\n`), [{ to: '', name: '', lines }])
+  })
+
+  test('output goes to a new lease until a marker comes, and ends the line before it', () => {
+    const collector = new OutputCollector(prefix)
+    collector.push(Buffer.from(`${marker('a')}half`))
+    collector.turnTo({ to: 'bb', name: 'b' })
+    collector.push(Buffer.from(`mine\n${marker('c', 'cc')}its\n`))
+    assert.deepEqual(collector.take(), [
+      { to: 'aa', name: 'a', lines: ['half'] },
+      { to: 'bb', name: 'b', lines: ['mine'] },
+      { to: 'cc', name: 'c', lines: ['its'] },
+    ])
   })
 
   test('empty lines stay and carriage returns go', () => {
@@ -57,7 +76,7 @@ describe('output collector', () => {
 
   test('a line without end is cut, not in the middle of a character', () => {
     const text = 'x' + 'é€𝄞'.repeat(30_000)
-    const collector = new OutputCollector()
+    const collector = new OutputCollector(prefix)
     for (let at = 0; at < Buffer.byteLength(text); at += 10_000) {
       collector.push(Buffer.from(text).subarray(at, at + 10_000))
       const [block] = collector.take()

@@ -59,6 +59,20 @@ describe('stored files', () => {
     assert.ok(readdirSync(directory).includes('bystander'))
   })
 
+  test('what a writer that is gone never told of is deleted, and nothing else', async (t) => {
+    const { files, directory, write } = setUp(t)
+    const [writer, other] = ['ab'.repeat(16), 'cd'.repeat(16)]
+    const names = [`${writer}000000000001`, `${writer}000000000002`, `${other}000000000001`, 'bystander']
+    for (const name of names) write(name)
+    files.stored(`${writer}000000000002`, 1, other)
+    files.writerGone(writer)
+    await until('it is deleted', () => readdirSync(directory).length === 3)
+    assert.deepEqual(readdirSync(directory).toSorted(), names.slice(1).toSorted())
+    files.writerGone('ef'.repeat(16))
+    files.writerGone(other)
+    await until('the other one is deleted, too', () => readdirSync(directory).length === 2)
+  })
+
   test('pressure is told over 80 %, and not again at once', (t) => {
     const { files, pressures, clock } = setUp(t)
     files.stored(nameOf(1), 800, 'a')
