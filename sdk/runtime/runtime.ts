@@ -121,8 +121,8 @@ export class Runtime {
 
   /** A worker that has nothing to do makes no garbage, so its engine would not look for what is free to go. */
   #onReleased(): void {
-    if (this.role.kind !== 'worker') return
-    this.#releaseTimer ??= setTimeout(() => {
+    if (this.role.kind !== 'worker' || this.#releaseTimer !== undefined) return
+    this.#releaseTimer = setTimeout(() => {
       this.#releaseTimer = undefined
       this.#stored.collectGarbage()
     }, collectAfterMs).unref()
