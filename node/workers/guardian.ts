@@ -76,9 +76,9 @@ export class Guardian {
       this.#log('the guardian ended again; the node goes on without one')
       return
     }
-    this.#log('the guardian ended before the node; another one takes its place')
     this.#child = this.#start()
     for (const pid of this.#watched) this.#child.stdin?.write(`+${pid}\n`)
+    this.#log('the guardian ended before the node; another one takes its place')
   }
 
   get pid(): number {
