@@ -43,7 +43,7 @@ export class TaskCalls {
     const { connection, role } = host
     this.submitter = new TaskSubmitter(
       {
-        requestLease: (requestId, terms, label) =>
+        requestLease: (requestId, terms, job, label) =>
           connection.send('leaseRequest', {
             requestId,
             resources: { ...terms.resources },
@@ -51,7 +51,7 @@ export class TaskCalls {
             envKey: terms.envKey,
             depth: role.depth(),
             label,
-            job: role.job(),
+            job,
           }),
         cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
         returnLease: (leaseId) => connection.send('leaseReturn', { leaseId }),
@@ -116,6 +116,7 @@ export class TaskCalls {
       name: options.name ?? target.name,
       function: target,
       terms: options.terms,
+      job: role.job(),
       args: coded.wire,
       argsBytes: wireBytes(coded.wire),
       holds: coded.holds,

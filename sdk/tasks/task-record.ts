@@ -1,4 +1,4 @@
-import type { ObjectId } from '../../protocols/ids.ts'
+import type { ClientId, ObjectId } from '../../protocols/ids.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
@@ -22,6 +22,8 @@ export interface TaskRecord {
   readonly name: string
   readonly function: FunctionRecord
   readonly terms: LeaseTerms
+  /** The driver at the root of this work; a worker may serve several, one after the other. */
+  readonly job: ClientId
   readonly args: WireValue
   /** Bytes of the arguments in a message. */
   readonly argsBytes: number

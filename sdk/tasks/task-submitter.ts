@@ -6,6 +6,7 @@ import {
   WorkerLimitError,
   WorkerStartError,
 } from '../../protocols/errors.ts'
+import type { ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
@@ -18,7 +19,7 @@ import type { FunctionRecord, TaskRecord } from './task-record.ts'
 
 /** What the submitter sends. Everything goes to the node, or through it to the worker of a lease. */
 export interface SubmitterMessages {
-  requestLease(requestId: number, terms: LeaseTerms, label: string): void
+  requestLease(requestId: number, terms: LeaseTerms, job: ClientId, label: string): void
   cancelRequest(requestId: number): void
   returnLease(leaseId: number): void
   killLease(leaseId: number, reason: string): void
@@ -48,7 +49,10 @@ export interface SubmitterHost {
   moveToStore(task: TaskRecord, value: WireValue): WireValue
 }
 
+/** Tasks that can use each other's leases: of one job, with the same needs. */
 interface Pool {
+  key: string
+  job: ClientId
   terms: LeaseTerms
   queue: TaskQueue<TaskRecord>
   leases: Map<number, Lease>
@@ -113,17 +117,18 @@ export class TaskSubmitter {
   }
 
   #enqueue(task: TaskRecord): void {
-    const pool = this.#poolFor(task.terms)
+    const pool = this.#poolFor(task)
     task.state = 'queued'
     pool.queue.push(task)
     this.#pumpLater(pool)
   }
 
-  #poolFor(terms: LeaseTerms): Pool {
-    let pool = this.#pools.get(terms.key)
+  #poolFor({ job, terms }: TaskRecord): Pool {
+    const key = `${job}|${terms.key}`
+    let pool = this.#pools.get(key)
     if (pool === undefined) {
-      pool = { terms, queue: new TaskQueue(), leases: new Map(), requests: new Set() }
-      this.#pools.set(terms.key, pool)
+      pool = { key, job, terms, queue: new TaskQueue(), leases: new Map(), requests: new Set() }
+      this.#pools.set(key, pool)
     }
     return pool
   }
@@ -195,7 +200,7 @@ export class TaskSubmitter {
       const requestId = this.#nextRequestId++
       pool.requests.add(requestId)
       this.#poolOfRequest.set(requestId, pool)
-      this.#messages.requestLease(requestId, pool.terms, (pool.queue.peek() as TaskRecord).name)
+      this.#messages.requestLease(requestId, pool.terms, pool.job, (pool.queue.peek() as TaskRecord).name)
     }
     if (pool.queue.length > 0) return
     for (const requestId of pool.requests) this.#dropRequest(pool, requestId)
@@ -243,7 +248,7 @@ export class TaskSubmitter {
           if (now - lease.idleSinceMs >= idleLeaseMs) this.#return(pool, lease)
           else this.#planIdleCheck()
         }
-        if (pool.leases.size + pool.requests.size + pool.queue.length === 0) this.#pools.delete(pool.terms.key)
+        if (pool.leases.size + pool.requests.size + pool.queue.length === 0) this.#pools.delete(pool.key)
       }
     })
   }
@@ -373,7 +378,7 @@ export class TaskSubmitter {
   cancel(task: TaskRecord, options: { force: boolean; recursive: boolean }): void {
     if (task.isCancelled || !this.#tasks.has(task.sequence)) return
     task.isCancelled = true
-    if (task.state === 'queued') this.#pools.get(task.terms.key)?.queue.remove(task)
+    if (task.state === 'queued') this.#poolFor(task).queue.remove(task)
     const leaseId = task.leaseId
     const lease = leaseId === undefined ? undefined : this.#poolOfLease.get(leaseId)?.leases.get(leaseId)
     if (task.state === 'pushed' && lease !== undefined) {

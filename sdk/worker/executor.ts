@@ -1,5 +1,4 @@
 import { NotCloneableError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
@@ -23,6 +22,7 @@ type LeaseStart = MessageBody<'leaseStart'>
 /** Runs the tasks of this worker, one at a time, in the order in which they come. */
 export class Executor {
   readonly #connection: NodeConnection
+  readonly #onLease: () => void
   readonly #runner: TaskRunner
   readonly #runtime: Runtime
   readonly #queue: TaskSpec[] = []
@@ -35,7 +35,9 @@ export class Executor {
   #lastSentMs = 0
   #sliceEndMs = 0
 
-  constructor(connection: NodeConnection, runtime: Runtime) {
+  /** @param onLease called when this worker is given to another owner. */
+  constructor(connection: NodeConnection, runtime: Runtime, onLease: () => void) {
+    this.#onLease = onLease
     this.#connection = connection
     this.#runtime = runtime
     this.#runner = new TaskRunner(runtime, {
@@ -53,23 +55,12 @@ export class Executor {
     })
   }
 
-  get running(): RunningTask | undefined {
-    return this.#running
-  }
-
-  /** The driver at the root of what runs. */
-  get job(): ClientId {
-    return this.#lease?.job ?? this.#connection.welcome.clientId
-  }
-
-  /** How deep what is submitted from here is nested. */
-  get depth(): number {
-    return (this.#lease?.depth ?? 0) + 1
-  }
-
   handlers(): MessageHandlers {
     return {
-      leaseStart: (lease) => this.#onLeaseStart(lease),
+      leaseStart: (lease) => {
+        this.#lease = lease
+        this.#onLease()
+      },
       leaseEnd: ({ leaseId }) => {
         if (this.#lease?.leaseId === leaseId && !this.#isLooping) this.#lease = undefined
       },
@@ -77,10 +68,6 @@ export class Executor {
       taskCancel: ({ sequence, recursive }) => this.#onCancel(sequence, recursive),
       streamConsumed: ({ sequence, count }) => this.#streamOf(sequence)?.onConsumed(count),
     }
-  }
-
-  #onLeaseStart(lease: LeaseStart): void {
-    this.#lease = lease
   }
 
   #streamOf(sequence: number): RunningTask['stream'] {
@@ -116,7 +103,7 @@ export class Executor {
       if (spec.isCareful) this.#send()
       const holds = [this.#runtime.objects.acquire(spec.args)]
       for (const { value } of spec.resolved) holds.push(this.#runtime.objects.acquire(value))
-      const task = new RunningTask(spec, this.#lease?.gpuIds ?? [], holds)
+      const task = new RunningTask(spec, this.#lease as LeaseStart, holds)
       this.#running = task
       const outcome = this.#runner.run(task)
       const result = outcome instanceof Promise ? await this.#awaitResult(outcome) : outcome

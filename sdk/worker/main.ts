@@ -19,21 +19,22 @@ async function main(): Promise<void> {
   const runtime = new Runtime(connection, {
     kind: 'worker',
     sdkUrl,
-    job: () => executor.job,
-    depth: () => executor.depth,
+    job: () => taskStorage.getStore()?.job ?? connection.welcome.clientId,
+    depth: () => (taskStorage.getStore()?.depth ?? 0) + 1,
     currentTask: () => taskStorage.getStore(),
     beginWait: () => executor.beginWait(),
     interrupted: () => taskStorage.getStore()?.cancelled,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),
   })
-  const executor = new Executor(connection, runtime)
   setCurrentRuntime(runtime)
   setTaskContext(() => taskStorage.getStore())
-  new WorkerOutput(process.env['SHOAL_OUTPUT_TOKEN'] ?? '', () => {
-    const task = executor.running
-    return task === undefined ? undefined : { name: task.taskName, to: executor.job }
-  }).install()
+  const output = new WorkerOutput(process.env['SHOAL_OUTPUT_TOKEN'] ?? '', () => {
+    const task = taskStorage.getStore()
+    return task === undefined ? undefined : { name: task.taskName, to: task.job }
+  })
+  output.install()
+  const executor = new Executor(connection, runtime, () => output.forget())
   const handlers = { ...runtime.handlers(), ...executor.handlers() }
   connection.start(handlers, {
     onClosed: (error) => runtime.onClosed(error),

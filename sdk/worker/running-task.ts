@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { TaskCancelledError } from '../../protocols/errors.ts'
+import type { ClientId } from '../../protocols/ids.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
 import type { TaskContext } from '../api/task-context.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
@@ -12,6 +13,10 @@ export const taskStorage = new AsyncLocalStorage<RunningTask>()
 export class RunningTask implements TaskContext {
   readonly spec: TaskSpec
   readonly gpuIds: readonly number[]
+  /** The driver at the root of it. */
+  readonly job: ClientId
+  /** How deep it is nested. */
+  readonly depth: number
   /** Refs inside the arguments, alive while the task runs. */
   readonly holds: readonly (readonly ObjectRef[] | undefined)[]
   stream: StreamSender | undefined
@@ -21,9 +26,15 @@ export class RunningTask implements TaskContext {
   #cancelled: PromiseWithResolvers<never> | undefined
   #abort: AbortController | undefined
 
-  constructor(spec: TaskSpec, gpuIds: readonly number[], holds: readonly (readonly ObjectRef[] | undefined)[]) {
+  constructor(
+    spec: TaskSpec,
+    lease: { gpuIds: readonly number[]; job: ClientId; depth: number },
+    holds: readonly (readonly ObjectRef[] | undefined)[],
+  ) {
     this.spec = spec
-    this.gpuIds = gpuIds
+    this.gpuIds = lease.gpuIds
+    this.job = lease.job
+    this.depth = lease.depth
     this.holds = holds
   }
 

@@ -12,11 +12,17 @@ interface BlockingHandle {
 export class WorkerOutput {
   readonly #current: () => { name: string; to: string } | undefined
   readonly #token: string
+  readonly #marked = new Map<object, string>()
 
   /** @param token proves to the node that a mark is ours, and not something that a task printed. */
   constructor(token: string, current: () => { name: string; to: string } | undefined) {
     this.#token = token
     this.#current = current
+  }
+
+  /** The node has begun to take what comes for another task's: the next output is marked in any case. */
+  forget(): void {
+    this.#marked.clear()
   }
 
   install(): void {
@@ -25,13 +31,12 @@ export class WorkerOutput {
       const { _handle: handle } = stream as { _handle?: BlockingHandle }
       handle?.setBlocking?.(true)
       const write = stream.write.bind(stream) as (...args: unknown[]) => boolean
-      let marked = ''
       const marking = (...args: unknown[]): boolean => {
         const current = this.#current()
         if (current !== undefined) {
           const marker = `\u001eshoal:${this.#token}:${JSON.stringify(current)}\n`
-          if (marker !== marked) write(marker)
-          marked = marker
+          if (this.#marked.get(stream) !== marker) write(marker)
+          this.#marked.set(stream, marker)
         }
         return write(...args)
       }

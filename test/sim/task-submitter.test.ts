@@ -198,6 +198,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     function: functions[Math.floor(random() * functions.length)] as FunctionRecord,
     terms: leaseTerms({ CPU: random() < 0.8 ? 1 : 2 }, {}),
     args: nothing,
+    job: random() < 0.8 ? 'a' : 'b',
     argsBytes: 20,
     holds: undefined,
     resolvedRefs: [],
