@@ -46,7 +46,7 @@ const envVarsMax = 500
 const envBytesMax = 32 * 1024
 const resourcesMax = 100
 /** What the node itself sets for its workers. */
-const reservedVariables = /^(SHOAL_.*|CUDA_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
+const reservedVariables = /^(SHOAL_(SOCKET|WORKER_ID|OUTPUT_TOKEN)|CUDA_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
 
 type Check = (value: unknown, name: string) => void
 const checks: Record<keyof TaskOptions, Check> = {
