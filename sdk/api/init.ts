@@ -88,7 +88,10 @@ export async function init(options: InitOptions = {}): Promise<ShoalContext> {
 }
 
 async function start(options: InitOptions): Promise<ShoalContext> {
-  const { node, connection } = await reachNode(options)
+  const reaching = reachNode(options)
+  // What the first call needs is made ready while the node starts. If it cannot be, that call says why.
+  import('../shipping/index.ts').then((shipping) => shipping.prewarmShipping()).catch(() => undefined)
+  const { node, connection } = await reaching
   const printer = new LogPrinter()
   const runtime = new Runtime(connection, {
     kind: 'driver',
@@ -105,7 +108,6 @@ async function start(options: InitOptions): Promise<ShoalContext> {
     { onClosed: (error) => runtime.onClosed(error) },
   )
   connection.unref()
-  void runtime.functions.table.shipping.prewarmShipping()
   const context: ShoalContext = {
     address: node?.socketPath ?? addressOf(options),
     isEmbedded: node !== undefined,
