@@ -123,6 +123,13 @@ export class InfeasibleError extends ShoalError {
   }
 }
 
+/** Thrown by a call when this process has submitted so many tasks that it must wait for some of them first. */
+export class TooManyTasksError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('TOO_MANY_TASKS', message, { retryable: true, details })
+  }
+}
+
 /** Thrown when a worker process could not be started. */
 export class WorkerStartError extends ShoalError {
   constructor(message: string, details: Details = {}) {
@@ -174,6 +181,7 @@ export const shoalErrorClasses = {
   OwnerDiedError,
   ObjectStoreFullError,
   InfeasibleError,
+  TooManyTasksError,
   WorkerStartError,
   WorkerLimitError,
   NodeDiedError,

@@ -8,6 +8,8 @@ export const limits = {
   blobBytesMax: 64 * 1024 * 1024,
   /** Captured values of one function. */
   captureBytesMax: 100 * 1024 * 1024,
+  /** Tasks of one process that have no result yet; one more is refused at the call. */
+  tasksPendingMax: 1_000_000,
   /** Tasks that are pushed to one lease and not yet answered. */
   tasksInFlightPerLeaseMax: 1000,
   /** Bytes of arguments in flight to one lease. */

@@ -1,4 +1,5 @@
-import { TaskError } from '../../protocols/errors.ts'
+import { TaskError, TooManyTasksError } from '../../protocols/errors.ts'
+import { limits } from '../../protocols/limits.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
@@ -105,6 +106,7 @@ export class TaskCalls {
   /** Submits a call. Throws what can be known at once: a function or an argument that cannot travel. */
   call(remote: RemoteFunction, args: readonly unknown[], options: ResolvedOptions): unknown {
     const { objects, functions, role } = this.#host
+    if (this.submitter.pendingCount >= limits.tasksPendingMax) throw tooManyTasks()
     const target = remote.prepare(functions)
     const numReturns = options.numReturns ?? (remote.isGenerator ? 'streaming' : 1)
     const coded = this.#encodeArguments(args)
@@ -255,6 +257,13 @@ export class TaskCalls {
     this.#settleRecord(record, value)
     this.#streams.get(sequence)?.add(index, record)
   }
+}
+
+function tooManyTasks(): TooManyTasksError {
+  return new TooManyTasksError(
+    `${limits.tasksPendingMax} tasks of this program have no result yet, which is the most that is possible: wait() for some of them before you submit more`,
+    { tasksPendingMax: limits.tasksPendingMax },
+  )
 }
 
 const noResolvedRefs: TaskRecord['resolvedRefs'] = []

@@ -1,11 +1,4 @@
-import {
-  InfeasibleError,
-  InvalidArgumentError,
-  TaskCancelledError,
-  WorkerCrashedError,
-  WorkerLimitError,
-  WorkerStartError,
-} from '../../protocols/errors.ts'
+import { TaskCancelledError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
@@ -14,6 +7,7 @@ import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import { recordOf } from '../objects/object-ref.ts'
 import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
+import { crashError, refusalError, tooLarge } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
 import type { FunctionRecord, TaskRecord } from './task-record.ts'
 
@@ -154,7 +148,7 @@ export class TaskSubmitter {
       const spec = this.#specOf(task)
       const bytes = specBytes(spec)
       if (bytes > specBytesMax) {
-        this.#finish(task, () => this.#host.fail(task, tooLarge(task, bytes)))
+        this.#finish(task, () => this.#host.fail(task, tooLarge(task, bytes, specBytesMax)))
         continue
       }
       lease.add(task, bytes)
@@ -449,30 +443,4 @@ function learn(record: FunctionRecord, durationMs: number): void {
   const estimate = record.estimateMs
   if (estimate === undefined) record.estimateMs = durationMs
   else record.estimateMs = estimate + (durationMs - estimate) * (durationMs > estimate ? 0.5 : 0.1)
-}
-
-function crashError(task: TaskRecord, pid: number, reason: string): WorkerCrashedError {
-  return new WorkerCrashedError(
-    `the worker (pid ${pid}) died while it ran task ${task.name}: ${reason}; no retries are left after ${task.attempt + 1} ${task.attempt === 0 ? 'try' : 'tries'}`,
-    { task: task.name, workerPid: pid, reason, tries: task.attempt + 1 },
-  )
-}
-
-function tooLarge(task: TaskRecord, bytes: number): InvalidArgumentError {
-  return new InvalidArgumentError(
-    `the arguments of task ${task.name} take ${bytes} bytes in its message, more than the ${specBytesMax} that are possible: there are too many ObjectRefs in them; put() parts of them and pass their refs`,
-    { task: task.name, bytes },
-  )
-}
-
-function refusalError(
-  kind: MessageBody<'leaseRefuse'>['error'],
-  name: string,
-  message: string,
-  details: Record<string, unknown>,
-): Error {
-  const text = `task ${name}: ${message}`
-  if (kind === 'infeasible') return new InfeasibleError(text, details)
-  if (kind === 'workerLimit') return new WorkerLimitError(text, details)
-  return new WorkerStartError(text, details)
 }

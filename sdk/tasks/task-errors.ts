@@ -1,0 +1,35 @@
+import {
+  InfeasibleError,
+  InvalidArgumentError,
+  WorkerCrashedError,
+  WorkerLimitError,
+  WorkerStartError,
+} from '../../protocols/errors.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
+import type { TaskRecord } from './task-record.ts'
+
+export function crashError(task: TaskRecord, pid: number, reason: string): WorkerCrashedError {
+  return new WorkerCrashedError(
+    `the worker (pid ${pid}) died while it ran task ${task.name}: ${reason}; no retries are left after ${task.attempt + 1} ${task.attempt === 0 ? 'try' : 'tries'}`,
+    { task: task.name, workerPid: pid, reason, tries: task.attempt + 1 },
+  )
+}
+
+export function tooLarge(task: TaskRecord, bytes: number, bytesMax: number): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `the arguments of task ${task.name} take ${bytes} bytes in its message, more than the ${bytesMax} that are possible: there are too many ObjectRefs in them; put() parts of them and pass their refs`,
+    { task: task.name, bytes },
+  )
+}
+
+export function refusalError(
+  kind: MessageBody<'leaseRefuse'>['error'],
+  name: string,
+  message: string,
+  details: Record<string, unknown>,
+): Error {
+  const text = `task ${name}: ${message}`
+  if (kind === 'infeasible') return new InfeasibleError(text, details)
+  if (kind === 'workerLimit') return new WorkerLimitError(text, details)
+  return new WorkerStartError(text, details)
+}
