@@ -74,6 +74,7 @@ export class TaskSubmitter {
   readonly #poolOfLease = new Map<number, Pool>()
   readonly #tasks = new Map<number, TaskRecord>()
   readonly #pumpSoon = new Set<Pool>()
+  #lastPool: Pool | undefined
   #nextRequestId = 1
   #isIdleCheckPlanned = false
 
@@ -118,12 +119,16 @@ export class TaskSubmitter {
   }
 
   #poolFor({ job, terms }: TaskRecord): Pool {
+    // Most tasks come in rows of one kind, and building the key costs more than all else here.
+    const last = this.#lastPool
+    if (last?.terms === terms && last.job === job && this.#pools.get(last.key) === last) return last
     const key = `${job}|${terms.key}`
     let pool = this.#pools.get(key)
     if (pool === undefined) {
       pool = { key, job, terms, queue: new TaskQueue(), leases: new Map(), requests: new Set() }
       this.#pools.set(key, pool)
     }
+    this.#lastPool = pool
     return pool
   }
 
