@@ -7,8 +7,7 @@ import { sourceTextOf } from './any-function.ts'
 
 /** Whether objects can be copied, looking at each by itself. */
 
-const createThere =
-  "create it inside the function, in an actor's constructor, or at the top level of the module, where each worker re-creates it"
+const createThere = 'create it inside the function, or at the top level of the module, where each worker re-creates it'
 
 /** The built-in classes whose instances, and those of the user's subclasses, can be copied. */
 const copyableBases = new Map<object, 'array' | 'map' | 'set' | 'error'>([
@@ -126,7 +125,7 @@ function refusalOfForeignClass(cls: object, name: string, isItsOwn: boolean): Re
 function privateFieldsRefusal(name: string): Refusal {
   return new Refusal(
     `it holds an instance of ${name}, a class with private #fields, which cannot be read from outside`,
-    'create it inside the function, or at the top level of the module, or make it an actor',
+    'create it inside the function, or at the top level of the module; or send its plain data',
   )
 }
 

@@ -68,7 +68,7 @@ const cases: Record<string, () => Refused> = {
     fn: local({ list: [{ sock: createServer() }] }),
     reason: 'it holds an instance of Server (built-in) which cannot be copied',
     path: 'captured -> .list[0] -> .sock',
-    fix: /^create it inside the function, in an actor's constructor, or at the top level of the module/,
+    fix: /^create it inside the function, or at the top level of the module/,
   }),
   'a socket in a Map': () => ({
     fn: local(new Map([['db', new Socket()]])),
@@ -92,7 +92,7 @@ const cases: Record<string, () => Refused> = {
     fn: local([new Secret()]),
     reason: /an instance of Secret, a class with private #fields/,
     path: 'captured[0]',
-    fix: /make it an actor$/,
+    fix: /or send its plain data$/,
   }),
   '`this` of the method around': () => ({
     fn: new Secret().makeArrow(),
