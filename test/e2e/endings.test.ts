@@ -67,9 +67,18 @@ await get(remote(function loud() { process.stdout.write('no newline') }).remote(
 
   test('repeated lines of many workers are folded', async () => {
     await using program = new DriverProgram(`
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { init, remote, get } from 'SDK'
 await init({ numCpus: 3 })
-const same = remote(async () => { console.log('the same'); await new Promise((resolve) => setTimeout(resolve, 300)); return process.pid })
+const here = import.meta.dirname + '/here'
+mkdirSync(here)
+const same = remote(async () => {
+  writeFileSync(here + '/' + process.pid, '')
+  // Until all three are there, each on a worker of its own.
+  while (readdirSync(here).length < 3) await new Promise(setImmediate)
+  console.log('the same')
+  return process.pid
+})
 const pids = await get([same.remote(), same.remote(), same.remote()])
 console.log('workers', new Set(pids).size)
 `)
