@@ -49,14 +49,14 @@ const checks = {
   logToDriver: boolean,
 }
 
-interface Session {
+interface Attachment {
   runtime: Runtime
   node: EmbeddedNode | undefined
   printer: LogPrinter
   context: ShoalContext
 }
 
-let session: Session | undefined
+let attachment: Attachment | undefined
 let starting: Promise<ShoalContext> | undefined
 
 /**
@@ -71,13 +71,13 @@ let starting: Promise<ShoalContext> | undefined
  */
 export async function init(options: InitOptions = {}): Promise<ShoalContext> {
   checkOptions(options, checks, 'init()')
-  if (session !== undefined) {
+  if (attachment !== undefined) {
     if (Object.values(options).some((value) => value !== undefined)) {
       throw new InvalidArgumentError(
         'init() was called already, and its options cannot change now: leave them out, or call shutdown() first',
       )
     }
-    return session.context
+    return attachment.context
   }
   if (hasRuntime())
     throw new InvalidArgumentError('init() is called inside a task, which is attached to its node already')
@@ -114,7 +114,7 @@ async function start(options: InitOptions): Promise<ShoalContext> {
     nodePid: connection.welcome.nodePid,
     [Symbol.asyncDispose]: shutdown,
   }
-  session = { runtime, node, printer, context }
+  attachment = { runtime, node, printer, context }
   setCurrentRuntime(runtime)
   process.once('beforeExit', onBeforeExit)
   return context
@@ -179,9 +179,9 @@ function addressOf(options: InitOptions): string {
  * await shutdown()
  */
 export async function shutdown(): Promise<void> {
-  const ending = session
+  const ending = attachment
   if (ending === undefined) return
-  session = undefined
+  attachment = undefined
   setCurrentRuntime(undefined)
   process.removeListener('beforeExit', onBeforeExit)
   await ending.runtime.flushLogs().catch(() => undefined)
