@@ -1,6 +1,6 @@
 /** First in, first out, with room at the front for what comes back. */
 export class TaskQueue<T> {
-  #items: T[] = []
+  #items: (T | undefined)[] = []
   #head = 0
 
   get length(): number {
@@ -24,6 +24,8 @@ export class TaskQueue<T> {
   shift(): T | undefined {
     const item = this.#items[this.#head]
     if (item === undefined) return undefined
+    // What was taken must not be kept alive by the queue.
+    this.#items[this.#head] = undefined
     // Drops what was taken in large steps, so that taking costs the same however long the queue is.
     if (++this.#head > 1024 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head)
@@ -41,7 +43,7 @@ export class TaskQueue<T> {
 
   /** Empties the queue. */
   drain(): T[] {
-    const items = this.#items.slice(this.#head)
+    const items = this.#items.slice(this.#head) as T[]
     this.#items = []
     this.#head = 0
     return items

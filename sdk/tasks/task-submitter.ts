@@ -247,7 +247,9 @@ export class TaskSubmitter {
           if (now - lease.idleSinceMs >= idleLeaseMs) this.#return(pool, lease)
           else this.#planIdleCheck()
         }
-        if (pool.leases.size + pool.requests.size + pool.queue.length === 0) this.#pools.delete(pool.key)
+        if (pool.leases.size + pool.requests.size + pool.queue.length > 0) continue
+        this.#pools.delete(pool.key)
+        if (this.#lastPool === pool) this.#lastPool = undefined
       }
     })
   }
