@@ -77,9 +77,8 @@ export class RemoteFunction<
 
   /** @internal How it travels inside a value. */
   describe(functions: FunctionTable): { id: ObjectId; data: Description } {
-    const target = this.#target
-    const { name } = target
-    const id = 'fn' in target ? functions.recordOf(target.fn, name).id : target.id
+    // A function that cannot travel is an error here, at the call that sends it, and its name is known from now on.
+    const { id, name } = this.prepare(functions)
     // Classes cannot be described; a worker that submits this function retries all of the user's errors or none.
     const { retryExceptions, ...options } = this.#options
     const kept = typeof retryExceptions === 'boolean' ? { ...options, retryExceptions } : options

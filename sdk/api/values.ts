@@ -4,7 +4,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import type { Runtime } from '../runtime/runtime.ts'
-import { amount, checkOptions, invalid, show } from './task-options.ts'
+import { amount, boolean, checkOptions, invalid, show } from './task-options.ts'
 
 export interface GetOptions {
   /** How long to wait, in milliseconds. @default no limit */
@@ -218,7 +218,4 @@ export function cancel(ref: ObjectRef, options: CancelOptions = {}): void {
   currentRuntime().cancel(recordOf(ref), { force, recursive })
 }
 
-const isFlag = (value: unknown, name: string): void => {
-  if (typeof value !== 'boolean') throw invalid(name, value, 'true or false')
-}
-const cancelChecks = { force: isFlag, recursive: isFlag }
+const cancelChecks = { force: boolean, recursive: boolean }

@@ -205,6 +205,14 @@ describe('tasks on one node', () => {
       assert.equal(await get(apply.remote(square, 6)), 36)
     })
 
+    test('a remote function keeps its name where it was sent', async () => {
+      const named = remote(() => taskContext().taskName)
+      const call = remote(async (fn: typeof named) => get(fn.remote()))
+      assert.equal(await get(call.remote(named)), 'named')
+      const closed = remote(async () => get(named.remote()))
+      assert.equal(await get(closed.remote()), 'named')
+    })
+
     test('remote() inside a task', async () => {
       const outer = remote(async (x: number) => {
         const inner = remote((y: number) => y + 1)
