@@ -1,0 +1,130 @@
+import type { Connection, Libp2p, PeerId, PrivateKey, Stream } from '@libp2p/interface'
+import type { GossipSub } from '@chainsafe/libp2p-gossipsub'
+import type { Identify } from '@libp2p/identify'
+
+export const protocols = {
+  peer: '/shoal/peer/1',
+  join: '/shoal/join/1',
+  bulk: '/shoal/bulk/1',
+  kad: '/shoal/kad/1',
+  identify: '/ipfs/id/1.0.0',
+  identifyPush: '/ipfs/id/push/1.0.0',
+  ping: '/ipfs/ping/1.0.0',
+} as const
+
+export interface HostOptions {
+  /** The 32 bytes of an Ed25519 private key. */
+  seed: Uint8Array
+  listen: { host: string; port: number }
+  mdnsTag: string | undefined
+  isMember(peer: PeerId): boolean
+}
+
+export interface Host {
+  readonly libp2p: Libp2p
+  readonly pubsub: GossipSub
+  identify(connection: Connection): Promise<unknown>
+}
+
+const connectionsMax = 1000
+const connectionsPendingMax = 64
+const connectionsPerSecondMax = 50
+const gossipBytesMax = 128 * 1024
+
+/**
+ * The libp2p of a member. Loaded only when a node needs a network, since it takes a third of a second and 50 MB. All
+ * protocols but those that let somebody in are closed to peers that have not shown that they are members.
+ */
+export async function startHost(options: HostOptions): Promise<Host> {
+  const [
+    { createLibp2p },
+    { tcp },
+    { tls },
+    { yamux },
+    { gossipsub, StrictSign },
+    { identify },
+    { kadDHT, passthroughMapper },
+    { ping },
+    { mdns },
+  ] = await Promise.all([
+    import('libp2p'),
+    import('@libp2p/tcp'),
+    import('@libp2p/tls'),
+    import('@chainsafe/libp2p-yamux'),
+    import('@chainsafe/libp2p-gossipsub'),
+    import('@libp2p/identify'),
+    import('@libp2p/kad-dht'),
+    import('@libp2p/ping'),
+    import('@libp2p/mdns'),
+  ])
+  const { listen, mdnsTag, isMember } = options
+  const privateKey = await privateKeyOf(options.seed)
+  const libp2p = await createLibp2p({
+    start: false,
+    privateKey,
+    addresses: { listen: [`/${listen.host.includes(':') ? 'ip6' : 'ip4'}/${listen.host}/tcp/${listen.port}`] },
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux()],
+    connectionManager: {
+      maxConnections: connectionsMax,
+      maxIncomingPendingConnections: connectionsPendingMax,
+      inboundConnectionThreshold: connectionsPerSecondMax,
+      // Links are kept up by the network above, which knows whom it wants.
+      reconnectRetries: 0,
+    },
+    connectionMonitor: { enabled: false },
+    peerDiscovery: mdnsTag === undefined ? [] : [mdns({ serviceTag: mdnsTag, interval: 10_000 })],
+    services: {
+      identify: identify({ runOnConnectionOpen: false }),
+      ping: ping(),
+      dht: kadDHT({
+        protocol: protocols.kad,
+        clientMode: false,
+        peerInfoMapper: passthroughMapper,
+        allowQueryWithZeroPeers: true,
+        querySelfInterval: 3_600_000,
+        initialQuerySelfInterval: 3_600_000,
+      }),
+      pubsub: gossipsub({
+        allowPublishToZeroTopicPeers: true,
+        emitSelf: false,
+        globalSignaturePolicy: StrictSign,
+        fallbackToFloodsub: false,
+        maxInboundDataLength: gossipBytesMax,
+        doPX: false,
+      }),
+    },
+  })
+  const { pubsub, identify: identifyService } = libp2p.services
+  const closed = [protocols.kad, protocols.identify, protocols.identifyPush, protocols.ping, protocols.bulk]
+  for (const protocol of [...closed, ...pubsub.protocols]) {
+    libp2p.use(protocol, (stream: Stream, connection: Connection, next) => {
+      if (isMember(connection.remotePeer)) next(stream, connection)
+      else stream.abort(new Error('for members only'))
+    })
+  }
+  return { libp2p, pubsub, identify: (connection) => (identifyService as Identify).identify(connection) }
+}
+
+/** The least that it takes to ask a member to be let in. */
+export async function startJoiner(seed: Uint8Array): Promise<Libp2p> {
+  const [{ createLibp2p }, { tcp }, { tls }, { yamux }] = await Promise.all([
+    import('libp2p'),
+    import('@libp2p/tcp'),
+    import('@libp2p/tls'),
+    import('@chainsafe/libp2p-yamux'),
+  ])
+  return createLibp2p({
+    privateKey: await privateKeyOf(seed),
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux()],
+    connectionMonitor: { enabled: false },
+  })
+}
+
+async function privateKeyOf(seed: Uint8Array): Promise<PrivateKey> {
+  const { generateKeyPairFromSeed } = await import('@libp2p/crypto/keys')
+  return generateKeyPairFromSeed('Ed25519', seed)
+}

@@ -1,0 +1,138 @@
+import type { Stream } from '@libp2p/interface'
+import { UnreachableError } from '../../protocols/errors.ts'
+import { FrameReader, FrameWriter } from '../../protocols/frame.ts'
+import type { BulkStream, JoinConversation } from './network.ts'
+import type { RawStream } from './session.ts'
+
+type Data = Uint8Array | { subarray(): Uint8Array }
+
+/** The bytes of a stream's message event: one view if they lie together. */
+export function bytesOf(data: Data): Buffer {
+  const bytes = data instanceof Uint8Array ? data : data.subarray()
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** A libp2p stream as a session takes it. */
+export function rawStream(stream: Stream): RawStream {
+  return {
+    write(bytes) {
+      if (stream.writeStatus === 'writable') stream.send(bytes)
+    },
+    get unsentBytes() {
+      return stream.writeBufferLength
+    },
+    end(isBroken) {
+      if (isBroken) stream.abort(new Error('the link is broken'))
+      else stream.close().catch((error: Error) => stream.abort(error))
+    },
+  }
+}
+
+const messageBytesMax = 16 * 1024
+const messageType = 1
+const messagesWaitingMax = 16
+const receiveMs = 10_000
+
+/** The conversation of one that wants to join, over a stream of its own. */
+export class StreamConversation implements JoinConversation {
+  readonly publicKey: Uint8Array
+  readonly address: string
+  readonly #stream: Stream
+  readonly #writer: FrameWriter
+  readonly #messages: Uint8Array[] = []
+  #waiting: { resolve(message: Uint8Array): void; reject(error: Error): void } | undefined
+  #ended: Error | undefined
+
+  constructor(stream: Stream, publicKey: Uint8Array, address: string) {
+    this.#stream = stream
+    this.publicKey = publicKey
+    this.address = address
+    this.#writer = new FrameWriter({ write: (bytes) => void stream.send(bytes) })
+    const reader = new FrameReader((type) => (type === messageType ? messageBytesMax : 0))
+    stream.addEventListener('message', ({ data }) => {
+      try {
+        reader.push(bytesOf(data), ({ body }) => this.#take(body))
+      } catch (error) {
+        this.#end(error as Error)
+        this.close()
+      }
+    })
+    stream.addEventListener('close', () => this.#end(new UnreachableError('the other side has ended the conversation')))
+    stream.addEventListener('remoteCloseWrite', () =>
+      this.#end(new UnreachableError('the other side has ended the conversation')),
+    )
+  }
+
+  send(message: Uint8Array): void {
+    if (this.#ended !== undefined) return
+    this.#writer.frame(messageType, (writer) => writer.raw(message))
+    this.#writer.flush()
+  }
+
+  async receive(): Promise<Uint8Array> {
+    const next = this.#messages.shift()
+    if (next !== undefined) return next
+    if (this.#ended !== undefined) throw this.#ended
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    this.#waiting = { resolve, reject }
+    const timer = setTimeout(
+      () => reject(new UnreachableError(`the other side has said nothing for ${receiveMs} ms`)),
+      receiveMs,
+    )
+    try {
+      return await promise
+    } finally {
+      clearTimeout(timer)
+      this.#waiting = undefined
+    }
+  }
+
+  close(): void {
+    this.#stream.close().catch((error: Error) => this.#stream.abort(error))
+  }
+
+  #take(message: Uint8Array): void {
+    if (this.#waiting !== undefined) this.#waiting.resolve(message)
+    else if (this.#messages.length < messagesWaitingMax) this.#messages.push(message)
+    else this.#end(new UnreachableError('the other side says more than it may'))
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error
+    this.#waiting?.reject(error)
+  }
+}
+
+const chunkBytesMax = 64 * 1024
+
+/** A libp2p stream for bulk. */
+export class Libp2pBulkStream implements BulkStream {
+  readonly #stream: Stream
+
+  constructor(stream: Stream) {
+    this.#stream = stream
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; at += chunkBytesMax) {
+      if (this.#stream.writeStatus !== 'writable') throw new UnreachableError('the other side has closed the stream')
+      if (!this.#stream.send(bytes.subarray(at, at + chunkBytesMax))) await this.#stream.onDrain()
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#stream.close()
+  }
+
+  get source(): AsyncIterable<Uint8Array> {
+    return read(this.#stream)
+  }
+
+  abort(reason: string): void {
+    this.#stream.abort(new Error(reason))
+  }
+}
+
+async function* read(stream: Stream): AsyncGenerator<Uint8Array> {
+  for await (const data of stream) yield bytesOf(data)
+}
