@@ -96,15 +96,26 @@ export async function startHost(options: HostOptions): Promise<Host> {
       }),
     },
   })
+  closeToStrangers(libp2p, isMember)
   const { pubsub, identify: identifyService } = libp2p.services
-  const closed = [protocols.kad, protocols.identify, protocols.identifyPush, protocols.ping, protocols.bulk]
-  for (const protocol of [...closed, ...pubsub.protocols]) {
-    libp2p.use(protocol, (stream: Stream, connection: Connection, next) => {
-      if (isMember(connection.remotePeer)) next(stream, connection)
-      else stream.abort(new Error('for members only'))
-    })
-  }
   return { libp2p, pubsub, identify: (connection) => (identifyService as Identify).identify(connection) }
+}
+
+/**
+ * Puts a guard before the handlers of all protocols, those that come with libp2p's services included. It stands where they
+ * register, since the middleware that libp2p has for this (3.3) adds the handler of every stream to all later ones.
+ */
+function closeToStrangers(libp2p: Libp2p, isMember: (peer: PeerId) => boolean): void {
+  const { registrar } = (libp2p as unknown as { components: { registrar: Pick<Libp2p, 'handle'> } }).components
+  const handle = registrar.handle.bind(registrar)
+  registrar.handle = (names, handler, options) => {
+    const isOpen = [names].flat().every((name) => name === protocols.peer || name === protocols.join)
+    const guarded = (stream: Stream, connection: Connection): void | Promise<void> => {
+      if (isOpen || isMember(connection.remotePeer)) return handler(stream, connection)
+      stream.abort(new Error('for members only'))
+    }
+    return handle(names, guarded, options)
+  }
 }
 
 /** The least that it takes to ask a member to be let in. */

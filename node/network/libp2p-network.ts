@@ -46,6 +46,7 @@ export interface Libp2pNetworkOptions {
 const helloMs = 5000
 const connectMs = 5000
 const redialMs = 100
+const lingerMs = 500
 const joinsMax = 8
 const membersMax = 2000
 const gossipBytesMax = 64 * 1024
@@ -170,7 +171,7 @@ export class Libp2pNetwork implements PeerNetwork {
       const why = session.whyNoMember()
       if (why === undefined) continue
       this.#members.delete(this.#connections.get(session)?.remotePeer.toString() ?? '')
-      this.#hangUp(session, why)
+      session.close(why)
     }
   }
 
@@ -200,7 +201,7 @@ export class Libp2pNetwork implements PeerNetwork {
 
   #redial(): void {
     for (const known of this.#acquaintances.due(performance.now())) {
-      if (this.#isLinkedTo(known.key)) continue
+      if (this.#isLinkedTo(known.key) || this.#isMeeting(known.key)) continue
       known.isDialing = true
       this.#dial([...known.addresses], AbortSignal.timeout(connectMs)).then(
         () => {
@@ -224,6 +225,11 @@ export class Libp2pNetwork implements PeerNetwork {
     if (node !== undefined) return this.#links.has(node)
     // Known by its address alone.
     return [...this.#links.values()].some((link) => link.peer.addresses.some((address) => address.startsWith(key)))
+  }
+
+  /** The other one has called first. */
+  #isMeeting(key: string): boolean {
+    return [...this.#connections.values()].some(({ remotePeer }) => remotePeer.toString() === key)
   }
 
   async #dial(addresses: string[], signal: AbortSignal): Promise<NodeId> {
@@ -359,18 +365,23 @@ export class Libp2pNetwork implements PeerNetwork {
     if (!isUp) {
       this.#refusals.say(peer, `no link with ${peer} (${String(connection.remoteAddr)}): ${reason}`)
       this.#answer(peer, (waiter) => waiter.reject(new MembershipError(reason)))
-      if (!this.#members.has(peer)) void connection.close().catch((error: Error) => connection.abort(error))
+      this.#closeWhenUnused(connection)
       return
     }
     const { node } = session.peer
     if (this.#links.get(node) !== session) return
     this.#links.delete(node)
     this.#handlers?.onLinkDown(session, reason)
-    void connection.close().catch((error: Error) => connection.abort(error))
+    this.#closeWhenUnused(connection)
   }
 
-  #hangUp(session: Session, reason: string): void {
-    session.close(reason)
+  /** The connection may carry another link to the same node, or one that is just beginning. */
+  #closeWhenUnused(connection: Connection): void {
+    const timer = setTimeout(() => {
+      const isUsed = [...this.#connections.values()].includes(connection)
+      if (!isUsed && connection.status === 'open') void connection.close().catch((error: Error) => connection.abort(error))
+    }, lingerMs)
+    timer.unref()
   }
 
   #answer(peer: string, how: (waiter: { resolve(node: NodeId): void; reject(error: Error): void }) => void): void {
