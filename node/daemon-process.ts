@@ -8,6 +8,7 @@ import { checkNodeOptions, type NodeOptions } from './options.ts'
 
 /** An orderly stop that takes longer is cut short; the guardian does the rest. */
 const stopMs = 1_800
+const tokenCharsMax = 16 * 1024
 
 /** What the process prints, on one line, when the node is up. */
 export interface ReadyLine {
@@ -15,6 +16,13 @@ export interface ReadyLine {
   socketPath: string
   pid: number
   resources: Readonly<Record<string, number>>
+  nodeId: string
+  /** The mesh that it belongs to; not there for a node on its own. */
+  meshName?: string
+  /** Where others reach it. */
+  addresses?: readonly string[]
+  /** What to join with from another machine, when this node may let others in. Shown this once. */
+  joinToken?: string
 }
 
 /** What it prints when the node could not be started; it exits with 1 then. */
@@ -28,9 +36,7 @@ export async function runDaemonProcess(args: readonly string[]): Promise<void> {
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})
   try {
-    await serveNode(parseOptions(args), ({ socketPath, machine }) => {
-      say({ ready: true, socketPath, pid: process.pid, resources: machine.total })
-    })
+    await serveNode(parseOptions(args), async (daemon) => say(await readyLine(daemon)))
   } catch (error) {
     const code = error instanceof ShoalError ? error.code : 'INTERNAL'
     const message = error instanceof Error ? error.message : String(error)
@@ -40,12 +46,44 @@ export async function runDaemonProcess(args: readonly string[]): Promise<void> {
   process.exit()
 }
 
+/** What a node that is up says of itself. */
+export async function readyLine({ socketPath, machine, nodeId, place }: Daemon): Promise<ReadyLine> {
+  const line: ReadyLine = { ready: true, socketPath, pid: process.pid, resources: machine.total, nodeId }
+  if (place === undefined) return line
+  const joinToken = await place.makeToken()
+  const { meshName, addresses } = place
+  return { ...line, meshName, addresses, ...(joinToken === undefined ? {} : { joinToken }) }
+}
+
+/** The token of `join: '-'`: the first line of standard input. */
+async function tokenOf({ join }: NodeOptions): Promise<string | undefined> {
+  if (join !== '-') return join
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  let text = ''
+  const onData = (chunk: Buffer): void => {
+    text += chunk.toString('utf8')
+    if (text.includes('\n') || text.length > tokenCharsMax) resolve(text.split('\n')[0] ?? '')
+  }
+  process.stdin.on('data', onData)
+  process.stdin.once('end', () => resolve(text))
+  process.stdin.once('error', reject)
+  try {
+    return await promise
+  } finally {
+    process.stdin.off('data', onData)
+    process.stdin.pause()
+  }
+}
+
 /** Is a node until a client, a signal or the end of its program stops it. Rejects when the node cannot be started. */
-export async function serveNode(options: NodeOptions, onReady: (daemon: Daemon) => void): Promise<void> {
+export async function serveNode(
+  options: NodeOptions,
+  onReady: (daemon: Daemon) => void | Promise<void>,
+): Promise<void> {
   exitOnUnexpectedErrors(options)
-  const daemon = await startDaemon(options)
+  const daemon = await startDaemon(options, await tokenOf(options))
   const stopped = stopReason(options, daemon)
-  onReady(daemon)
+  await onReady(daemon)
   daemon.log(`stopping: ${await stopped}`)
   setTimeout(() => process.exit(), stopMs).unref()
   await daemon.close()

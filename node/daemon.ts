@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { ClientId, NodeId } from '../protocols/ids.ts'
 import { shoalVersion } from '../protocols/version.ts'
+import { answerAdmin } from './admin/admin-desk.ts'
 import { BlobCache } from './code/blob-cache.ts'
 import { compileCacheDirectory } from './home/compile-cache.ts'
 import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
@@ -11,8 +13,14 @@ import { writeNodeFile } from './home/node-file.ts'
 import { nodePlaces, prepareRuntimeDirectory } from './home/runtime-directory.ts'
 import { takeStartLock } from './home/start-lock.ts'
 import { LeaseBook } from './leases/lease-book.ts'
+import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
+import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
+import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
+import { Neighbours } from './mesh/neighbours.ts'
 import { resourceOptions, type NodeOptions } from './options.ts'
 import { detectResources, type NodeResources } from './resources/detect.ts'
+import { LeaseRouter } from './routing/lease-router.ts'
+import { ClientDirectory } from './server/client-directory.ts'
 import { ClientTable } from './server/client-table.ts'
 import { LeaseDesk } from './server/lease-desk.ts'
 import { Lobby } from './server/lobby.ts'
@@ -29,6 +37,9 @@ import { WorkerPool } from './workers/worker-pool.ts'
 
 /** A running node. */
 export interface Daemon {
+  readonly nodeId: NodeId
+  /** What others need to know of its place in the mesh; undefined for a node on its own. */
+  readonly place: MeshPlace | undefined
   readonly runtimeDirectory: string
   readonly socketPath: string
   readonly machine: NodeResources
@@ -45,7 +56,7 @@ const workerEntry = fileURLToPath(new URL(`../sdk/worker/main${path.extname(impo
 const now = (): number => performance.now()
 
 /** Builds the node, each part after those that it needs. They end in the opposite order. */
-export async function startDaemon(options: NodeOptions = {}): Promise<Daemon> {
+export async function startDaemon(options: NodeOptions = {}, joinToken = options.join): Promise<Daemon> {
   await using parts = new AsyncDisposableStack()
   const startedAt = new Date()
   const token = randomBytes(8).toString('hex')
@@ -86,10 +97,18 @@ export async function startDaemon(options: NodeOptions = {}): Promise<Daemon> {
   })
   await starting.disposeAsync()
 
-  // What there is to lease, and the workers.
-  const machine = await detectResources(resourceOptions(options))
-  const clients = new ClientTable()
-  const output = new OutputRelay(clients, log)
+  // What there is to lease, and who this node is among others.
+  const [machine, ground] = await Promise.all([
+    detectResources(resourceOptions(options)),
+    wantsMesh(options) ? prepareMesh(options, { token: joinToken, log }) : undefined,
+  ])
+  if (ground !== undefined) parts.defer(() => ground.close())
+  const nodeId = ground?.network.self ?? token
+  const clients = new ClientTable(nodeId)
+  const directory = new ClientDirectory(nodeId, clients, ground?.linked)
+
+  // The workers.
+  const output = new OutputRelay(directory, log)
   const pool = new WorkerPool({
     entry: options.workerEntry ?? workerEntry,
     socketPath,
@@ -107,7 +126,11 @@ export async function startDaemon(options: NodeOptions = {}): Promise<Daemon> {
     ...(options.prestart === undefined ? {} : { prestart: options.prestart }),
     ...(options.workerIdleMs === undefined ? {} : { idleMs: options.workerIdleMs }),
   })
-  const leases = parts.adopt(new LeaseDesk({ book, clients, pool, now }), (each) => each.close())
+  const labels = options.labels ?? {}
+  const router = new LeaseRouter({ self: nodeId, labels, local: book })
+  const neighbours = new Neighbours()
+  const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
+  const leases = parts.adopt(desk, (each) => each.close())
 
   // Values and code.
   const files = new StoredFiles({
@@ -119,9 +142,17 @@ export async function startDaemon(options: NodeOptions = {}): Promise<Daemon> {
   })
   const blobs = parts.adopt(new BlobCache(codeDirectory, log), (each) => each.close())
 
-  // Those who come.
+  // The other nodes.
   const stop = Promise.withResolvers<void>()
-  const relay = new Relay(clients, leases.routes)
+  const links = ground?.post ?? noLinks
+  const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
+  const sizes = { storeBytesMax: store.bytesMax, startedAtMs: startedAt.getTime() }
+  const work = { book, clients, leases, relay, output, files, blobs, machine, router }
+  const mesh =
+    ground && buildMesh(ground, { ...work, ...sizes, labels, neighbours, now, log, onLeft: () => stop.resolve() })
+  if (mesh !== undefined) parts.defer(() => mesh.close())
+
+  // Those who come.
   const sources = {
     startedAt,
     socketPath,
@@ -135,32 +166,41 @@ export async function startDaemon(options: NodeOptions = {}): Promise<Daemon> {
     blobs,
     leases,
     relay,
+    mesh,
+    router,
   }
   const requests = new Requests({
-    clients,
+    directory,
     leases,
     blobs,
     files,
     output,
+    elsewhere: mesh?.elsewhere ?? nowhereElse(blobs, files),
+    admin: (name, args) => answerAdmin(mesh?.admin, name, args),
     status: () => nodeStatus({ ...sources, now }),
     onStop: () => stop.resolve(),
   })
   const lobby = new Lobby({
     clients,
     pool,
+    node: nodeId,
     storeDirectory: store.path,
     codeDirectory,
     storeBytesMax: store.bytesMax,
     cpus: machine.total['CPU'] ?? 0,
     onWorkerReady: (workerId) => leases.workerReady(workerId),
   })
-  const reception = new Reception({ clients, lobby, relay, requests, leases, pool, files, log })
+  const onClientGone = (client: ClientId): void => mesh?.clientGone(client)
+  const reception = new Reception({ clients, lobby, relay, requests, leases, pool, files, onClientGone, log })
+  await mesh?.open()
   server.open(reception.admit)
   leases.open()
-  log(`node ${token} is up (pid ${process.pid}, shoal ${shoalVersion})`)
+  log(`node ${nodeId} is up (pid ${process.pid}, shoal ${shoalVersion})`)
 
   const running = parts.move()
   return {
+    nodeId,
+    place: mesh?.place,
     runtimeDirectory,
     socketPath,
     machine,

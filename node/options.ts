@@ -1,5 +1,7 @@
+import { isIP } from 'node:net'
 import { InvalidArgumentError } from '../protocols/errors.ts'
 import { resourcesFromOptions, type ResourceOptions } from '../protocols/resources.ts'
+import { checkLabels } from '../protocols/scheduling.ts'
 
 /** What a node may be told at its start. Resources that are not given are detected. */
 export interface NodeOptions {
@@ -27,6 +29,22 @@ export interface NodeOptions {
   workerStartMs?: number | undefined
   /** The program that workers run. Default: the SDK's. */
   workerEntry?: string | undefined
+  /** False: no network at all. Default: true, but for an embedded node that joins no mesh. */
+  mesh?: boolean | undefined
+  /** A token to join a mesh with; '-' for the first line of standard input, since command lines can be read by others. */
+  join?: string | undefined
+  /** What the node is called in lists. Default: the name of the machine. */
+  name?: string | undefined
+  /** What the node is or where it stands, for tasks that ask for it. */
+  labels?: Readonly<Record<string, string>> | undefined
+  /** Where it can be reached. Default: all of the machine's addresses, at a port that is kept from start to start. */
+  listen?: { readonly host: string; readonly port: number } | undefined
+  /** Addresses of members, for networks where neighbours are not found by themselves. */
+  peers?: readonly string[] | undefined
+  /** False: do not look for neighbours. Default: true, unless it listens on this machine only. */
+  mdns?: boolean | undefined
+  /** Folder of what outlives the node: its key, its membership, whom it knows. */
+  stateDirectory?: string | undefined
 }
 
 const types: Record<keyof NodeOptions, 'number' | 'string' | 'boolean' | 'object'> = {
@@ -42,7 +60,16 @@ const types: Record<keyof NodeOptions, 'number' | 'string' | 'boolean' | 'object
   workerIdleMs: 'number',
   workerStartMs: 'number',
   workerEntry: 'string',
+  mesh: 'boolean',
+  join: 'string',
+  name: 'string',
+  labels: 'object',
+  listen: 'object',
+  peers: 'object',
+  mdns: 'boolean',
+  stateDirectory: 'string',
 }
+const namePattern = /^[\w.-]{1,63}$/
 const wholeNumbers = ['gpus', 'storeBytesMax', 'workersMax', 'prestart', 'workerIdleMs', 'workerStartMs'] as const
 
 /** Checks options that come from outside. Throws InvalidArgumentError that names the option. */
@@ -66,7 +93,30 @@ export function checkNodeOptions(input: unknown): NodeOptions {
   const options = input as NodeOptions
   for (const name of ['cpus', ...wholeNumbers] as const) checkNumber(name, options[name])
   resourcesFromOptions(resourceOptions(options), 'the options of the node')
+  if (options.labels !== undefined) checkLabels(options.labels, 'the labels of the node')
+  checkPlaceInMesh(options)
   return options
+}
+
+function checkPlaceInMesh({ listen, peers, name }: NodeOptions): void {
+  if (listen !== undefined) {
+    const isPort = Number.isInteger(listen.port) && listen.port >= 0 && listen.port <= 65_535
+    if (isIP(listen.host) === 0 || !isPort) {
+      throw new InvalidArgumentError(
+        `the option listen of a node must be an IP address and a port, such as {"host":"0.0.0.0","port":7461}; got ${JSON.stringify(listen)}`,
+        { listen },
+      )
+    }
+  }
+  if (peers !== undefined && !(Array.isArray(peers) && peers.every((each) => typeof each === 'string'))) {
+    throw new InvalidArgumentError('the option peers of a node must be a list of addresses', { peers })
+  }
+  if (name !== undefined && !namePattern.test(name)) {
+    throw new InvalidArgumentError(
+      `the name of a node must be 1 to 63 letters, digits or . _ -; got ${JSON.stringify(name)}`,
+      { name },
+    )
+  }
 }
 
 function checkNumber(name: string, value: number | undefined): void {

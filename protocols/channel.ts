@@ -24,9 +24,9 @@ export class MessageChannel {
     this.#writer.frame(messages[name].code, (writer) => encodeBody(writer, name, body))
   }
 
-  /** Passes a received frame on unchanged. */
-  forward(frame: Frame): void {
-    this.#writer.forward(frame.whole)
+  /** Passes a received frame on; `leaseId`, if given, takes the place of the number that its body begins with. */
+  forward(frame: Frame, leaseId?: number): void {
+    this.#writer.forward(frame.whole, leaseId)
   }
 
   /** Writes what has been sent, without waiting for the end of the turn. */

@@ -165,6 +165,20 @@ export class ProtocolError extends ShoalError {
   }
 }
 
+/** Thrown when another machine does not answer. Trying again may help: it may come back, or the network may. */
+export class UnreachableError extends ShoalError {
+  constructor(message: string, options: Partial<ShoalErrorOptions> = {}) {
+    super('UNREACHABLE', message, { retryable: true, ...options })
+  }
+}
+
+/** Thrown when a node does not belong to the mesh, may not do what it asks, or cannot be admitted; the message says why. */
+export class MembershipError extends ShoalError {
+  constructor(message: string, details: Record<string, unknown> = {}) {
+    super('MEMBERSHIP', message, { details })
+  }
+}
+
 /** The classes of the family by name, for errors that come back from another process. */
 export const shoalErrorClasses = {
   ShoalError,
@@ -187,4 +201,6 @@ export const shoalErrorClasses = {
   NodeDiedError,
   NodeUnavailableError,
   ProtocolError,
+  UnreachableError,
+  MembershipError,
 } as const

@@ -97,10 +97,15 @@ export class FrameWriter {
     this.#afterAppend()
   }
 
-  /** Appends a frame that was received elsewhere, unchanged. */
-  forward(whole: Uint8Array): void {
+  /**
+   * Appends a frame that was received elsewhere. `leaseId`, if given, takes the place of the 4 bytes that its body begins
+   * with; the frame itself stays as it is.
+   */
+  forward(whole: Uint8Array, leaseId?: number): void {
     if (this.#closed) return
+    const start = this.#writer.length
     this.#writer.raw(whole)
+    if (leaseId !== undefined) this.#writer.setU32(start + frameHeaderBytes, leaseId)
     this.#afterAppend()
   }
 

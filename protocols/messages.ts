@@ -1,7 +1,8 @@
 import { ByteReader, type ByteWriter } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
-import { clientIdBytes, objectIdBytes } from './ids.ts'
+import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
+import { schedulingStrategy } from './scheduling.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
 import { taskResult, taskSpec } from './task-messages.ts'
 import { wireValue } from './wire-value.ts'
@@ -12,7 +13,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 1
+export const protocolVersion = 2
 
 export interface MessageType<T> {
   code: number
@@ -21,6 +22,7 @@ export interface MessageType<T> {
 }
 
 const small = 64 * 1024
+const nodeId = hex(nodeIdBytes)
 const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
 const text = string(16 * 1024)
@@ -50,6 +52,8 @@ export const messages = {
     struct({
       clientId,
       version: string(64),
+      /** The node that this client is attached to: the beginning of its id. */
+      nodeId,
       nodePid: u32,
       storeDirectory: text,
       codeDirectory: text,
@@ -66,6 +70,7 @@ export const messages = {
     struct({
       requestId: u32,
       resources: map(f64, 256),
+      strategy: schedulingStrategy,
       envVars: map(string(small), 1024),
       envKey: string(128),
       depth: u32,
@@ -78,6 +83,7 @@ export const messages = {
   leaseGrant: message(
     12,
     small,
+    /** The worker may be on another node: its id tells which. */
     struct({ requestId: u32, leaseId: u32, workerId: clientId, workerPid: u32, gpuIds: list(u32, 1024) }),
   ),
   leaseRefuse: message(
@@ -85,7 +91,7 @@ export const messages = {
     small,
     struct({
       requestId: u32,
-      error: oneOf('infeasible', 'workerLimit', 'workerStart'),
+      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden'),
       message: text,
       details: json,
     }),
@@ -145,11 +151,17 @@ export const messages = {
   undeliverable: message(49, small, struct({ client: clientId, requestId: u32 })),
   /** A client is gone: what it owned is lost, what it borrowed is given back. */
   clientGone: message(50, small, struct({ client: clientId })),
+  /** Another node is gone, and all its clients with it. */
+  nodeGone: message(51, small, struct({ node: nodeId, reason: text })),
 
   // --- shipped code, by the hash of its content
   blobPut: message(60, limits.blobBytesMax, struct({ hash: hex(32), content: bytes })),
-  /** Asks to be told when these are there. */
-  blobsWait: message(61, limits.frameBytesMax, struct({ requestId: u32, hashes: list(hex(32), 100_000) })),
+  /** Asks to be told when these are there. `node` has those that are missing here. */
+  blobsWait: message(
+    61,
+    limits.frameBytesMax,
+    struct({ requestId: u32, node: nodeId, hashes: list(hex(32), 100_000) }),
+  ),
   blobsReady: message(62, limits.frameBytesMax, struct({ requestId: u32, missing: list(hex(32), 100_000) })),
 
   // --- the object store
@@ -157,6 +169,11 @@ export const messages = {
   objectFreed: message(71, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
+
+  /** Asks for a value of another node to be brought into the store here; its name begins with its writer's id. */
+  storedFetch: message(73, small, struct({ requestId: u32, name: string(64), bytes: f64 })),
+  /** `error` is empty when the value is there now. */
+  storedFetched: message(74, small, struct({ requestId: u32, error: text })),
 
   // --- console output
   log: message(
@@ -171,6 +188,9 @@ export const messages = {
   statusGet: message(90, small, struct({ requestId: u32 })),
   statusReply: message(91, 16 * 1024 * 1024, struct({ requestId: u32, status: json })),
   nodeStop: message(92, small, struct({ requestId: u32 })),
+  /** Questions about the mesh, and changes to it: see admin.ts. */
+  adminCall: message(93, small, struct({ requestId: u32, name: string(64), args: json })),
+  adminReply: message(94, 16 * 1024 * 1024, struct({ requestId: u32, reply: json })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type MessageName = keyof typeof messages

@@ -16,8 +16,10 @@ interface Waiter {
 export class BlobCache {
   readonly #directory: string
   readonly #log: (text: string) => void
-  /** Blobs that are there, or (false) on their way to the disk. */
-  readonly #blobs = new Map<string, boolean>()
+  /** Blobs that are there, or on their way to the disk. */
+  readonly #blobs = new Map<string, { bytes: number; isThere: boolean }>()
+  /** Contents that are looked at or written now, by hash. */
+  readonly #puts = new Map<string, number>()
   readonly #waitersByHash = new Map<string, Set<Waiter>>()
   #bytes = 0
   #writes = 0
@@ -35,8 +37,34 @@ export class BlobCache {
     return this.#bytes
   }
 
+  /** True when a blob is there, or will be in a moment. */
+  isExpected(hash: string): boolean {
+    return this.#blobs.has(hash) || this.#puts.has(hash)
+  }
+
+  /** The size of a blob that is there. */
+  bytesOf(hash: string): number {
+    return this.#blobs.get(hash)?.bytes ?? 0
+  }
+
+  /** Where a blob lies when it is there. */
+  fileOf(hash: string): string {
+    return path.join(this.#directory, `${hash}.mjs`)
+  }
+
   /** Keeps a blob. False when the content is not what the hash says. A blob that finds no room stays missing. */
   async put(hash: string, content: Uint8Array): Promise<boolean> {
+    this.#puts.set(hash, (this.#puts.get(hash) ?? 0) + 1)
+    try {
+      return await this.#put(hash, content)
+    } finally {
+      const others = (this.#puts.get(hash) ?? 1) - 1
+      if (others > 0) this.#puts.set(hash, others)
+      else this.#puts.delete(hash)
+    }
+  }
+
+  async #put(hash: string, content: Uint8Array): Promise<boolean> {
     const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', content as Uint8Array<ArrayBuffer>))
     if (digest.toString('hex') !== hash) return false
     if (this.#blobs.has(hash)) return true
@@ -44,9 +72,10 @@ export class BlobCache {
       this.#log(`shipped code ${hash} of ${content.length} bytes refused: the cache of ${bytesMax} bytes is full`)
       return true
     }
-    this.#blobs.set(hash, false)
+    const blob = { bytes: content.length, isThere: false }
+    this.#blobs.set(hash, blob)
     this.#bytes += content.length
-    const file = path.join(this.#directory, `${hash}.mjs`)
+    const file = this.fileOf(hash)
     const temporary = `${file}.${++this.#writes}.tmp`
     try {
       // A rename makes the file appear whole: a worker never imports half a module.
@@ -59,14 +88,14 @@ export class BlobCache {
       await rm(temporary, { force: true })
       return true
     }
-    this.#blobs.set(hash, true)
+    blob.isThere = true
     this.#wake(hash)
     return true
   }
 
   /** Waits until all are there; resolves with the ones that are not there in time. */
   wait(hashes: readonly string[]): Promise<string[]> {
-    const missing = new Set(hashes.filter((hash) => this.#blobs.get(hash) !== true))
+    const missing = new Set(hashes.filter((hash) => this.#blobs.get(hash)?.isThere !== true))
     if (missing.size === 0) return Promise.resolve([])
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.#giveUp(waiter), waitMs)

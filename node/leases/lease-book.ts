@@ -1,4 +1,4 @@
-import { resourcesKey } from '../../protocols/resources.ts'
+import { resourcesKey, type ResourceSet } from '../../protocols/resources.ts'
 import type { Allocation } from '../resources/ledger.ts'
 import { ResourceLedger } from '../resources/ledger.ts'
 import type { LeaseBookOptions, LeaseBookSettings } from './lease-book-options.ts'
@@ -12,12 +12,15 @@ import { leaseSnapshot } from './lease-snapshot.ts'
 import { nextId } from './next-id.ts'
 import { Placement } from './placement.ts'
 import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
-import { infeasibleRefusal, jobGoneRefusal, tooManyRequestsRefusal, workerLimitRefusal } from './refusals.ts'
+import { busyRefusal, infeasibleRefusal, jobGoneRefusal, tooManyRequestsRefusal, workerLimitRefusal } from './refusals.ts'
 import { StartHealth } from './start-health.ts'
 import { WorkerTable } from './worker-table.ts'
 
 /** Requests that may wait; more are refused. */
 const waitingMax = 100_000
+
+/** Up to this share of a resource a node takes its own clients' work without looking for a better place. */
+const ampleShare = 0.5
 
 /** A worker that ends so soon after its start, without having served, counts as a start that failed. */
 const settleMs = 5_000
@@ -85,6 +88,23 @@ export class LeaseBook {
       this.#wantsPrestart() ||
       this.#workers.surplusIdle(this.#settings.prestart).length > 0
     )
+  }
+
+  /** The names of which the node as a whole has too little for the request. */
+  missing(request: ResourceSet): string[] {
+    return this.#ledger.missing(request)
+  }
+
+  /** True when such a request would be served at once, and the busiest resource be no more than half used then. */
+  hasAmpleRoom(request: ResourceSet): boolean {
+    return this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
+  }
+
+  /** What is free and what is going on, in figures. */
+  load(): { total: ResourceSet; available: ResourceSet; workers: number; leases: number; queued: number } {
+    const { total, available } = this.#ledger
+    const queued = this.#placement.waiting.size
+    return { total, available, workers: this.#workers.count, leases: this.#leases.size, queued }
   }
 
   /** The state of things, for status pages. */
@@ -158,7 +178,11 @@ export class LeaseBook {
     }
     this.#clients.addRequest(request)
     this.#placement.add(request, nowMs)
-    if (this.#placement.waiting.has(request)) this.#reclaimOwnLease(request)
+    if (!this.#placement.waiting.has(request)) return
+    if (event.mayWait === false) {
+      this.#forgetRequest(request)
+      this.#actions.push(busyRefusal(event))
+    } else this.#reclaimOwnLease(request)
   }
 
   #onRequestCancelled(client: string, requestId: number, nowMs: number): void {

@@ -36,6 +36,11 @@ export interface RequestedEvent {
   job?: string
   /** Name of the task, for status. */
   label: string
+  /**
+   * False: refuse it as `busy` if it cannot be served at once (starting a worker for it counts as that).
+   * @default true
+   */
+  mayWait?: boolean
 }
 
 /** Told once for every worker that was started, however it ended. */
@@ -71,8 +76,8 @@ export interface RefuseAction {
   type: 'refuse'
   client: string
   requestId: number
-  /** `infeasible`: never on this node. `workerLimit`, `workerStart`: not now. */
-  error: 'infeasible' | 'workerLimit' | 'workerStart'
+  /** `infeasible`: never on this node. `workerLimit`, `workerStart`, `busy`: not now. */
+  error: 'infeasible' | 'workerLimit' | 'workerStart' | 'busy'
   message: string
   details: Record<string, unknown>
 }

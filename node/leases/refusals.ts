@@ -51,6 +51,11 @@ export function tooManyRequestsRefusal(asked: Asked, waitingMax: number): Refuse
   )
 }
 
+/** What it asks for is not free now, and it is not to wait here. */
+export function busyRefusal(asked: Asked): RefuseAction {
+  return refusal(asked, 'busy', 'its resources are not free on this node now', {})
+}
+
 export function workerStartRefusal(asked: Asked, reason: string, failures: number): RefuseAction {
   return refusal(
     asked,

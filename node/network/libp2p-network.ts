@@ -1,18 +1,12 @@
 import { createHash } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, Ed25519PublicKey, PeerId, Stream } from '@libp2p/interface'
 import { MembershipError, NodeUnavailableError, UnreachableError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import { Acquaintances, keyOf, type Acquaintance } from './acquaintances.ts'
 import { protocols, startHost, startJoiner, type Host } from './libp2p-host.ts'
 import { bytesOf, Libp2pBulkStream, rawStream, StreamConversation } from './libp2p-streams.ts'
-import type {
-  BulkStream,
-  JoinConversation,
-  MembershipGate,
-  NetworkHandlers,
-  PeerLink,
-  PeerNetwork,
-} from './network.ts'
+import type { BulkStream, JoinConversation, MembershipGate, NetworkHandlers, PeerLink, PeerNetwork } from './network.ts'
 import { RefusalLog } from './refusal-log.ts'
 import { Session, type SessionSelf } from './session.ts'
 
@@ -36,6 +30,8 @@ export interface Libp2pNetworkOptions {
   onJoin(conversation: JoinConversation): void
   /** The addresses of those who are known have changed. */
   onPeersChanged(addresses: string[]): void
+  /** It listens at this port. */
+  onListening(port: number): void
   /** The largest body of a frame of the upper layer; 0 for a type that it does not have. */
   bytesMaxOf(type: number): number
   log(text: string): void
@@ -47,6 +43,7 @@ const helloMs = 5000
 const connectMs = 5000
 const redialMs = 100
 const lingerMs = 500
+const lastWordsMs = 50
 const joinsMax = 8
 const membersMax = 2000
 const gossipBytesMax = 64 * 1024
@@ -98,14 +95,10 @@ export class Libp2pNetwork implements PeerNetwork {
 
   async open(handlers: NetworkHandlers): Promise<void> {
     this.#handlers = handlers
-    const { seed, listen, mdns, meshId, remembered, fixed } = this.#options
+    const { seed, listen, mdns, meshId, remembered, fixed, onListening } = this.#options
     const tag = `_shoal-${Buffer.from(meshId).toString('hex', 0, 4)}._udp.local`
-    const host = await startHost({
-      seed,
-      listen,
-      mdnsTag: mdns ? tag : undefined,
-      isMember: (peer) => this.#members.has(peer.toString()),
-    })
+    const isMember = (peer: PeerId): boolean => this.#members.has(peer.toString())
+    const host = await startHost({ seed, listen, mdnsTag: mdns ? tag : undefined, isMember })
     this.#host = host
     const { libp2p } = host
     libp2p.addEventListener('connection:open', ({ detail }) => this.#onConnection(detail))
@@ -129,6 +122,8 @@ export class Libp2pNetwork implements PeerNetwork {
         { cause, retryable: false, details: { ...listen } },
       )
     }
+    const port = /\/tcp\/(\d+)/.exec(this.addresses[0] ?? '')?.[1]
+    if (port !== undefined) onListening(Number(port))
     this.#openGossip(host)
     for (const address of remembered) this.#met(address)
     for (const address of fixed) this.#met(address, true)
@@ -143,7 +138,10 @@ export class Libp2pNetwork implements PeerNetwork {
     return this.#links.get(node)
   }
 
-  async connect(address: string, { timeoutMs = connectMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<NodeId> {
+  async connect(
+    address: string,
+    { timeoutMs = connectMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<NodeId> {
     const deadline = AbortSignal.timeout(timeoutMs)
     return this.#dial([address], signal === undefined ? deadline : AbortSignal.any([deadline, signal]))
   }
@@ -185,6 +183,8 @@ export class Libp2pNetwork implements PeerNetwork {
     this.#isClosed = true
     clearInterval(this.#timer)
     for (const session of this.#sessions) session.close('the node is stopping')
+    // What was said last is to arrive.
+    await delay(lastWordsMs)
     await this.#host?.libp2p.stop()
   }
 
@@ -275,7 +275,9 @@ export class Libp2pNetwork implements PeerNetwork {
     if (connection.direction !== 'inbound') return
     const timer = setTimeout(() => {
       const isMember = this.#members.has(connection.remotePeer.toString())
-      const isBusy = connection.streams.some(({ protocol }) => protocol === protocols.join || protocol === protocols.peer)
+      const isBusy = connection.streams.some(
+        ({ protocol }) => protocol === protocols.join || protocol === protocols.peer,
+      )
       if (isMember || isBusy || connection.status !== 'open') return
       this.#refusals.say(
         connection.remoteAddr.toString(),
@@ -379,7 +381,8 @@ export class Libp2pNetwork implements PeerNetwork {
   #closeWhenUnused(connection: Connection): void {
     const timer = setTimeout(() => {
       const isUsed = [...this.#connections.values()].includes(connection)
-      if (!isUsed && connection.status === 'open') void connection.close().catch((error: Error) => connection.abort(error))
+      if (!isUsed && connection.status === 'open')
+        void connection.close().catch((error: Error) => connection.abort(error))
     }, lingerMs)
     timer.unref()
   }

@@ -30,8 +30,7 @@ export const networkFrames = {
 
 type NetworkFrames = typeof networkFrames
 export type NetworkFrameName = keyof NetworkFrames
-export type NetworkFrameBody<N extends NetworkFrameName> =
-  NetworkFrames[N]['body'] extends Codec<infer T> ? T : never
+export type NetworkFrameBody<N extends NetworkFrameName> = NetworkFrames[N]['body'] extends Codec<infer T> ? T : never
 
 const nameByType = new Map<number, NetworkFrameName>()
 for (const [name, { type }] of Object.entries(networkFrames)) nameByType.set(type, name as NetworkFrameName)
@@ -46,7 +45,11 @@ export function networkFrameBytesMax(type: number): number | undefined {
   return name === undefined ? undefined : Math.max(1, networkFrames[name].bytesMax)
 }
 
-export function writeNetworkFrame<N extends NetworkFrameName>(writer: ByteWriter, name: N, body: NetworkFrameBody<N>): void {
+export function writeNetworkFrame<N extends NetworkFrameName>(
+  writer: ByteWriter,
+  name: N,
+  body: NetworkFrameBody<N>,
+): void {
   ;(networkFrames[name].body as Codec<unknown>).write(writer, body)
 }
 

@@ -67,6 +67,20 @@ export class ResourceLedger {
     })
   }
 
+  /**
+   * The share of the resource of which the least would be left, if this were granted, too. Infinite when it cannot be
+   * granted now.
+   */
+  busiestShareWith(request: ResourceSet): number {
+    if (this.shortOf(request).length > 0) return Infinity
+    let busiest = 0
+    for (const [name, total] of this.#total) {
+      const used = total - (this.#available.get(name) ?? 0) + need(request, name)
+      if (total > 0) busiest = Math.max(busiest, used / total)
+    }
+    return busiest
+  }
+
   /** Takes all that is asked for, or nothing. */
   tryAcquire(request: ResourceSet): Allocation | undefined {
     if (this.shortOf(request).length > 0) return undefined

@@ -1,14 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import type { ClientId } from '../../protocols/ids.ts'
+import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageName } from '../../protocols/messages.ts'
 import type { Client } from './client.ts'
 
 /** The clients that have said hello, by id. */
 export class ClientTable {
   readonly #byId = new Map<ClientId, Client>()
-  /** 8 bytes that name the node and 4 that name this start; the client's number follows. */
-  readonly #prefix = randomBytes(12)
+  /** The node's id and 4 bytes that name this start; the client's number follows. */
+  readonly #prefix: Buffer
   #lastNumber = 0
+
+  constructor(node: NodeId) {
+    this.#prefix = Buffer.concat([Buffer.from(node, 'hex'), randomBytes(4)])
+  }
 
   add(client: Client): void {
     const id = Buffer.alloc(16)

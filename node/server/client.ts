@@ -5,6 +5,7 @@ import type { Frame } from '../../protocols/frame.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody, MessageName } from '../../protocols/messages.ts'
+import type { LeaseEnd } from './lease-end.ts'
 
 export interface ClientEvents {
   onFrame(client: Client, name: MessageName, frame: Frame): void
@@ -14,7 +15,7 @@ export interface ClientEvents {
 }
 
 /** One connection to the node's socket: a driver, a worker or the command line. */
-export class Client {
+export class Client implements LeaseEnd {
   readonly socket: Socket
   readonly #events: ClientEvents
   readonly #channel: MessageChannel
@@ -59,9 +60,8 @@ export class Client {
     if (!this.#closed) this.#channel.send(name, body)
   }
 
-  /** Passes a received frame on as it is. */
-  forward(frame: Frame): void {
-    if (!this.#closed) this.#channel.forward(frame)
+  forward(frame: Frame, leaseId?: number): void {
+    if (!this.#closed) this.#channel.forward(frame, leaseId)
   }
 
   /** Ends the connection when what was sent before is written. Nothing more is taken from the other side. */

@@ -1,48 +1,80 @@
 import { ProtocolError, ShoalError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import { checkResources, type ResourceSet } from '../../protocols/resources.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { LeaseAction, LeaseEvent } from '../leases/lease-events.ts'
-import { jobGoneRefusal } from '../leases/refusals.ts'
+import type { LeaseRouter } from '../routing/lease-router.ts'
+import { isRemoteLease, RemoteLeases, type RemoteLease } from '../routing/remote-leases.ts'
+import type {
+  Refusal,
+  RemoteGrant,
+  RequestKey,
+  RoutedRequest,
+  RouterAction,
+  RouterEvent,
+} from '../routing/router-events.ts'
 import type { WorkerExit, WorkerPool } from '../workers/worker-pool.ts'
 import type { Client } from './client.ts'
-import type { ClientTable } from './client-table.ts'
+import type { ClientDirectory } from './client-directory.ts'
+import type { LeaseEnd } from './lease-end.ts'
 import type { LeaseRoute } from './relay.ts'
 
 const tickMs = 50
 
-/** A request that has no answer yet: what the worker is to be told with the lease. */
+/** What the desk says to other nodes, about leases and about what waits for one. */
+export interface LeaseNeighbours {
+  askLease(node: NodeId, request: RoutedRequest, mayWait: boolean): void
+  cancelAsk(node: NodeId, key: RequestKey): void
+  refuseAsk(node: NodeId, key: RequestKey, refusal: Refusal): void
+  returnLease(node: NodeId, client: ClientId, leaseId: number): void
+  killLease(node: NodeId, client: ClientId, leaseId: number, reason: string): void
+  tellHead(action: Extract<RouterAction, { type: `demand${string}` }>): void
+  /** Why work of this client may not be submitted; undefined when it may. */
+  whyForbidden(job: ClientId): string | undefined
+}
+
+/** A request at the own lease book: what the worker is to be told with the lease. */
 interface Asked {
-  owner: Client
+  owner: LeaseEnd
   depth: number
   job: ClientId
   label: string
 }
 
-/** Tells the lease book what happens, and does what it answers: the policy is all in there, the doing all in here. */
+type DeskEvent = { to: 'book'; event: LeaseEvent } | { to: 'router'; event: RouterEvent }
+
+export interface LeaseDeskOptions {
+  book: LeaseBook
+  router: LeaseRouter
+  directory: ClientDirectory
+  pool: WorkerPool
+  neighbours: LeaseNeighbours
+  now(): number
+}
+
+/**
+ * Tells the lease book and the router what happens, and does what they answer: all policy is in there, the doing all in
+ * here.
+ */
 export class LeaseDesk {
-  readonly #book: LeaseBook
-  readonly #clients: ClientTable
-  readonly #pool: WorkerPool
-  readonly #now: () => number
+  readonly #with: LeaseDeskOptions
   readonly #asked = new Map<ClientId, Map<number, Asked>>()
   readonly #routes = new Map<number, LeaseRoute>()
-  readonly #events: LeaseEvent[] = []
+  readonly remote = new RemoteLeases()
+  readonly #events: DeskEvent[] = []
   #isStepping = false
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
   grantedCount = 0
 
-  constructor(options: { book: LeaseBook; clients: ClientTable; pool: WorkerPool; now: () => number }) {
-    this.#book = options.book
-    this.#clients = options.clients
-    this.#pool = options.pool
-    this.#now = options.now
-    this.#pool.onExit = (exit) => this.#onWorkerExit(exit)
+  constructor(options: LeaseDeskOptions) {
+    this.#with = options
+    options.pool.onExit = (exit) => this.#onWorkerExit(exit)
   }
 
-  /** Who is at the two ends of each lease. */
+  /** Who is at the two ends of each lease on a worker of this node. */
   get routes(): ReadonlyMap<number, LeaseRoute> {
     return this.#routes
   }
@@ -52,7 +84,7 @@ export class LeaseDesk {
 
   /** Starts the first workers. */
   open(): void {
-    this.#step({ type: 'tick' })
+    this.#tell({ type: 'tick' })
   }
 
   close(): void {
@@ -60,36 +92,51 @@ export class LeaseDesk {
     clearTimeout(this.#timer)
   }
 
+  // --- clients of this node
+
   request(client: Client, body: MessageBody<'leaseRequest'>): void {
-    const { requestId, depth, job, envKey, envVars, label } = body
-    const asked = this.#asked.get(client.id) ?? new Map<number, Asked>()
-    if (asked.has(requestId)) throw new ProtocolError(`lease request ${requestId} is under way already`)
+    const { directory, router, neighbours } = this.#with
+    const { requestId, job, label } = body
+    const key = { client: client.id, requestId }
+    if (router.has(key)) throw new ProtocolError(`lease request ${requestId} is under way already`)
     const resources = checked(body.resources, label)
-    if (this.#clients.get(job) === undefined) {
+    if (directory.get(job) === undefined) {
       // Of work that has been ended already: its last requests were still on their way.
-      this.#refuse(jobGoneRefusal({ client: client.id, requestId, resources }))
+      this.#refuse(key, { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} })
       return
     }
-    this.#asked.set(client.id, asked.set(requestId, { owner: client, depth, job, label }))
-    this.#step({ type: 'requested', client: client.id, requestId, resources, envKey, envVars, depth, job, label })
+    const why = neighbours.whyForbidden(job)
+    if (why !== undefined) this.#refuse(key, { error: 'forbidden', message: why, details: {} })
+    else this.route({ type: 'requested', request: { ...body, client: client.id, resources } })
   }
 
   cancelRequest(client: Client, requestId: number): void {
-    if (this.#takeAsked(client.id, requestId) === undefined) return
-    this.#step({ type: 'requestCancelled', client: client.id, requestId })
+    this.route({ type: 'cancelled', client: client.id, requestId })
   }
 
-  giveBack(client: Client, leaseId: number): void {
+  giveBack(client: LeaseEnd, leaseId: number): void {
+    if (isRemoteLease(leaseId)) {
+      const lease = this.#ownRemote(client, leaseId)
+      if (lease === undefined) return
+      this.remote.remove(lease)
+      this.#with.neighbours.returnLease(lease.node, client.id, lease.leaseId)
+      return
+    }
     const route = this.#ownRoute(client, leaseId)
     if (route === undefined) return
     this.#routes.delete(leaseId)
     route.worker.send('leaseEnd', { leaseId })
-    this.#step({ type: 'returned', client: client.id, leaseId })
+    this.#tell({ type: 'returned', client: client.id, leaseId })
   }
 
-  kill(client: Client, leaseId: number, reason: string): void {
+  kill(client: LeaseEnd, leaseId: number, reason: string): void {
+    if (isRemoteLease(leaseId)) {
+      const lease = this.#ownRemote(client, leaseId)
+      if (lease !== undefined) this.#with.neighbours.killLease(lease.node, client.id, lease.leaseId, reason)
+      return
+    }
     const route = this.#ownRoute(client, leaseId)
-    if (route !== undefined) this.#pool.kill(route.workerId, reason === '' ? 'killed by its owner' : reason)
+    if (route !== undefined) this.#with.pool.kill(route.workerId, reason === '' ? 'killed by its owner' : reason)
   }
 
   /** The worker of a lease says that its task waits in `get()`, or does so no more. */
@@ -98,40 +145,125 @@ export class LeaseDesk {
     if (route === undefined) return
     if (route.worker !== client) throw new ProtocolError(`lease ${leaseId} is not a lease of this worker`)
     route.owner.send('leaseBlocked', { leaseId, isBlocked })
-    this.#step({ type: isBlocked ? 'blocked' : 'unblocked', leaseId })
+    this.#tell({ type: isBlocked ? 'blocked' : 'unblocked', leaseId })
   }
 
   /** A worker says that others need what it owns, or do so no more. */
   needed(client: Client, isNeeded: boolean): void {
     if (client.role !== 'worker') throw new ProtocolError('only a worker can say that it is needed')
-    this.#step({ type: 'workerNeeded', workerId: client.workerId, isNeeded })
+    this.#tell({ type: 'workerNeeded', workerId: client.workerId, isNeeded })
   }
 
   workerReady(workerId: number): void {
-    this.#step({ type: 'workerReady', workerId })
+    this.#tell({ type: 'workerReady', workerId })
   }
 
-  /** A client is gone. A worker's own end comes from the pool. */
-  clientGone(client: Client): void {
-    this.#asked.delete(client.id)
-    for (const [leaseId, route] of this.#routes) if (route.owner === client) this.#routes.delete(leaseId)
-    this.#step({ type: 'clientGone', client: client.id })
+  /** A client is gone, of this node or another. A worker's own end comes from the pool. */
+  clientGone(client: ClientId): void {
+    this.#asked.delete(client)
+    for (const [leaseId, route] of this.#routes) if (route.owner.id === client) this.#routes.delete(leaseId)
+    for (const lease of this.remote.ofClient(client)) {
+      this.remote.remove(lease)
+      const reason = 'the program for which it ran has ended'
+      if (lease.owner.id === client) this.#with.neighbours.returnLease(lease.node, client, lease.leaseId)
+      else lease.owner.send('leaseLost', { leaseId: lease.alias, reason })
+    }
+    this.route({ type: 'clientGone', client })
+    this.#tell({ type: 'clientGone', client })
+  }
+
+  // --- other nodes
+
+  /** A node asks for a worker here for one of its clients. The same question may come twice. */
+  ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
+    const { directory, neighbours } = this.#with
+    const { client, requestId, job, label, depth, mayWait, envKey, envVars } = body
+    const owner = directory.get(client)
+    if (owner === undefined || nodeOf(client) !== node) {
+      throw new ProtocolError('a node asks for a lease in the name of a client that is not its own')
+    }
+    const key = { client, requestId }
+    const route = this.#routeOf(key)
+    if (route !== undefined) {
+      this.#sendGrant(route, requestId)
+      return
+    }
+    const resources = checked(body.resources, label)
+    const why =
+      directory.get(job) === undefined ? 'the program for which it was to run has ended' : neighbours.whyForbidden(job)
+    if (why !== undefined) neighbours.refuseAsk(node, key, { error: 'forbidden', message: why, details: {} })
+    else this.#askBook({ ...key, resources, depth, job, label, envKey, envVars }, owner, mayWait)
+  }
+
+  /** A node needs no worker here any more for what it asked; a lease that it was granted meanwhile it returns. */
+  cancelAsk(key: RequestKey): void {
+    if (this.#takeAsked(key) !== undefined) this.#tell({ type: 'requestCancelled', ...key })
+  }
+
+  granted(node: NodeId, client: ClientId, { requestId, ...grant }: MessageBody<'leaseGrant'>): void {
+    this.route({ type: 'remoteGranted', node, client, requestId, grant })
+  }
+
+  /** What another node says of a lease that a client of this one holds there. */
+  onRemote(
+    node: NodeId,
+    name: 'leaseReclaim' | 'leaseLost' | 'leaseBlocked',
+    body: { leaseId: number; reason?: string; isBlocked?: boolean },
+  ): void {
+    const lease = this.remote.at(node, body.leaseId)
+    if (lease === undefined) return
+    if (name === 'leaseLost') this.remote.remove(lease)
+    lease.owner.send(name, { ...body, leaseId: lease.alias } as never)
+  }
+
+  /** The link to a node is down: what its clients had here ends, and what clients of this node had there is lost. */
+  nodeGone(node: NodeId, clients: Iterable<ClientId>, reason: string): void {
+    for (const lease of this.remote.ofNode(node)) {
+      this.remote.remove(lease)
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason: `node ${node} is gone: ${reason}` })
+    }
+    for (const client of clients) this.clientGone(client)
+    this.route({ type: 'linkDown', node })
+  }
+
+  /** Something has happened that the router is to know. */
+  route(event: RouterEvent): void {
+    this.#take({ to: 'router', event })
+  }
+
+  #tell(event: LeaseEvent): void {
+    this.#take({ to: 'book', event })
   }
 
   #onWorkerExit({ client, ...exit }: WorkerExit): void {
-    this.#step({ type: 'workerExited', ...exit })
+    this.#tell({ type: 'workerExited', ...exit })
     if (client !== undefined) this.onWorkerGone(client)
   }
 
-  #ownRoute(client: Client, leaseId: number): LeaseRoute | undefined {
+  #ownRoute(client: LeaseEnd, leaseId: number): LeaseRoute | undefined {
     const route = this.#routes.get(leaseId)
-    if (route !== undefined && route.owner !== client) {
+    if (route !== undefined && route.owner.id !== client.id) {
       throw new ProtocolError(`lease ${leaseId} is not a lease of this client`)
     }
     return route
   }
 
-  #takeAsked(client: ClientId, requestId: number): Asked | undefined {
+  #ownRemote(client: LeaseEnd, leaseId: number): RemoteLease | undefined {
+    const lease = this.remote.get(leaseId)
+    if (lease !== undefined && lease.owner.id !== client.id) {
+      throw new ProtocolError(`lease ${leaseId} is not a lease of this client`)
+    }
+    return lease
+  }
+
+  #routeOf({ client, requestId }: RequestKey): LeaseRoute | undefined {
+    for (const route of this.#routes.values()) {
+      if (route.requestId === requestId && route.owner.id === client) return route
+    }
+    return undefined
+  }
+
+  #takeAsked({ client, requestId }: RequestKey): Asked | undefined {
     const asked = this.#asked.get(client)
     const found = asked?.get(requestId)
     asked?.delete(requestId)
@@ -139,60 +271,131 @@ export class LeaseDesk {
     return found
   }
 
+  #askBook(request: Omit<RoutedRequest, 'strategy'>, owner: LeaseEnd, mayWait: boolean): void {
+    const { client, requestId, depth, job, label } = request
+    const asked = this.#asked.get(client) ?? new Map<number, Asked>()
+    if (asked.has(requestId)) return
+    this.#asked.set(client, asked.set(requestId, { owner, depth, job, label }))
+    this.#tell({ type: 'requested', ...request, mayWait })
+  }
+
   /** What an action leads to may be an event of its own; it waits until all actions before it are done. */
-  #step(event: LeaseEvent): void {
+  #take(event: DeskEvent): void {
+    const { book, router, now } = this.#with
     this.#events.push(event)
     if (this.#isStepping || this.#isClosed) return
     this.#isStepping = true
-    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-      for (const action of this.#book.step(next, this.#now())) this.#do(action)
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        if (next.to === 'book') for (const action of book.step(next.event, now())) this.#doBook(action)
+        else for (const action of router.step(next.event, now())) this.#doRouter(action)
+      }
+    } finally {
+      this.#isStepping = false
     }
-    this.#isStepping = false
-    if (this.#timer === undefined && this.#book.wantsTick) this.#timer = setTimeout(this.#onTimer, tickMs)
+    const wantsTick = book.wantsTick || router.wantsTick
+    if (this.#timer === undefined && wantsTick) this.#timer = setTimeout(this.#onTimer, tickMs)
   }
 
   readonly #onTimer = (): void => {
     this.#timer = undefined
-    this.#step({ type: 'tick' })
+    this.route({ type: 'tick' })
+    this.#tell({ type: 'tick' })
   }
 
-  #do(action: LeaseAction): void {
+  #doBook(action: LeaseAction): void {
+    const { pool, directory, neighbours } = this.#with
     switch (action.type) {
       case 'grant':
-        return this.#grant(action)
-      case 'refuse':
-        return this.#refuse(action)
+        return this.#onGrant(action)
+      case 'refuse': {
+        const { client, requestId, error, message, details } = action
+        const key = { client, requestId }
+        this.#takeAsked(key)
+        if (directory.isLocal(client))
+          this.route({ type: 'localRefused', ...key, refusal: { error, message, details } })
+        else neighbours.refuseAsk(nodeOf(client), key, { error, message, details })
+        return
+      }
       case 'startWorker':
-        return this.#pool.start(action)
+        return pool.start(action)
       case 'stopWorker':
-        return this.#pool.kill(action.workerId, action.reason)
+        return pool.kill(action.workerId, action.reason)
       case 'reclaim':
-        this.#clients.get(action.client)?.send('leaseReclaim', { leaseId: action.leaseId })
+        directory.get(action.client)?.send('leaseReclaim', { leaseId: action.leaseId })
         return
       case 'lost':
         this.#routes.delete(action.leaseId)
-        this.#clients.get(action.client)?.send('leaseLost', { leaseId: action.leaseId, reason: action.reason })
+        directory.get(action.client)?.send('leaseLost', { leaseId: action.leaseId, reason: action.reason })
     }
   }
 
-  #refuse({ client, requestId, error, message, details }: LeaseAction & { type: 'refuse' }): void {
-    this.#takeAsked(client, requestId)
-    this.#clients.get(client)?.send('leaseRefuse', { requestId, error, message, details })
+  #doRouter(action: RouterAction): void {
+    const { directory, neighbours } = this.#with
+    switch (action.type) {
+      case 'askLocal': {
+        const owner = directory.get(action.request.client)
+        if (owner !== undefined) this.#askBook(action.request, owner, action.mayWait)
+        return
+      }
+      case 'cancelLocal':
+        return this.cancelAsk({ client: action.client, requestId: action.requestId })
+      case 'askRemote':
+        return neighbours.askLease(action.node, action.request, action.mayWait)
+      case 'cancelRemote':
+        return neighbours.cancelAsk(action.node, { client: action.client, requestId: action.requestId })
+      case 'returnRemote':
+        return neighbours.returnLease(action.node, action.client, action.leaseId)
+      case 'accept':
+        return this.#accept(action)
+      case 'refuse':
+        return this.#refuse(action, action.refusal)
+      default:
+        return neighbours.tellHead(action)
+    }
   }
 
-  #grant({ client, requestId, leaseId, workerId, gpuIds }: LeaseAction & { type: 'grant' }): void {
+  #refuse({ client, requestId }: RequestKey, { error, message, details }: Refusal): void {
+    this.#with.directory.get(client)?.send('leaseRefuse', { requestId, error, message, details })
+  }
+
+  #accept({
+    node,
+    grant,
+    client,
+    requestId,
+    job,
+  }: RequestKey & { node: NodeId; grant: RemoteGrant; job: ClientId }): void {
+    const { directory, neighbours } = this.#with
+    const owner = directory.get(client)
+    if (owner === undefined) {
+      neighbours.returnLease(node, client, grant.leaseId)
+      return
+    }
     this.grantedCount++
-    const asked = this.#takeAsked(client, requestId)
-    const worker = this.#pool.get(workerId)?.client
+    const { alias } = this.remote.add(node, grant, owner, job)
+    owner.send('leaseGrant', { ...grant, gpuIds: [...grant.gpuIds], requestId, leaseId: alias })
+  }
+
+  #onGrant({ client, requestId, leaseId, workerId, gpuIds }: LeaseAction & { type: 'grant' }): void {
+    const { pool, directory } = this.#with
+    this.grantedCount++
+    const asked = this.#takeAsked({ client, requestId })
+    const worker = pool.get(workerId)?.client
     if (asked === undefined || worker === undefined) {
       throw new Error(`lease ${leaseId} was granted for a request or a worker that is not known`)
     }
     const { owner, job, depth, label } = asked
-    this.#pool.leased(workerId, { to: job, name: label })
-    this.#routes.set(leaseId, { leaseId, owner, worker, workerId })
+    pool.leased(workerId, { to: job, name: label })
+    const route = { leaseId, requestId, owner, worker, workerId, gpuIds: [...gpuIds] }
+    this.#routes.set(leaseId, route)
     worker.send('leaseStart', { leaseId, owner: client, job, depth, gpuIds: [...gpuIds] })
-    const grant = { requestId, leaseId, workerId: worker.id, workerPid: worker.pid, gpuIds: [...gpuIds] }
-    owner.send('leaseGrant', grant)
+    if (directory.isLocal(client)) this.route({ type: 'localGranted', client, requestId })
+    this.#sendGrant(route, requestId)
+  }
+
+  #sendGrant({ leaseId, owner, worker, gpuIds }: LeaseRoute, requestId: number): void {
+    owner.send('leaseGrant', { requestId, leaseId, workerId: worker.id, workerPid: worker.pid, gpuIds })
   }
 }
 

@@ -1,5 +1,6 @@
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
+import type { NodeId } from '../../protocols/ids.ts'
 import { decodeBody, protocolVersion, type MessageName } from '../../protocols/messages.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import type { WorkerPool } from '../workers/worker-pool.ts'
@@ -15,6 +16,7 @@ export interface LobbyOptions {
   codeDirectory: string
   storeBytesMax: number
   cpus: number
+  node: NodeId
   onWorkerReady(workerId: number): void
 }
 
@@ -60,11 +62,12 @@ export class Lobby {
   }
 
   #welcome(client: Client): void {
-    const { clients, storeDirectory, codeDirectory, storeBytesMax, cpus } = this.#options
+    const { clients, node, storeDirectory, codeDirectory, storeBytesMax, cpus } = this.#options
     clients.add(client)
     client.send('welcome', {
       clientId: client.id,
       version: shoalVersion,
+      nodeId: node,
       nodePid: process.pid,
       storeDirectory,
       codeDirectory,

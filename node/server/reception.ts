@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { ClientId } from '../../protocols/ids.ts'
 import type { StoredFiles } from '../store/stored-files.ts'
 import type { WorkerPool } from '../workers/worker-pool.ts'
 import { Client, type ClientEvents } from './client.ts'
@@ -16,6 +17,8 @@ export interface ReceptionOptions {
   leases: LeaseDesk
   pool: WorkerPool
   files: StoredFiles
+  /** A driver or a worker of this node has gone. */
+  onClientGone(client: ClientId): void
   log(text: string): void
 }
 
@@ -54,12 +57,13 @@ export class Reception {
   }
 
   #gone(client: Client): void {
-    const { clients, leases, files } = this.#options
+    const { clients, leases, files, onClientGone } = this.#options
     clients.remove(client)
-    leases.clientGone(client)
+    leases.clientGone(client.id)
     files.ownerGone(client.id)
     if (client.role === 'command') return
     files.writerGone(client.id)
     clients.sendToAll('clientGone', { client: client.id })
+    onClientGone(client.id)
   }
 }

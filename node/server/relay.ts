@@ -1,16 +1,33 @@
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
-import { clientIdBytes } from '../../protocols/ids.ts'
+import { clientIdBytes, nodeIdBytes, nodeOf, type NodeId } from '../../protocols/ids.ts'
 import { messages, type MessageName } from '../../protocols/messages.ts'
+import { isRemoteLease, type RemoteLeases } from '../routing/remote-leases.ts'
 import type { Client } from './client.ts'
-import type { ClientTable } from './client-table.ts'
+import type { ClientDirectory } from './client-directory.ts'
+import type { LeaseEnd } from './lease-end.ts'
 
 /** Between whom a lease's messages go. */
 export interface LeaseRoute {
   readonly leaseId: number
-  readonly owner: Client
+  readonly requestId: number
+  readonly owner: LeaseEnd
   readonly worker: Client
   readonly workerId: number
+  readonly gpuIds: number[]
+}
+
+/** Links to other nodes, as far as frames go over them. */
+export interface FrameLinks {
+  /** False when there is no link to the node. */
+  forward(node: NodeId, frame: Frame, leaseId?: number): boolean
+}
+
+export interface RelayOptions {
+  directory: ClientDirectory
+  routes: ReadonlyMap<number, LeaseRoute>
+  remote: RemoteLeases
+  links: FrameLinks
 }
 
 const none = 0
@@ -31,17 +48,17 @@ goes(clientToClientAsking, 'objectGet', 'functionGet')
 const idsBytes = clientIdBytes * 2
 
 /**
- * Passes on what clients say to each other, unread but for the lease's number or the two ids that it begins with. Every
- * task and every result goes through here.
+ * Passes on what clients say to each other, on this node or over links to others, unread but for the lease's number or
+ * the two ids that it begins with. Every task and every result goes through here.
+ *
+ * Between two nodes a lease has the number that the worker's node gave it; the owner's node puts its own in its place.
  */
 export class Relay {
-  readonly #clients: ClientTable
-  readonly #leases: ReadonlyMap<number, LeaseRoute>
+  readonly #with: RelayOptions
   framesRelayed = 0
 
-  constructor(clients: ClientTable, leases: ReadonlyMap<number, LeaseRoute>) {
-    this.#clients = clients
-    this.#leases = leases
+  constructor(options: RelayOptions) {
+    this.#with = options
   }
 
   /** True when the frame was one to pass on. */
@@ -49,34 +66,93 @@ export class Relay {
     const way = wayByCode[frame.type] as number
     if (way === none) return false
     this.framesRelayed++
-    if (way === ownerToWorker || way === workerToOwner) this.#acrossLease(sender, frame, way)
-    else this.#toClient(sender, frame, way)
+    if (way === ownerToWorker) this.#toWorker(sender, frame)
+    else if (way === workerToOwner) this.#toOwner(sender, frame)
+    else {
+      assertIds(frame)
+      if (sender.idBytes.compare(frame.body, clientIdBytes, idsBytes) !== 0) {
+        throw new ProtocolError('a message between clients names another sender than its own')
+      }
+      this.#toClient(sender, frame, way)
+    }
     return true
   }
 
-  #acrossLease(sender: Client, frame: Frame, way: number): void {
-    if (frame.body.length < 4) throw new ProtocolError('a message across a lease ends before the number of the lease')
-    const lease = this.#leases.get(frame.body.readUInt32LE(0))
-    // Messages that cross the end of a lease are normal.
-    if (lease === undefined) return
-    const from = way === ownerToWorker ? lease.owner : lease.worker
-    if (from !== sender) throw new ProtocolError(`lease ${lease.leaseId} is not a lease of this client`)
-    const to = way === ownerToWorker ? lease.worker : lease.owner
-    to.forward(frame)
+  /** Takes a frame of another node's client. False when it is not one to pass on. */
+  takeFromNode(node: NodeId, frame: Frame): boolean {
+    const way = wayByCode[frame.type] as number
+    if (way === none) return false
+    this.framesRelayed++
+    const { routes, remote, directory } = this.#with
+    if (way === ownerToWorker) {
+      const route = routes.get(leaseIdOf(frame))
+      if (route === undefined) return true
+      if (nodeOf(route.owner.id) !== node) throw notItsLease(route.leaseId)
+      route.worker.forward(frame)
+    } else if (way === workerToOwner) {
+      const lease = remote.at(node, leaseIdOf(frame))
+      lease?.owner.forward(frame, lease.alias)
+    } else {
+      assertIds(frame)
+      const from = frame.body.toString('hex', clientIdBytes, idsBytes)
+      const sender = directory.get(from)
+      if (sender === undefined || nodeOf(from) !== node) {
+        throw new ProtocolError('a message between clients names a sender of another node')
+      }
+      if (frame.body.toString('hex', 0, nodeIdBytes) !== directory.self) {
+        throw new ProtocolError('a message between clients came to the wrong node')
+      }
+      this.#toClient(sender, frame, way)
+    }
+    return true
   }
 
-  #toClient(sender: Client, frame: Frame, way: number): void {
-    const { body } = frame
-    if (body.length < idsBytes) throw new ProtocolError('a message between clients ends before its ids')
-    if (sender.idBytes.compare(body, clientIdBytes, idsBytes) !== 0) {
-      throw new ProtocolError('a message between clients names another sender than its own')
+  #toWorker(sender: Client, frame: Frame): void {
+    const { routes, remote, links } = this.#with
+    const leaseId = leaseIdOf(frame)
+    if (isRemoteLease(leaseId)) {
+      const lease = remote.get(leaseId)
+      if (lease === undefined) return
+      if (lease.owner !== sender) throw notItsLease(leaseId)
+      links.forward(lease.node, frame, lease.leaseId)
+      return
     }
+    // Messages that cross the end of a lease are normal.
+    const route = routes.get(leaseId)
+    if (route === undefined) return
+    if (route.owner !== sender) throw notItsLease(leaseId)
+    route.worker.forward(frame)
+  }
+
+  #toOwner(sender: Client, frame: Frame): void {
+    const route = this.#with.routes.get(leaseIdOf(frame))
+    if (route === undefined) return
+    if (route.worker !== sender) throw notItsLease(route.leaseId)
+    route.owner.forward(frame)
+  }
+
+  #toClient(sender: LeaseEnd, frame: Frame, way: number): void {
+    const { directory } = this.#with
+    const { body } = frame
     const to = body.toString('hex', 0, clientIdBytes)
-    const receiver = this.#clients.get(to)
+    const receiver = directory.get(to)
     if (receiver !== undefined) receiver.forward(frame)
     else if (way === clientToClientAsking) {
       if (body.length < idsBytes + 4) throw new ProtocolError('a message between clients ends before its number')
       sender.send('undeliverable', { client: to, requestId: body.readUInt32LE(idsBytes) })
     }
   }
+}
+
+function leaseIdOf({ body }: Frame): number {
+  if (body.length < 4) throw new ProtocolError('a message across a lease ends before the number of the lease')
+  return body.readUInt32LE(0)
+}
+
+function assertIds({ body }: Frame): void {
+  if (body.length < idsBytes) throw new ProtocolError('a message between clients ends before its ids')
+}
+
+function notItsLease(leaseId: number): ProtocolError {
+  return new ProtocolError(`lease ${leaseId} is not a lease of this client`)
 }

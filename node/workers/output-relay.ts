@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
-import type { Client } from '../server/client.ts'
-import type { ClientTable } from '../server/client-table.ts'
+import type { ClientDirectory } from '../server/client-directory.ts'
+import type { LeaseEnd } from '../server/lease-end.ts'
 import type { OutputBlock } from './output-collector.ts'
 import { WorkerStream } from './worker-stream.ts'
 
@@ -12,13 +12,13 @@ const turnsMax = 20
 
 /** Brings what workers write to the drivers whose tasks wrote it. */
 export class OutputRelay {
-  readonly #clients: ClientTable
+  readonly #clients: ClientDirectory
   readonly #log: (text: string) => void
   readonly #streams = new Set<WorkerStream>()
-  readonly #dropped = new WeakMap<Client, number>()
+  readonly #dropped = new WeakMap<LeaseEnd, number>()
   #chunks = 0
 
-  constructor(clients: ClientTable, log: (text: string) => void) {
+  constructor(clients: ClientDirectory, log: (text: string) => void) {
     this.#clients = clients
     this.#log = log
   }

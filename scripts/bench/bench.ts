@@ -7,6 +7,7 @@ import { machineFacts } from './machine.ts'
 import { manyTasksBenchmark } from './many-tasks.ts'
 import { profile } from './profiler.ts'
 import type { BenchRun } from './result.ts'
+import { remoteCallBenchmarks } from './remote-calls.ts'
 import { startBenchmarks } from './start.ts'
 import { table } from './table.ts'
 
@@ -22,7 +23,12 @@ export interface BenchOptions {
 type Refuse = (message: string) => never
 
 // The memory figures come first, while this process is still small.
-const benchmarks: readonly Benchmark[] = [manyTasksBenchmark, ...startBenchmarks, ...callBenchmarks]
+const benchmarks: readonly Benchmark[] = [
+  manyTasksBenchmark,
+  ...startBenchmarks,
+  ...callBenchmarks,
+  ...remoteCallBenchmarks,
+]
 
 const smallCallsNote =
   '\nget and put of small values do not leave the process that owns them; those of Ray, by the same names, reach its store.'

@@ -1,4 +1,4 @@
-import { init, shutdown } from '../../sdk/index.ts'
+import { init } from '../../sdk/index.ts'
 import type { Benchmark } from './benchmark.ts'
 
 const warmUpMs = 500
@@ -10,26 +10,24 @@ interface Rate {
   operations?: number
   /** Called once on a fresh node; gives what is then called over and over. */
   prepare: () => () => unknown
+  /** Makes that node and attaches to it; what it gives undoes both. @default a node of this program's own */
+  attach?: () => Promise<AsyncDisposable>
 }
 
 /** A benchmark that counts how often something can be done in a second: after a warm-up, one value for each round. */
-export function rate({ name, operations = 1, prepare }: Rate): Benchmark {
+export function rate({ name, operations = 1, prepare, attach = init }: Rate): Benchmark {
   return {
     name,
     async measure({ rounds, profiled }) {
-      await init()
-      try {
-        const call = prepare()
-        await repeat(call, warmUpMs)
-        const values = await profiled(async () => {
-          const found: number[] = []
-          for (let round = 0; round < rounds; round++) found.push((await repeat(call, roundMs)) * operations)
-          return found
-        })
-        return [{ name, unit: 'per s', values }]
-      } finally {
-        await shutdown()
-      }
+      await using _attached = await attach()
+      const call = prepare()
+      await repeat(call, warmUpMs)
+      const values = await profiled(async () => {
+        const found: number[] = []
+        for (let round = 0; round < rounds; round++) found.push((await repeat(call, roundMs)) * operations)
+        return found
+      })
+      return [{ name, unit: 'per s', values }]
     },
   }
 }

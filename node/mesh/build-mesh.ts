@@ -1,0 +1,175 @@
+import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
+import { advert } from '../../protocols/advert.ts'
+import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import type { Labels } from '../../protocols/scheduling.ts'
+import { BootClock } from '../clock/boot-clock.ts'
+import { RemoteBlobs } from '../code/remote-blobs.ts'
+import type { BlobCache } from '../code/blob-cache.ts'
+import { ElectionRunner } from '../election/election-runner.ts'
+import { FenceFile } from '../election/fence-file.ts'
+import { HeadOffice } from '../head/head-office.ts'
+import type { LeaseBook } from '../leases/lease-book.ts'
+import type { NodeResources } from '../resources/detect.ts'
+import type { LeaseRouter } from '../routing/lease-router.ts'
+import type { ClientTable } from '../server/client-table.ts'
+import type { LeaseDesk } from '../server/lease-desk.ts'
+import type { Relay } from '../server/relay.ts'
+import type { Elsewhere } from '../server/requests.ts'
+import { RemoteValues } from '../store/remote-values.ts'
+import type { StoredFiles } from '../store/stored-files.ts'
+import { MeshView } from '../view/mesh-view.ts'
+import type { OutputRelay } from '../workers/output-relay.ts'
+import { MeshAdmin } from '../admin/mesh-admin.ts'
+import { Mesh, whyMayNotSubmit } from './mesh.ts'
+import type { MeshGround } from './mesh-ground.ts'
+import type { Neighbours } from './neighbours.ts'
+import { OutputFlush } from './output-flush.ts'
+import { OwnState } from './own-state.ts'
+import { Questions } from './questions.ts'
+
+export interface MeshWork {
+  book: LeaseBook
+  router: LeaseRouter
+  leases: LeaseDesk
+  relay: Relay
+  clients: ClientTable
+  output: OutputRelay
+  files: StoredFiles
+  blobs: BlobCache
+  machine: NodeResources
+  neighbours: Neighbours
+  labels: Labels
+  storeBytesMax: number
+  startedAtMs: number
+  now(): number
+  log(text: string): void
+  /** The node has left the mesh: it is to stop. */
+  onLeft(): void
+}
+
+/** A node's place in its mesh, for those who start it. */
+export interface MeshPlace {
+  readonly meshName: string
+  readonly addresses: readonly string[]
+  /** A line to type on another machine; undefined when this node lets nobody in. */
+  makeToken(): Promise<string | undefined>
+}
+
+/** Everything that a node does with others, behind few doors. */
+export interface BuiltMesh {
+  readonly admin: MeshAdmin
+  readonly elsewhere: Elsewhere
+  readonly place: MeshPlace
+  open(): Promise<void>
+  close(): Promise<void>
+  clientGone(client: ClientId): void
+}
+
+/** Builds the node's side of the mesh, each part after those that it needs. */
+export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
+  const { membership, network, post, linked, bulk, name, stateDirectory } = ground
+  const { book, files, blobs, machine, labels, startedAtMs, storeBytesMax, now, log } = work
+  const self: NodeId = network.self
+  const clock = new BootClock()
+  const view = new MeshView()
+  const values = new RemoteValues({
+    self,
+    files,
+    bulk,
+    send: (node, names) => void post.send(node, 'storedFree', { names }),
+    log,
+  })
+  const remoteBlobs = new RemoteBlobs({ self, blobs, bulk, log })
+  const own = new OwnState({
+    node: self,
+    name,
+    role: membership.role,
+    labels,
+    startedAtMs,
+    machine,
+    book,
+    files,
+    storeBytesMax,
+    addresses: () => network.addresses,
+  })
+  const flush = new OutputFlush(post)
+  const questions = new Questions(post)
+  const office = new HeadOffice({ post, now, log })
+  const encodedState = (): Uint8Array => {
+    const writer = new ByteWriter(512)
+    advert.write(writer, own.state())
+    return writer.take()
+  }
+  const election = new ElectionRunner({
+    self,
+    // Who only submits may leave at any time, so others come first.
+    rank: { kind: membership.role === 'submitter' ? 1 : 0, startedAtMs },
+    fence: new FenceFile(stateDirectory),
+    nowMs: () => clock.nowMs(),
+    random: Math.random,
+    send: (to, message) => void post.send(to, 'election', { message }),
+    report: encodedState,
+    onStartActing: (term) => {
+      office.start(term)
+      office.onReported(own.state())
+    },
+    onStopActing: (_, reason) => office.stop(reason),
+    onHeadChanged: () => mesh.headChanged(),
+    onReported: (node, _, report) => {
+      const state = advert.read(new ByteReader(Buffer.from(report)))
+      if (state.node !== node) return
+      view.apply(state, now(), 'direct')
+      office.onReported(state)
+    },
+    log,
+  })
+  const mesh: Mesh = new Mesh({
+    ...work,
+    network,
+    membership,
+    post,
+    linked,
+    view,
+    election,
+    office,
+    bulk,
+    own,
+    flush,
+    questions,
+    values,
+  })
+  work.neighbours.open({
+    post,
+    state: () => own.state(),
+    stateOf: (node) => (node === self ? own.state() : view.get(node)),
+    whyMayNotSubmit: (node) => {
+      if (node === self) return whyMayNotSubmit({ name: 'this node', role: membership.role })
+      const peer = network.link(node)?.peer
+      return peer === undefined ? `there is no link to node ${node}, whose work it is` : whyMayNotSubmit(peer)
+    },
+  })
+  const admin = new MeshAdmin({ ground, mesh, view, election, office, questions, own, work })
+  return {
+    admin,
+    elsewhere: {
+      waitForBlobs: (hashes, node) => remoteBlobs.wait(hashes, node),
+      fetchStored: (value, bytes) => values.fetch(value, bytes),
+      freeStored: (names) => values.freed(names),
+      flushOutput: (job) => flush.flush(job, network.links()),
+    },
+    place: {
+      meshName: membership.meshName,
+      get addresses() {
+        return network.addresses
+      },
+      makeToken: () => admin.makeFirstToken(),
+    },
+    open: () => mesh.open(),
+    async close() {
+      office.stop('the node stops')
+      await mesh.close()
+      await membership.settled()
+    },
+    clientGone: (client) => mesh.clientGone(client),
+  }
+}

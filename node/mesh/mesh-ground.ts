@@ -1,0 +1,139 @@
+import os from 'node:os'
+import {
+  InvalidArgumentError,
+  MembershipError,
+  NodeUnavailableError,
+  UnreachableError,
+} from '../../protocols/errors.ts'
+import { linkBytesMax, peerProtocolVersion } from '../../protocols/peer-messages.ts'
+import { shoalVersion } from '../../protocols/version.ts'
+import { BulkExchange } from '../bulk/bulk-exchange.ts'
+import { PortFile } from '../home/port-file.ts'
+import { stateDirectoryOf } from '../home/state-directory.ts'
+import { parseToken } from '../membership/join-token.ts'
+import { Membership } from '../membership/membership.ts'
+import { requestToJoin } from '../membership/request-to-join.ts'
+import { dialToJoin, Libp2pNetwork } from '../network/libp2p-network.ts'
+import type { JoinConversation } from '../network/network.ts'
+import type { NodeOptions } from '../options.ts'
+import { LinkedClients } from './remote-clients.ts'
+import { PeerPost } from './peer-post.ts'
+import { PeersFile } from './peers-file.ts'
+
+const joinMs = 5000
+
+/** What a node stands on before it meets others: who it is, to which mesh it belongs, and how it reaches it. */
+export interface MeshGround {
+  readonly membership: Membership
+  readonly network: Libp2pNetwork
+  readonly post: PeerPost
+  readonly linked: LinkedClients
+  readonly bulk: BulkExchange
+  readonly name: string
+  readonly stateDirectory: string
+  close(): void
+}
+
+/** An embedded node stays alone, unless it is told which mesh to join. */
+export function wantsMesh({ mesh, embedded, join }: NodeOptions): boolean {
+  return mesh ?? (embedded !== true || join !== undefined)
+}
+
+/** Where the node listens: what it was told, else everywhere, at the port that it had last. */
+function listenOf(options: NodeOptions, ports: PortFile): { host: string; port: number } {
+  const given = options.listen ?? parseListen(process.env['SHOAL_LISTEN'])
+  const { host = '0.0.0.0', port = 0 } = given ?? {}
+  return { host, port: port === 0 ? ports.read() : port }
+}
+
+/** `SHOAL_LISTEN`: an address, or an address and a port. */
+function parseListen(text: string | undefined): { host: string; port: number } | undefined {
+  if (text === undefined || text === '') return undefined
+  const match = /^(\[[\da-fA-F:]+\]|[\d.]+)(?::(\d+))?$/.exec(text)
+  if (match === null)
+    throw new InvalidArgumentError(`SHOAL_LISTEN is ${text}; expected HOST or HOST:PORT, such as 127.0.0.1:7461`)
+  return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port: Number(match[2] ?? 0) }
+}
+
+export async function prepareMesh(
+  options: NodeOptions,
+  { token, log }: { token: string | undefined; log(text: string): void },
+): Promise<MeshGround> {
+  const stateDirectory = stateDirectoryOf(options)
+  const membership = await Membership.open(stateDirectory, { nowMs: Date.now })
+  const met = token === undefined ? [] : await join(membership, token, log)
+  if (!membership.isMember) await membership.found(Date.now())
+
+  const ports = new PortFile(stateDirectory)
+  const peers = new PeersFile(stateDirectory, log)
+  const listen = listenOf(options, ports)
+  const isLocal = /^127\.|^::1$/.test(listen.host)
+  const name = options.name ?? os.hostname()
+  const network = new Libp2pNetwork({
+    seed: membership.identity.seed,
+    publicKey: membership.identity.publicKey,
+    gate: membership,
+    meshId: membership.meshId,
+    name,
+    version: shoalVersion,
+    protocolVersion: peerProtocolVersion,
+    listen,
+    mdns: options.mdns ?? !isLocal,
+    remembered: [...met, ...peers.read()],
+    fixed: options.peers ?? [],
+    onJoin: (conversation) => void admit(membership, conversation, log),
+    onPeersChanged: (addresses) => peers.write(addresses),
+    onListening: (port) => ports.write(port),
+    bytesMaxOf: linkBytesMax,
+    log,
+  })
+  const post = new PeerPost(network)
+  return {
+    membership,
+    network,
+    post,
+    linked: new LinkedClients(post),
+    bulk: new BulkExchange({ network, log }),
+    name,
+    stateDirectory,
+    close: () => peers.close(),
+  }
+}
+
+async function admit(membership: Membership, conversation: JoinConversation, log: (text: string) => void): Promise<void> {
+  const outcome = await membership.admit(conversation)
+  log(`somebody at ${conversation.address} asked to join: ${JSON.stringify(outcome)}`)
+}
+
+/**
+ * Becomes a member by a token; gives the addresses of those who let others in. A node that is one already, of the same
+ * mesh, stays as it is.
+ */
+async function join(membership: Membership, text: string, log: (text: string) => void): Promise<readonly string[]> {
+  const token = parseToken(text)
+  if (membership.isMember) {
+    if (Buffer.compare(membership.meshId, token.meshId) === 0) {
+      log('this node is a member of that mesh already; the token was not used')
+      return token.addresses
+    }
+    throw new MembershipError(
+      `this node belongs to another mesh already (${membership.meshName}): leave that one first, with \`shoal leave\``,
+    )
+  }
+  const failures: string[] = []
+  for (const address of token.addresses) {
+    try {
+      await using conversation = await dialToJoin({ seed: membership.identity.seed, address, timeoutMs: joinMs })
+      await membership.adoptCredentials(await requestToJoin(conversation, token, membership.identity))
+      return token.addresses
+    } catch (error) {
+      if (!(error instanceof UnreachableError)) throw error
+      failures.push(error.message)
+    }
+  }
+  throw new UnreachableError(
+    failures.length === 0
+      ? 'the token names no address: use it whole, with all that comes after the @'
+      : `no member could be reached to join the mesh: ${failures.join('; ')}; is that machine up, and does a firewall stand between?`,
+  )
+}

@@ -1,0 +1,352 @@
+import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
+import { advert, type Advert } from '../../protocols/advert.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Frame } from '../../protocols/frame.ts'
+import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import { decodeBody, messageName, type MessageBody, type MessageName } from '../../protocols/messages.ts'
+import { maySubmit } from '../../protocols/membership.ts'
+import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
+import type { BulkExchange } from '../bulk/bulk-exchange.ts'
+import type { ElectionRunner } from '../election/election-runner.ts'
+import type { HeadOffice } from '../head/head-office.ts'
+import type { Membership } from '../membership/membership.ts'
+import type { PeerLink, PeerNetwork } from '../network/network.ts'
+import type { ClientTable } from '../server/client-table.ts'
+import type { LeaseDesk } from '../server/lease-desk.ts'
+import type { Relay } from '../server/relay.ts'
+import type { RemoteValues } from '../store/remote-values.ts'
+import type { MeshView } from '../view/mesh-view.ts'
+import type { OutputRelay } from '../workers/output-relay.ts'
+import type { OwnState } from './own-state.ts'
+import type { OutputFlush } from './output-flush.ts'
+import type { PeerPost } from './peer-post.ts'
+import type { LinkedClients } from './remote-clients.ts'
+import { probeAddress } from './probe-address.ts'
+import type { Questions } from './questions.ts'
+
+export interface MeshParts {
+  network: PeerNetwork
+  membership: Membership
+  post: PeerPost
+  linked: LinkedClients
+  view: MeshView
+  election: ElectionRunner
+  office: HeadOffice
+  bulk: BulkExchange
+  own: OwnState
+  flush: OutputFlush
+  questions: Questions
+  clients: ClientTable
+  leases: LeaseDesk
+  relay: Relay
+  output: OutputRelay
+  values: RemoteValues
+  now(): number
+  log(text: string): void
+}
+
+const tickMs = 250
+
+/**
+ * What happens between this node and the others, handed to the part whose business it is: links that come and go, what
+ * comes over them, elections, adverts.
+ */
+export class Mesh {
+  readonly #parts: MeshParts
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(parts: MeshParts) {
+    this.#parts = parts
+  }
+
+  async open(): Promise<void> {
+    const { network, post, bulk, election, own } = this.#parts
+    post.open({
+      messages: this.#handlers(),
+      relay: (node, frame) => this.#parts.relay.takeFromNode(node, frame),
+      onClientGone: (node, client) => this.#onClientGone(node, client),
+    })
+    own.onPublish = (state) => this.#publish(state)
+    await network.open({
+      onLinkUp: (link) => this.#onLinkUp(link),
+      onLinkDown: (link, reason) => this.#onLinkDown(link, reason),
+      onFrame: (link, frame) => post.receive(link, frame),
+      onGossip: (from, data) => this.#onGossip(from, data),
+      onBulk: (from, stream) => bulk.serve(from, stream),
+    })
+    election.start()
+    own.open()
+    this.#timer = setInterval(() => this.#tick(), tickMs)
+  }
+
+  async close(): Promise<void> {
+    const { network, election, own, post } = this.#parts
+    clearInterval(this.#timer)
+    own.close()
+    await election.stop()
+    for (const { peer } of network.links()) post.send(peer.node, 'leaving', { reason: 'it was stopped' })
+    await network.close()
+  }
+
+  /** A client of this node has gone. */
+  clientGone(client: ClientId): void {
+    this.#parts.post.tellClientGone(client)
+  }
+
+  // --- links
+
+  #onLinkUp(link: PeerLink): void {
+    const { post, linked, view, leases, own, membership, log, now } = this.#parts
+    const { node, name, version, role } = link.peer
+    log(`linked with ${name} (${node}, ${role}, shoal ${version})`)
+    linked.linkUp(node)
+    view.linkUp(node, now())
+    this.#tellPeers()
+    post.send(node, 'nodeState', { state: own.state() })
+    post.send(node, 'revocations', { list: membership.revocationsEncoded() })
+    leases.route({ type: 'linkUp', node })
+    this.#tellHead()
+  }
+
+  #onLinkDown(link: PeerLink, reason: string): void {
+    const { linked, view, leases, office, values, clients, flush, questions, log, now } = this.#parts
+    const { node, name } = link.peer
+    log(`the link with ${name} (${node}) is down: ${reason}`)
+    const gone = linked.linkDown(node)
+    view.linkDown(node, now())
+    this.#tellPeers()
+    office.onLinkDown(node)
+    flush.onLinkDown(node)
+    questions.onLinkDown(node)
+    leases.nodeGone(node, gone, reason)
+    values.nodeGone(node)
+    clients.sendToAll('nodeGone', { node, reason })
+  }
+
+  #tellPeers(): void {
+    const { network, election } = this.#parts
+    election.setPeers(Array.from(network.links(), ({ peer }) => peer.node))
+  }
+
+  // --- the head
+
+  /** The head has changed, or the link to it has come up. */
+  headChanged(): void {
+    this.#tellHead()
+    this.#parts.own.changed()
+  }
+
+  #tellHead(): void {
+    const { leases } = this.#parts
+    leases.route({ type: 'headChanged', head: this.reachableHead })
+  }
+
+  get reachableHead(): NodeId | undefined {
+    const { election, network } = this.#parts
+    const { head } = election
+    return head === network.self || (head !== undefined && network.link(head) !== undefined) ? head : undefined
+  }
+
+  /** The state of this node has changed, or it is time to say again that it has not. */
+  #publish(state: Advert): void {
+    const { network, post, view, now } = this.#parts
+    view.apply(state, now(), 'direct')
+    const head = this.reachableHead
+    if (head !== undefined) post.send(head, 'nodeState', { state })
+    const writer = new ByteWriter(512)
+    advert.write(writer, state)
+    network.publish(writer.take())
+  }
+
+  #onGossip(from: NodeId, data: Uint8Array): void {
+    const { log } = this.#parts
+    try {
+      const state = advert.read(new ByteReader(Buffer.from(data.buffer, data.byteOffset, data.byteLength)))
+      if (state.node === from) this.#onState(state, 'gossip')
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      log(`gossip of ${from} refused: ${error.message}`)
+    }
+  }
+
+  #onState(state: Advert, source: 'gossip' | 'direct'): void {
+    const { view, office, now } = this.#parts
+    if (view.apply(state, now(), source)) office.onState(state)
+  }
+
+  #tick(): void {
+    const { view, now } = this.#parts
+    view.tick(now())
+  }
+
+  #onRenewAsk(from: NodeId, askId: number, credentials: Uint8Array): void {
+    const { membership, network, post, now } = this.#parts
+    const publicKey = network.link(from)?.peer.publicKey
+    if (publicKey === undefined) return
+    let renewed: Uint8Array = new Uint8Array()
+    let refused = ''
+    try {
+      renewed = membership.reissue(credentials, publicKey, now())
+    } catch (error) {
+      refused = (error as Error).message
+    }
+    post.send(from, 'renewReply', { askId, credentials: renewed, refused })
+  }
+
+  /** Tries whether the addresses of a node can be reached from here, for its `shoal doctor`. */
+  async #onDialBackAsk(from: NodeId, { askId, addresses }: PeerMessageBody<'dialBackAsk'>): Promise<void> {
+    const { post } = this.#parts
+    const results = await Promise.all(addresses.map((address) => probeAddress(address)))
+    post.send(from, 'dialBackReply', { askId, clockMs: Date.now(), results })
+  }
+
+  // --- messages
+
+  #handlers(): PeerMessageHandlers {
+    const { leases, office, election, view, values, questions, membership, network, post, log } = this.#parts
+    return {
+      election: (from, { message }) => election.onMessage(from, message),
+      toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
+      fromClient: (from, { client, frame }) => this.#fromClient(from, client, frame),
+      leaseAsk: (from, body) => leases.ask(from, body),
+      leaseAskCancel: (from, key) => {
+        if (this.#isOf(from, key.client)) leases.cancelAsk(key)
+      },
+      leaseAskRefuse: (from, { client, requestId, error, message, details, state }) => {
+        if (state.node === from) this.#onState(state, 'direct')
+        const refusal = { error, message, details: details as Record<string, unknown> }
+        leases.route({ type: 'remoteRefused', node: from, client, requestId, refusal })
+      },
+      nodeState: (from, { state }) => {
+        if (state.node === from) this.#onState(state, 'direct')
+      },
+      demandAdd: (from, body) => office.onDemandAdd(from, body),
+      demandRemove: (from, body) => office.onDemandRemove(from, body),
+      demandRefused: (from, body) => office.onDemandRefused(from, body),
+      demandPlace: (from, { client, requestId, term, node, mayWait }) => {
+        if (this.#obeys(from, term)) leases.route({ type: 'placed', client, requestId, node, mayWait })
+      },
+      demandInfeasible: (from, { client, requestId, term, reason, details }) => {
+        if (!this.#obeys(from, term)) return
+        leases.route({ type: 'infeasible', client, requestId, reason, details: details as Record<string, unknown> })
+      },
+      demandFeasible: (from, { client, requestId, term }) => {
+        if (this.#obeys(from, term)) leases.route({ type: 'feasible', client, requestId })
+      },
+      commandRefused: (from, { fence }) => {
+        log(`node ${from} does not obey: it has accepted term ${fence.counter} of ${fence.head}`)
+      },
+      explainAsk: (from, { askId, client, requestId }) => {
+        post.send(from, 'explainReply', { askId, explained: office.explain(client, requestId) ?? [] })
+      },
+      explainReply: (from, { askId, explained }) => questions.onAnswer(from, askId, explained),
+      revocations: (from, { list }) => {
+        const isNew = membership.mergeRevocations(list)
+        if (!isNew) return
+        log(`revocations from ${from}`)
+        network.recheck()
+        this.tellRevocations(from)
+      },
+      renewAsk: (from, { askId, credentials }) => this.#onRenewAsk(from, askId, credentials),
+      renewReply: (from, body) => questions.onAnswer(from, body.askId, body),
+      leaving: (from, { reason }) => {
+        log(`node ${from} leaves: ${reason}`)
+        view.remove(from)
+      },
+      dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
+      dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
+      storedFree: (from, { names }) => values.freedElsewhere(from, names),
+    }
+  }
+
+  /** Passes the list of revocations on to all but the one from whom it came. */
+  tellRevocations(except?: NodeId): void {
+    const { network, post, membership } = this.#parts
+    for (const { peer } of network.links()) {
+      if (peer.node !== except) post.send(peer.node, 'revocations', { list: membership.revocationsEncoded() })
+    }
+  }
+
+  #obeys(from: NodeId, term: PeerMessageBody<'demandPlace'>['term']): boolean {
+    const { election, post } = this.#parts
+    if (election.mayObey(from, term)) return true
+    const { fence } = election
+    if (fence !== undefined) post.send(from, 'commandRefused', { fence })
+    return false
+  }
+
+  #isOf(node: NodeId, client: ClientId): boolean {
+    return client.startsWith(node)
+  }
+
+  #onClientGone(node: NodeId, client: ClientId): void {
+    if (!this.#isOf(node, client)) throw new ProtocolError('a node says that a client of another node has gone')
+    const { linked, leases, clients, values } = this.#parts
+    leases.clientGone(client)
+    linked.remove(client)
+    values.ownerGone(client)
+    clients.sendToAll('clientGone', { client })
+  }
+
+  /** Another node has something to say to a client of this one. */
+  #toClient(from: NodeId, id: ClientId, frame: Uint8Array): void {
+    const { leases, clients, flush } = this.#parts
+    const [name, body] = unpack(frame)
+    switch (name) {
+      case 'leaseGrant':
+        return leases.granted(from, id, decodeBody(name, body))
+      case 'leaseReclaim':
+      case 'leaseLost':
+      case 'leaseBlocked':
+        return leases.onRemote(from, name, decodeBody(name, body))
+      case 'logFlushed':
+        return flush.onFlushed(from, decodeBody(name, body).requestId)
+      case 'log': {
+        const client = clients.get(id)
+        if (client?.wantsLogs === true) client.send('log', decodeBody(name, body))
+        return
+      }
+      case 'undeliverable':
+        return clients.get(id)?.send('undeliverable', decodeBody(name, body))
+      default:
+        throw new ProtocolError(`a node may not send ${name} to a client`)
+    }
+  }
+
+  /** A client of another node has something to say to this node. */
+  #fromClient(from: NodeId, id: ClientId, frame: Uint8Array): void {
+    const { leases, linked, output } = this.#parts
+    const client = this.#isOf(from, id) ? linked.get(id) : undefined
+    if (client === undefined) throw new ProtocolError('a node speaks for a client that is not its own')
+    const [name, body] = unpack(frame)
+    switch (name) {
+      case 'leaseReturn':
+        return leases.giveBack(client, decodeBody(name, body).leaseId)
+      case 'leaseKill': {
+        const { leaseId, reason } = decodeBody(name, body)
+        return leases.kill(client, leaseId, reason)
+      }
+      case 'logFlush': {
+        const { requestId } = decodeBody(name, body)
+        void output.flush().then(() => client.send('logFlushed', { requestId }))
+        return
+      }
+      default:
+        throw new ProtocolError(`a client may not send ${name} to another node`)
+    }
+  }
+}
+
+function unpack(frame: Uint8Array): [MessageName, Buffer] {
+  const name = messageName(frame[0] ?? 0)
+  if (name === undefined) throw new ProtocolError('a packed message is of no known type')
+  return [name, Buffer.from(frame.buffer, frame.byteOffset + 1, frame.byteLength - 1)]
+}
+
+/** Why a node may not submit work; undefined when it may. */
+export function whyMayNotSubmit(peer: { name: string; role: Parameters<typeof maySubmit>[0] }): string | undefined {
+  if (maySubmit(peer.role)) return undefined
+  return `${peer.name} is a member of this mesh as a ${peer.role}: it runs tasks of others and cannot submit any; join it with a token for submitters (\`shoal token create --role submitter\`)`
+}
+
+export type { Frame, MessageBody }

@@ -1,0 +1,29 @@
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import type { ClientTable } from './client-table.ts'
+import type { LeaseEnd } from './lease-end.ts'
+
+/** Clients of other nodes, for as long as a link leads there. */
+export interface RemoteClients {
+  get(id: ClientId): LeaseEnd | undefined
+}
+
+/** Finds clients by id, wherever they are. */
+export class ClientDirectory {
+  readonly self: NodeId
+  readonly #local: ClientTable
+  readonly #remote: RemoteClients | undefined
+
+  constructor(self: NodeId, local: ClientTable, remote?: RemoteClients) {
+    this.self = self
+    this.#local = local
+    this.#remote = remote
+  }
+
+  isLocal(id: ClientId): boolean {
+    return nodeOf(id) === this.self
+  }
+
+  get(id: ClientId): LeaseEnd | undefined {
+    return this.isLocal(id) ? this.#local.get(id) : this.#remote?.get(id)
+  }
+}

@@ -1,0 +1,150 @@
+import { advert } from './advert.ts'
+import { electionMessage } from './election.ts'
+import { clientIdBytes, nodeIdBytes } from './ids.ts'
+import { limits } from './limits.ts'
+import { messageBytesMax, messages, type MessageName, type MessageType } from './messages.ts'
+import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
+import { schedulingStrategy } from './scheduling.ts'
+
+/**
+ * Every message between two nodes, in one typed table. Besides these a link carries what clients of the two nodes say to
+ * each other, as they said it: see `clientMessagesOnLinks`.
+ */
+
+/** Nodes whose links speak another protocol refuse each other. */
+export const peerProtocolVersion = 1
+
+const small = 64 * 1024
+const nodeId = hex(nodeIdBytes)
+const clientId = hex(clientIdBytes)
+const text = string(16 * 1024)
+const term = struct({ counter: u48, head: nodeId })
+
+/** A request of a client: numbers are the client's own, so this names it in the whole mesh. */
+const requestKey = { client: clientId, requestId: u32 }
+
+/** What a client asks for, apart from where. */
+const ask = {
+  ...requestKey,
+  resources: map(f64, 256),
+  depth: u32,
+  label: string(1024),
+}
+
+function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
+  return { code, body, bytesMax }
+}
+
+export const peerMessages = {
+  election: message(110, small, struct({ message: electionMessage })),
+  /** A message of the receiver's table of client messages, for one of its clients: `frame` is its type and its body. */
+  toClient: message(111, limits.frameBytesMax + 64, struct({ client: clientId, frame: bytes })),
+  /** A message of one of the sender's clients to the receiver itself. */
+  fromClient: message(112, small, struct({ client: clientId, frame: bytes })),
+
+  // --- leases of a client of the sender on workers of the receiver
+  leaseAsk: message(
+    113,
+    small,
+    struct({
+      ...ask,
+      envVars: map(string(small), 1024),
+      envKey: string(128),
+      job: clientId,
+      /** False: grant it now or refuse it as busy. */
+      mayWait: bool,
+    }),
+  ),
+  leaseAskCancel: message(114, small, struct(requestKey)),
+  /** `error` empty: withdrawn. The refusing node's own state comes with it. */
+  leaseAskRefuse: message(
+    115,
+    small,
+    struct({
+      ...requestKey,
+      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden'),
+      message: text,
+      details: json,
+      state: advert,
+    }),
+  ),
+
+  // --- resources, told to the head directly
+  nodeState: message(120, small, struct({ state: advert })),
+
+  // --- home to head: what waits for a place
+  demandAdd: message(121, small, struct({ ...ask, strategy: schedulingStrategy, waitedMs: f64 })),
+  demandRemove: message(122, small, struct({ ...requestKey, isGranted: bool })),
+  /** The node that the head named has refused; `state` is what it said of itself. */
+  demandRefused: message(123, small, struct({ ...requestKey, state: list(advert, 1), node: nodeId })),
+
+  // --- head to home: commands, obeyed only from the head of the term
+  demandPlace: message(124, small, struct({ ...requestKey, term, node: nodeId, mayWait: bool })),
+  demandInfeasible: message(125, small, struct({ ...requestKey, term, reason: text, details: json })),
+  demandFeasible: message(126, small, struct({ ...requestKey, term })),
+  /** The sender does not obey: its fence. */
+  commandRefused: message(127, small, struct({ fence: term })),
+
+  // --- questions
+  explainAsk: message(130, small, struct({ askId: u32, client: clientId, requestId: u32 })),
+  explainReply: message(131, 1024 * 1024, struct({ askId: u32, explained: json })),
+
+  // --- membership
+  revocations: message(140, 2 * 1024 * 1024, struct({ list: bytes })),
+  renewAsk: message(141, small, struct({ askId: u32, credentials: bytes })),
+  renewReply: message(142, small, struct({ askId: u32, credentials: bytes, refused: text })),
+  /** The sender leaves in good order: it is not suspected, it is gone. */
+  leaving: message(143, small, struct({ reason: text })),
+  /** Asks the receiver to connect to the sender at these addresses, to see whether others can. */
+  dialBackAsk: message(144, small, struct({ askId: u32, addresses: list(string(512), 16), clockMs: f64 })),
+  dialBackReply: message(
+    145,
+    small,
+    struct({ askId: u32, clockMs: f64, results: list(struct({ address: string(512), error: text }), 16) }),
+  ),
+
+  // --- values
+  /** These values are no longer needed: copies of them are to go. */
+  storedFree: message(150, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
+} as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
+
+export type PeerMessageName = keyof typeof peerMessages
+export type PeerMessageBody<N extends PeerMessageName> =
+  (typeof peerMessages)[N] extends MessageType<infer T> ? T : never
+export type PeerMessageHandlers = { [N in PeerMessageName]: (from: string, body: PeerMessageBody<N>) => void }
+
+/** Messages between clients that links carry as they are. */
+export const clientMessagesOnLinks = [
+  'taskPush',
+  'taskCancel',
+  'streamConsumed',
+  'taskDone',
+  'taskHandBack',
+  'streamItem',
+  'objectGet',
+  'objectReply',
+  'borrowAdd',
+  'borrowRelease',
+  'functionGet',
+  'functionReply',
+  'taskCancelOwned',
+  'clientGone',
+] as const satisfies MessageName[]
+
+const peerNameByCode: (PeerMessageName | undefined)[] = []
+const bytesMaxByCode = new Uint32Array(256)
+for (const name of clientMessagesOnLinks) bytesMaxByCode[messages[name].code] = messageBytesMax(messages[name].code)
+for (const [name, { code, bytesMax }] of Object.entries(peerMessages)) {
+  peerNameByCode[code] = name as PeerMessageName
+  bytesMaxByCode[code] = bytesMax
+}
+
+/** The name of a message between nodes; undefined for messages between clients and for what is not known. */
+export function peerMessageName(code: number): PeerMessageName | undefined {
+  return peerNameByCode[code]
+}
+
+/** The most bytes that a message on a link may have; 0 when links do not carry its type. */
+export function linkBytesMax(code: number): number {
+  return bytesMaxByCode[code] ?? 0
+}
