@@ -146,7 +146,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const stop = Promise.withResolvers<void>()
   const links = ground?.post ?? noLinks
   const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
-  const sizes = { storeBytesMax: store.bytesMax, startedAtMs: startedAt.getTime() }
+  const sizes = { storeBytesMax: store.bytesMax, storeDirectory: store.path, startedAtMs: startedAt.getTime() }
   const work = { book, clients, leases, relay, output, files, blobs, machine, router }
   const mesh =
     ground && buildMesh(ground, { ...work, ...sizes, labels, neighbours, now, log, onLeft: () => stop.resolve() })

@@ -39,18 +39,17 @@ export interface GpuAdvert {
   readonly memoryBytes?: number
 }
 
-/** An advert that would be larger than this is not one. */
-export const advertBytesMax = 48 * 1024
+// All of it together stays below 64 KiB, which is what gossip and a small message can have.
 const nameBytesMax = 256
 const shoalVersionBytesMax = 64
-export const addressesMax = 16
-export const addressBytesMax = 512
+const addressesMax = 16
+const addressBytesMax = 256
 const resourceNamesMax = 256
 const resourceNameBytesMax = 64
 const gpusMax = 64
+const gpuNameBytesMax = 128
 const labelBytesMax = 64
 
-/** A count of anything that is not a fraction, not negative and not endless. */
 const count: Codec<number> = checked(f64, (value) => Number.isSafeInteger(value) && value >= 0, 'is not a whole number')
 const amount: Codec<number> = checked(f64, Number.isFinite, 'is not a number')
 const amountOrNone: Codec<number> = checked(amount, (value) => value >= 0, 'is less than nothing')
@@ -60,7 +59,7 @@ function checked<T>(codec: Codec<T>, isRight: (value: T) => boolean, problem: st
     write: (writer, value) => codec.write(writer, value),
     read(reader) {
       const value = codec.read(reader)
-      if (!isRight(value)) throw new ProtocolError(`an amount of an advert ${problem}: ${String(value)}`)
+      if (!isRight(value)) throw new ProtocolError(`a field of an advert ${problem}: ${String(value).slice(0, 32)}`)
       return value
     },
   }
@@ -70,7 +69,11 @@ function resources(of: Codec<number>): Codec<ResourceSet> {
   return named(map(of, resourceNamesMax), resourceNameBytesMax)
 }
 
-/** A map whose names are bounded and which has each of them once. */
+/** Bytes that are no UTF-8 become longer as they are read, and must not be passed on as what nobody would take. */
+function text(bytesMax: number): Codec<string> {
+  return checked(string(bytesMax), (value) => Buffer.byteLength(value) <= bytesMax, 'is not a text')
+}
+
 function named<T>(codec: Codec<Record<string, T>>, bytesMax: number): Codec<Readonly<Record<string, T>>> {
   return {
     write: (writer, value) => codec.write(writer, value),
@@ -83,32 +86,34 @@ function named<T>(codec: Codec<Record<string, T>>, bytesMax: number): Codec<Read
   }
 }
 
+const gpuName = text(gpuNameBytesMax)
+
 /** An empty name and no memory stand for what is not known. */
 const gpu: Codec<GpuAdvert> = {
   write(writer, { name = '', memoryBytes = 0 }) {
-    writer.string(name)
+    gpuName.write(writer, name)
     writer.f64(memoryBytes)
   },
   read(reader) {
-    const name = reader.string(nameBytesMax)
+    const name = gpuName.read(reader)
     const memoryBytes = count.read(reader)
     return { ...(name === '' ? {} : { name }), ...(memoryBytes === 0 ? {} : { memoryBytes }) }
   },
 }
 
-/** Throws ProtocolError for what cannot be. Who reads one from the network gives it no more than `advertBytesMax`. */
+/** Reading throws ProtocolError for what cannot be. */
 export const advert: Codec<Advert> = struct({
   node: hex(nodeIdBytes),
   version: u48,
-  name: string(nameBytesMax),
-  shoalVersion: string(shoalVersionBytesMax),
+  name: text(nameBytesMax),
+  shoalVersion: text(shoalVersionBytesMax),
   role: memberRole,
   startedAtMs: u48,
-  addresses: list(string(addressBytesMax), addressesMax) as Codec<readonly string[]>,
+  addresses: list(text(addressBytesMax), addressesMax),
   total: resources(amountOrNone),
   available: resources(amount),
-  gpus: list(gpu, gpusMax) as Codec<readonly GpuAdvert[]>,
-  labels: named(map(string(labelBytesMax), labelsMax), labelBytesMax),
+  gpus: list(gpu, gpusMax),
+  labels: named(map(text(labelBytesMax), labelsMax), labelBytesMax),
   load: amountOrNone,
   workers: u32,
   leases: u32,

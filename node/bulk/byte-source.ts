@@ -21,6 +21,11 @@ export class ByteSource {
     }
   }
 
+  /** Reads no further. */
+  async leave(): Promise<void> {
+    await this.#iterator.return?.()
+  }
+
   /** So many bytes. Rejects with UnreachableError when the stream ends before. */
   async exactly(count: number): Promise<Buffer> {
     const target = Buffer.allocUnsafe(count)

@@ -35,6 +35,7 @@ export class IncomingBytes implements AsyncIterableIterator<Uint8Array> {
     try {
       const value = await this.#take()
       if (value !== undefined) return { done: false, value }
+      await this.#options.source.leave()
       this.#end()
       return { done: true, value }
     } catch (error) {
@@ -63,6 +64,8 @@ export class IncomingBytes implements AsyncIterableIterator<Uint8Array> {
 
   async #take(): Promise<Uint8Array | undefined> {
     const { node, name, size, source, stallMs } = this.#options
+    // The end of the stream says no more than this, and may be late.
+    if (this.#left === 0) return undefined
     const bytes = await withinTime(
       source.next(),
       stallMs,
@@ -71,7 +74,6 @@ export class IncomingBytes implements AsyncIterableIterator<Uint8Array> {
     // Cancelled meanwhile, and the stream has ended in good order.
     if (this.#isEnded) throw new UnreachableError(`the transfer of ${name} from node ${node} was broken off`)
     if (bytes === undefined) {
-      if (this.#left === 0) return undefined
       throw new UnreachableError(`node ${node} stopped sending ${name} with ${this.#left} of ${size} bytes to come`)
     }
     if (bytes.length > this.#left) throw new ProtocolError(`node ${node} sends more than the ${size} bytes of ${name}`)

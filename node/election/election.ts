@@ -1,10 +1,35 @@
 import type { NodeId } from '../../protocols/ids.ts'
 import { compareTerms, type ElectionMessage, type Rank, type Term } from '../../protocols/election.ts'
 
-export interface ElectionTimers { beatMs: number; suspectMs: number; leaseMs: number; probeMs: number; jitterMs: number; rankStepMs: number; jumpMs: number; clockRate: number }
-export const defaultTimers: ElectionTimers = { beatMs: 200, suspectMs: 700, leaseMs: 1000, probeMs: 150, jitterMs: 150, rankStepMs: 30, jumpMs: 350, clockRate: 0.01 }
+export interface ElectionTimers {
+  beatMs: number
+  suspectMs: number
+  leaseMs: number
+  probeMs: number
+  jitterMs: number
+  rankStepMs: number
+  jumpMs: number
+  clockRate: number
+}
+export const defaultTimers: ElectionTimers = {
+  beatMs: 200,
+  suspectMs: 700,
+  leaseMs: 1000,
+  probeMs: 150,
+  jitterMs: 150,
+  rankStepMs: 30,
+  jumpMs: 350,
+  clockRate: 0.01,
+}
 
-export interface ElectionOptions { self: NodeId; rank: Rank; fence: Term | undefined; nowMs: number; random(): number; timers?: Partial<ElectionTimers> }
+export interface ElectionOptions {
+  self: NodeId
+  rank: Rank
+  fence: Term | undefined
+  nowMs: number
+  random(): number
+  timers?: Partial<ElectionTimers>
+}
 
 export type ElectionEvent =
   | { type: 'tick' }
@@ -20,8 +45,22 @@ export type ElectionAction =
   | { type: 'headChanged'; head: NodeId | undefined; term: Term | undefined }
   | { type: 'reported'; node: NodeId; term: Term; report: Uint8Array }
 
-interface Heard { atMs: number; fence: Term | undefined; head: Term | undefined; acting: boolean; size: number; rank: Rank }
-interface Claim { term: Term; n: number; sentAtMs: Map<number, number>; leases: Map<NodeId, number>; acting: boolean; majorityAtMs: number }
+interface Heard {
+  atMs: number
+  fence: Term | undefined
+  head: Term | undefined
+  acting: boolean
+  size: number
+  rank: Rank
+}
+interface Claim {
+  term: Term
+  n: number
+  sentAtMs: Map<number, number>
+  leases: Map<NodeId, number>
+  acting: boolean
+  majorityAtMs: number
+}
 
 export class Election {
   readonly self: NodeId
@@ -55,26 +94,47 @@ export class Election {
     this.#lastMs = o.nowMs
     this.#quietUntilMs = o.fence === undefined ? o.nowMs : o.nowMs + this.#t.leaseMs * (1 + 2 * this.#t.clockRate)
   }
-  get fence(): Term | undefined { return this.#fence }
-  get head(): Term | undefined { return this.#head }
-  get isActing(): boolean { return this.#claim?.acting === true }
-  get size(): number { return this.#claim?.leases.size ?? 0 }
-  mayObey(from: NodeId, term: Term): boolean { return this.#fence !== undefined && compareTerms(term, this.#fence) === 0 && term.head === from }
+  get fence(): Term | undefined {
+    return this.#fence
+  }
+  get head(): Term | undefined {
+    return this.#head
+  }
+  get isActing(): boolean {
+    return this.#claim?.acting === true
+  }
+  get size(): number {
+    return this.#claim?.leases.size ?? 0
+  }
+  mayObey(from: NodeId, term: Term): boolean {
+    return this.#fence !== undefined && compareTerms(term, this.#fence) === 0 && term.head === from
+  }
 
-  step(event: ElectionEvent, nowMs: number): { messages: { to: NodeId; message: ElectionMessage }[]; actions: ElectionAction[] } {
+  step(
+    event: ElectionEvent,
+    nowMs: number,
+  ): { messages: { to: NodeId; message: ElectionMessage }[]; actions: ElectionAction[] } {
     this.#messages = []
     this.#actions = []
     if (nowMs - this.#lastMs > this.#t.jumpMs) this.#onJump(nowMs)
     this.#lastMs = nowMs
     switch (event.type) {
-      case 'tick': break
-      case 'message': this.#onMessage(event.from, event.message, nowMs); break
-      case 'fencePersisted': this.#onPersisted(event.term, nowMs); break
+      case 'tick':
+        break
+      case 'message':
+        this.#onMessage(event.from, event.message, nowMs)
+        break
+      case 'fencePersisted':
+        this.#onPersisted(event.term, nowMs)
+        break
       case 'peersChanged':
         this.#peers = event.peers
         this.#nextBeatMs = nowMs
         break
-      case 'stop': this.#stepDown('it stops', nowMs); this.#isStopped = true; break
+      case 'stop':
+        this.#stepDown('it stops', nowMs)
+        this.#isStopped = true
+        break
     }
     if (!this.#isStopped) this.#advance(nowMs)
     this.#tellHead(nowMs)
@@ -82,14 +142,23 @@ export class Election {
   }
 
   #view(nowMs: number): NodeId[] {
-    return [this.self, ...this.#peers.filter((p) => nowMs - (this.#heard.get(p)?.atMs ?? -Infinity) <= this.#t.suspectMs)]
+    return [
+      this.self,
+      ...this.#peers.filter((p) => nowMs - (this.#heard.get(p)?.atMs ?? -Infinity) <= this.#t.suspectMs),
+    ]
   }
   #actingInView(nowMs: number): boolean {
     return this.#view(nowMs).some((n) => n !== this.self && this.#heard.get(n)?.acting === true)
   }
-  #hasPromise(nowMs: number): boolean { return this.#promise !== undefined && nowMs < this.#promise.untilMs }
+  #hasPromise(nowMs: number): boolean {
+    return this.#promise !== undefined && nowMs < this.#promise.untilMs
+  }
   #better(a: Rank, aId: NodeId, b: Rank, bId: NodeId): boolean {
-    return a.kind !== b.kind ? a.kind < b.kind : a.startedAtMs !== b.startedAtMs ? a.startedAtMs < b.startedAtMs : aId < bId
+    return a.kind !== b.kind
+      ? a.kind < b.kind
+      : a.startedAtMs !== b.startedAtMs
+        ? a.startedAtMs < b.startedAtMs
+        : aId < bId
   }
   #onJump(nowMs: number): void {
     if (this.#claim !== undefined) this.#stepDown('the clock jumped', nowMs)
@@ -120,11 +189,17 @@ export class Election {
           this.#actions.push({ type: 'startActing', term: claim.term })
           this.#nextBeatMs = nowMs
         }
-      } else if (nowMs - claim.majorityAtMs >= t.leaseMs) this.#stepDown('it has not been supported by a majority', nowMs)
+      } else if (nowMs - claim.majorityAtMs >= t.leaseMs)
+        this.#stepDown('it has not been supported by a majority', nowMs)
     }
     if (this.#claim === undefined && this.#probe !== undefined) {
-      if (this.#probe.yes.size * 2 > this.#probe.asked) { this.#probe = undefined; this.#startClaim(nowMs) }
-      else if (nowMs - this.#probe.sentAtMs >= t.probeMs) { this.#probe = undefined; this.#runAtMs = undefined }
+      if (this.#probe.yes.size * 2 > this.#probe.asked) {
+        this.#probe = undefined
+        this.#startClaim(nowMs)
+      } else if (nowMs - this.#probe.sentAtMs >= t.probeMs) {
+        this.#probe = undefined
+        this.#runAtMs = undefined
+      }
     }
     if (this.#claim === undefined && this.#probe === undefined) this.#candidacy(nowMs)
     if (nowMs >= this.#nextBeatMs) {
@@ -133,17 +208,30 @@ export class Election {
     }
   }
   #candidacy(nowMs: number): void {
-    if (nowMs < this.#quietUntilMs || this.#hasPromise(nowMs) || this.#actingInView(nowMs)) { this.#runAtMs = undefined; return }
-    if (nowMs < this.#holdUntilMs) { this.#runAtMs = undefined; return }
+    if (nowMs < this.#quietUntilMs || this.#hasPromise(nowMs) || this.#actingInView(nowMs)) {
+      this.#runAtMs = undefined
+      return
+    }
+    if (nowMs < this.#holdUntilMs) {
+      this.#runAtMs = undefined
+      return
+    }
     const view = this.#view(nowMs)
     if (this.#runAtMs === undefined) {
-      const position = view.filter((n) => n !== this.self && this.#better(this.#heard.get(n)?.rank ?? this.#rank, n, this.#rank, this.self)).length
+      const position = view.filter(
+        (n) => n !== this.self && this.#better(this.#heard.get(n)?.rank ?? this.#rank, n, this.#rank, this.self),
+      ).length
       this.#runAtMs = nowMs + this.#random() * this.#t.jitterMs + this.#t.rankStepMs * position
     }
     if (nowMs < this.#runAtMs) return
     this.#probe = { round: ++this.#round, sentAtMs: nowMs, asked: view.length, yes: new Set([this.self]) }
-    for (const to of view) if (to !== this.self) this.#messages.push({ to, message: { type: 'probe', round: this.#round, rank: this.#rank } })
-    if (view.length === 1) { this.#probe = undefined; this.#startClaim(nowMs) }
+    for (const to of view)
+      if (to !== this.self)
+        this.#messages.push({ to, message: { type: 'probe', round: this.#round, rank: this.#rank } })
+    if (view.length === 1) {
+      this.#probe = undefined
+      this.#startClaim(nowMs)
+    }
   }
   #startClaim(nowMs: number, above = 0): void {
     let counter = Math.max(above, this.#fence?.counter ?? 0)
@@ -177,13 +265,30 @@ export class Election {
     const claim = this.#claim
     const head = this.#hasPromise(nowMs) ? this.#promise?.term : undefined
     for (const to of this.#peers) {
-      this.#messages.push({ to, message: { type: 'beat', head, fence: this.#fence, acting: claim?.acting === true, size: claim?.leases.size ?? 0, rank: this.#rank } })
+      this.#messages.push({
+        to,
+        message: {
+          type: 'beat',
+          head,
+          fence: this.#fence,
+          acting: claim?.acting === true,
+          size: claim?.leases.size ?? 0,
+          rank: this.#rank,
+        },
+      })
     }
   }
   #onMessage(from: NodeId, m: ElectionMessage, nowMs: number): void {
     switch (m.type) {
       case 'beat': {
-        this.#heard.set(from, { atMs: nowMs, fence: m.fence, head: m.head, acting: m.acting, size: m.size, rank: m.rank })
+        this.#heard.set(from, {
+          atMs: nowMs,
+          fence: m.fence,
+          head: m.head,
+          acting: m.acting,
+          size: m.size,
+          rank: m.rank,
+        })
         if (m.acting && this.#claim?.acting === true && m.head !== undefined) {
           const mine = this.#claim
           const d = mine.leases.size - m.size || compareTerms(mine.term, m.head)
@@ -193,8 +298,18 @@ export class Election {
       }
       case 'probe': {
         const isCandidate = this.#runAtMs !== undefined || this.#probe !== undefined
-        const yes = !this.#isStopped && nowMs >= this.#quietUntilMs && !this.#hasPromise(nowMs) && !this.#actingInView(nowMs) && this.#claim === undefined && !(isCandidate && this.#better(this.#rank, this.self, m.rank, from))
-        if (yes) { this.#runAtMs = undefined; this.#probe = undefined; this.#holdUntilMs = nowMs + this.#t.probeMs }
+        const yes =
+          !this.#isStopped &&
+          nowMs >= this.#quietUntilMs &&
+          !this.#hasPromise(nowMs) &&
+          !this.#actingInView(nowMs) &&
+          this.#claim === undefined &&
+          !(isCandidate && this.#better(this.#rank, this.self, m.rank, from))
+        if (yes) {
+          this.#runAtMs = undefined
+          this.#probe = undefined
+          this.#holdUntilMs = nowMs + this.#t.probeMs
+        }
         this.#messages.push({ to: from, message: { type: 'probeReply', round: m.round, yes, fence: this.#fence } })
         return
       }
@@ -204,13 +319,17 @@ export class Election {
         if (this.#probe?.round === m.round && m.yes) this.#probe.yes.add(from)
         return
       }
-      case 'claim': return this.#onClaim(from, m.term, m.n, nowMs)
+      case 'claim':
+        return this.#onClaim(from, m.term, m.n, nowMs)
       case 'support': {
         const claim = this.#claim
         if (claim === undefined || compareTerms(m.term, claim.term) !== 0) return
         const sentAt = claim.sentAtMs.get(m.n)
         if (sentAt === undefined) return
-        claim.leases.set(from, Math.max(claim.leases.get(from) ?? 0, sentAt + this.#t.leaseMs * (1 - 2 * this.#t.clockRate)))
+        claim.leases.set(
+          from,
+          Math.max(claim.leases.get(from) ?? 0, sentAt + this.#t.leaseMs * (1 - 2 * this.#t.clockRate)),
+        )
         this.#actions.push({ type: 'reported', node: from, term: claim.term, report: m.report })
         return
       }
@@ -221,8 +340,16 @@ export class Election {
         return
       }
       case 'release':
-        if (this.#promise !== undefined && this.#promise.term.head === from && compareTerms(this.#promise.term, m.term) <= 0) this.#promise = undefined
-        { const h = this.#heard.get(from); if (h !== undefined) h.acting = false }
+        if (
+          this.#promise !== undefined &&
+          this.#promise.term.head === from &&
+          compareTerms(this.#promise.term, m.term) <= 0
+        )
+          this.#promise = undefined
+        {
+          const h = this.#heard.get(from)
+          if (h !== undefined) h.acting = false
+        }
         return
     }
   }
@@ -272,7 +399,8 @@ export class Election {
       const h = this.#heard.get(this.#promise.term.head)
       if (h?.acting === true && nowMs - h.atMs <= this.#t.suspectMs) head = this.#promise.term
     }
-    const same = head === this.#head || (head !== undefined && this.#head !== undefined && compareTerms(head, this.#head) === 0)
+    const same =
+      head === this.#head || (head !== undefined && this.#head !== undefined && compareTerms(head, this.#head) === 0)
     if (same) return
     this.#head = head
     this.#actions.push({ type: 'headChanged', head: head?.head, term: head })

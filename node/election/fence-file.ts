@@ -6,7 +6,9 @@ import type { Term } from '../../protocols/election.ts'
 /** The highest term that this node has accepted, on disk. */
 export class FenceFile {
   readonly #file: string
-  constructor(stateDirectory: string) { this.#file = path.join(stateDirectory, 'fence') }
+  constructor(stateDirectory: string) {
+    this.#file = path.join(stateDirectory, 'fence')
+  }
   read(): Term | undefined {
     try {
       const [counter, head] = readFileSync(this.#file, 'utf8').trim().split(' ')
@@ -19,7 +21,12 @@ export class FenceFile {
   async write(term: Term): Promise<void> {
     const temporary = `${this.#file}.new`
     const handle = await open(temporary, 'w', 0o600)
-    try { await handle.writeFile(`${term.counter} ${term.head}\n`); await handle.sync() } finally { await handle.close() }
+    try {
+      await handle.writeFile(`${term.counter} ${term.head}\n`)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
     await rename(temporary, this.#file)
   }
 }

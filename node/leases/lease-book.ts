@@ -12,7 +12,13 @@ import { leaseSnapshot } from './lease-snapshot.ts'
 import { nextId } from './next-id.ts'
 import { Placement } from './placement.ts'
 import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
-import { busyRefusal, infeasibleRefusal, jobGoneRefusal, tooManyRequestsRefusal, workerLimitRefusal } from './refusals.ts'
+import {
+  busyRefusal,
+  infeasibleRefusal,
+  jobGoneRefusal,
+  tooManyRequestsRefusal,
+  workerLimitRefusal,
+} from './refusals.ts'
 import { StartHealth } from './start-health.ts'
 import { WorkerTable } from './worker-table.ts'
 

@@ -226,7 +226,7 @@ export class Membership implements MembershipGate {
     await this.#saveTokens()
   }
 
-  /** Has the conversation with a node that wants to join. Never rejects: the outcome says what went wrong. */
+  /** Has the conversation with a node that wants to join. The outcome says what went wrong; only a non-member rejects. */
   async admit(conversation: JoinConversation): Promise<AdmitOutcome> {
     const state = this.#member
     return admit(conversation, {
@@ -267,6 +267,11 @@ export class Membership implements MembershipGate {
     const isNew = revocations.merge(list, this.#nowMs())
     if (isNew) this.#files.write('revocations', revocations.encode()).catch(this.#onSaveFailed)
     return isNew
+  }
+
+  /** Whose membership has been ended before its time. */
+  get revoked(): { node: NodeId; revokedAtMs: number }[] {
+    return this.#member.revocations.all()
   }
 
   /** All revocations that this node knows, for `mergeRevocations` of others. */

@@ -168,6 +168,12 @@ export class Revocations {
     return this.#encoded
   }
 
+  /** Whose membership has been ended, and when. */
+  all(): { node: NodeId; revokedAtMs: number }[] {
+    const held = new Map<NodeId, Held>([...this.#byAdmin, ...this.#byRoot])
+    return Array.from(held, ([node, { revokedAtMs }]) => ({ node, revokedAtMs }))
+  }
+
   #sign(node: NodeId, key: KeyPair, nowMs: number): Held {
     const revokedAtMs = Math.floor(nowMs)
     return { revokedAtMs, signature: key.sign(label, this.#statement(node, revokedAtMs, key.publicKey)) }

@@ -19,6 +19,7 @@ import { RemoteValues } from '../store/remote-values.ts'
 import type { StoredFiles } from '../store/stored-files.ts'
 import { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
+import { Explainer } from '../admin/explainer.ts'
 import { MeshAdmin } from '../admin/mesh-admin.ts'
 import { Mesh, whyMayNotSubmit } from './mesh.ts'
 import type { MeshGround } from './mesh-ground.ts'
@@ -40,6 +41,7 @@ export interface MeshWork {
   neighbours: Neighbours
   labels: Labels
   storeBytesMax: number
+  storeDirectory: string
   startedAtMs: number
   now(): number
   log(text: string): void
@@ -68,10 +70,10 @@ export interface BuiltMesh {
 /** Builds the node's side of the mesh, each part after those that it needs. */
 export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const { membership, network, post, linked, bulk, name, stateDirectory } = ground
-  const { book, files, blobs, machine, labels, startedAtMs, storeBytesMax, now, log } = work
+  const { book, files, blobs, machine, labels, startedAtMs, storeBytesMax, storeDirectory, now, log } = work
   const self: NodeId = network.self
   const clock = new BootClock()
-  const view = new MeshView()
+  const view = new MeshView(self)
   const values = new RemoteValues({
     self,
     files,
@@ -90,7 +92,9 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     book,
     files,
     storeBytesMax,
+    now,
     addresses: () => network.addresses,
+    nodeCount: () => view.size,
   })
   const flush = new OutputFlush(post)
   const questions = new Questions(post)
@@ -148,7 +152,27 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       return peer === undefined ? `there is no link to node ${node}, whose work it is` : whyMayNotSubmit(peer)
     },
   })
-  const admin = new MeshAdmin({ ground, mesh, view, election, office, questions, own, work })
+  const explainer = new Explainer({
+    self,
+    router: work.router,
+    office,
+    questions,
+    view,
+    head: () => mesh.reachableHead,
+    now,
+  })
+  const admin = new MeshAdmin({
+    ground,
+    mesh,
+    view,
+    election,
+    questions,
+    own,
+    explainer,
+    store: () => ({ directory: storeDirectory, usedBytes: files.usedBytes, bytesMax: storeBytesMax }),
+    now,
+    onLeft: () => work.onLeft(),
+  })
   return {
     admin,
     elsewhere: {

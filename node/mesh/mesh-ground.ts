@@ -1,10 +1,5 @@
 import os from 'node:os'
-import {
-  InvalidArgumentError,
-  MembershipError,
-  NodeUnavailableError,
-  UnreachableError,
-} from '../../protocols/errors.ts'
+import { InvalidArgumentError, MembershipError, UnreachableError } from '../../protocols/errors.ts'
 import { linkBytesMax, peerProtocolVersion } from '../../protocols/peer-messages.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import { BulkExchange } from '../bulk/bulk-exchange.ts'
@@ -31,6 +26,11 @@ export interface MeshGround {
   readonly bulk: BulkExchange
   readonly name: string
   readonly stateDirectory: string
+  /** Where it was to listen. */
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly isMdnsOn: boolean
+  /** The node does not belong to this mesh any more: it has no use for the addresses of its members. */
+  forgetPeers(): void
   close(): void
 }
 
@@ -67,7 +67,7 @@ export async function prepareMesh(
   const ports = new PortFile(stateDirectory)
   const peers = new PeersFile(stateDirectory, log)
   const listen = listenOf(options, ports)
-  const isLocal = /^127\.|^::1$/.test(listen.host)
+  const isMdnsOn = options.mdns ?? !/^127\.|^::1$/.test(listen.host)
   const name = options.name ?? os.hostname()
   const network = new Libp2pNetwork({
     seed: membership.identity.seed,
@@ -78,7 +78,7 @@ export async function prepareMesh(
     version: shoalVersion,
     protocolVersion: peerProtocolVersion,
     listen,
-    mdns: options.mdns ?? !isLocal,
+    mdns: isMdnsOn,
     remembered: [...met, ...peers.read()],
     fixed: options.peers ?? [],
     onJoin: (conversation) => void admit(membership, conversation, log),
@@ -96,11 +96,18 @@ export async function prepareMesh(
     bulk: new BulkExchange({ network, log }),
     name,
     stateDirectory,
+    listen,
+    isMdnsOn,
+    forgetPeers: () => peers.remove(),
     close: () => peers.close(),
   }
 }
 
-async function admit(membership: Membership, conversation: JoinConversation, log: (text: string) => void): Promise<void> {
+async function admit(
+  membership: Membership,
+  conversation: JoinConversation,
+  log: (text: string) => void,
+): Promise<void> {
   const outcome = await membership.admit(conversation)
   log(`somebody at ${conversation.address} asked to join: ${JSON.stringify(outcome)}`)
 }

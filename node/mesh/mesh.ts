@@ -1,10 +1,9 @@
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { advert, type Advert } from '../../protocols/advert.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import type { Frame } from '../../protocols/frame.ts'
-import type { ClientId, NodeId } from '../../protocols/ids.ts'
-import { decodeBody, messageName, type MessageBody, type MessageName } from '../../protocols/messages.ts'
-import { maySubmit } from '../../protocols/membership.ts'
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import { decodeBody, messageName, type MessageName } from '../../protocols/messages.ts'
+import { mayAdmit, maySubmit } from '../../protocols/membership.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
 import type { BulkExchange } from '../bulk/bulk-exchange.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
@@ -46,6 +45,8 @@ export interface MeshParts {
 }
 
 const tickMs = 250
+/** Certificates end, and are renewed: both are looked at so often. */
+const checkMs = 60_000
 
 /**
  * What happens between this node and the others, handed to the part whose business it is: links that come and go, what
@@ -54,6 +55,7 @@ const tickMs = 250
 export class Mesh {
   readonly #parts: MeshParts
   #timer: NodeJS.Timeout | undefined
+  #nextCheckAtMs = 0
 
   constructor(parts: MeshParts) {
     this.#parts = parts
@@ -133,7 +135,7 @@ export class Mesh {
   /** The head has changed, or the link to it has come up. */
   headChanged(): void {
     this.#tellHead()
-    this.#parts.own.changed()
+    this.#parts.own.tellAgain()
   }
 
   #tellHead(): void {
@@ -175,18 +177,45 @@ export class Mesh {
   }
 
   #tick(): void {
-    const { view, now } = this.#parts
-    view.tick(now())
+    const { view, network, membership, log, now } = this.#parts
+    for (const { type, node } of view.tick(now())) log(`node ${node} is ${type}`)
+    if (now() < this.#nextCheckAtMs) return
+    this.#nextCheckAtMs = now() + checkMs
+    network.recheck()
+    if (membership.renewalDue(Date.now())) void this.#renew()
+  }
+
+  /** Has this node's own membership renewed, by itself or by the next admin. */
+  async #renew(): Promise<void> {
+    const { membership, network, questions, log } = this.#parts
+    try {
+      if (membership.holdsRoot) {
+        await membership.renewOwn(Date.now())
+        return
+      }
+      const admin = [...network.links()].find(({ peer }) => mayAdmit(peer.role))?.peer.node
+      if (admin === undefined) {
+        log('the membership of this node is to be renewed, and no admin is in reach')
+        return
+      }
+      const reply = await questions.ask<PeerMessageBody<'renewReply'>>(admin, (post, askId) =>
+        post.send(admin, 'renewAsk', { askId, credentials: membership.credentials() }),
+      )
+      if (reply.refused === '') await membership.acceptRenewed(reply.credentials)
+      else log(`node ${admin} has not renewed the membership of this node: ${reply.refused}`)
+    } catch (error) {
+      log(`the membership of this node could not be renewed: ${(error as Error).message}`)
+    }
   }
 
   #onRenewAsk(from: NodeId, askId: number, credentials: Uint8Array): void {
-    const { membership, network, post, now } = this.#parts
+    const { membership, network, post } = this.#parts
     const publicKey = network.link(from)?.peer.publicKey
     if (publicKey === undefined) return
     let renewed: Uint8Array = new Uint8Array()
     let refused = ''
     try {
-      renewed = membership.reissue(credentials, publicKey, now())
+      renewed = membership.reissue(credentials, publicKey, Date.now())
     } catch (error) {
       refused = (error as Error).message
     }
@@ -276,7 +305,7 @@ export class Mesh {
   }
 
   #isOf(node: NodeId, client: ClientId): boolean {
-    return client.startsWith(node)
+    return nodeOf(client) === node
   }
 
   #onClientGone(node: NodeId, client: ClientId): void {
@@ -348,5 +377,3 @@ export function whyMayNotSubmit(peer: { name: string; role: Parameters<typeof ma
   if (maySubmit(peer.role)) return undefined
   return `${peer.name} is a member of this mesh as a ${peer.role}: it runs tasks of others and cannot submit any; join it with a token for submitters (\`shoal token create --role submitter\`)`
 }
-
-export type { Frame, MessageBody }

@@ -1,11 +1,12 @@
-import os from 'node:os'
 import type { Advert } from '../../protocols/advert.ts'
-import type { MemberRole } from '../../protocols/membership.ts'
+import { mayOffer, type MemberRole } from '../../protocols/membership.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
 import type { StoredFiles } from '../store/stored-files.ts'
+import { AdvertSource, type OwnAdvert } from '../view/advert-source.ts'
+import { loadPerCore } from '../view/load.ts'
 
 export interface OwnStateSources {
   node: string
@@ -17,29 +18,23 @@ export interface OwnStateSources {
   book: LeaseBook
   files: StoredFiles
   storeBytesMax: number
+  now(): number
   addresses(): readonly string[]
+  nodeCount(): number
 }
 
-/** Changes are told at most so often; what has not changed, so often nevertheless. */
-const changeMs = 100
-const restMs = 5000
 const lookMs = 50
 
-/** What this node says of itself, and when: soon after a change, and every few seconds at rest. */
+/** What this node says of itself, to all when something has changed, and to one when it is asked. */
 export class OwnState {
   readonly #from: OwnStateSources
-  readonly #cores = os.availableParallelism()
-  #version: number
+  readonly #source: AdvertSource
   #timer: NodeJS.Timeout | undefined
-  #last = ''
-  #toldAtMs = Number.NEGATIVE_INFINITY
-  /** Nodes in the mesh: the more there are, the less each says at rest. */
-  meshSize = 1
   onPublish: (state: Advert) => void = () => {}
 
   constructor(sources: OwnStateSources) {
     this.#from = sources
-    this.#version = sources.startedAtMs
+    this.#source = new AdvertSource(sources.startedAtMs)
   }
 
   open(): void {
@@ -50,45 +45,40 @@ export class OwnState {
     clearInterval(this.#timer)
   }
 
-  /** Something that others should know has changed. */
-  changed(): void {
-    this.#last = ''
+  /** Somebody new may not know how this node stands. */
+  tellAgain(): void {
+    this.#source.tellAgain()
   }
 
+  /** The state for one who asks. */
   state(): Advert {
+    return this.#source.next(this.#now())
+  }
+
+  #look(): void {
+    const { now, nodeCount } = this.#from
+    const state = this.#source.offer(this.#now(), now(), nodeCount())
+    if (state !== undefined) this.onPublish(state)
+  }
+
+  #now(): OwnAdvert {
     const { node, name, role, labels, startedAtMs, machine, book, files, storeBytesMax, addresses } = this.#from
-    const { total, available, workers, leases, queued } = book.load()
     return {
       node,
-      version: ++this.#version,
       name,
       shoalVersion,
       role,
       startedAtMs,
       addresses: addresses().slice(0, 16),
-      total,
-      available,
-      gpus: machine.gpus.map((gpu) => ({ name: gpu.name ?? '', memoryBytes: gpu.memoryBytes ?? 0 })),
+      ...book.load(),
+      gpus: machine.gpus.map(({ name: model, memoryBytes }) => ({
+        ...(model === undefined ? {} : { name: model }),
+        ...(memoryBytes === undefined ? {} : { memoryBytes }),
+      })),
       labels,
-      load: (os.loadavg()[0] ?? 0) / this.#cores,
-      workers,
-      leases,
-      queued,
+      load: loadPerCore(),
       store: { usedBytes: files.usedBytes, bytesMax: storeBytesMax },
-      isOpen: role !== 'submitter',
+      isOpen: mayOffer(role),
     }
-  }
-
-  #look(): void {
-    const nowMs = performance.now()
-    const sinceMs = nowMs - this.#toldAtMs
-    if (sinceMs < changeMs) return
-    const { total, available, leases, queued } = this.#from.book.load()
-    const fingerprint = JSON.stringify([total, available, leases, queued])
-    const isRest = sinceMs >= (restMs * Math.max(30, this.meshSize)) / 30
-    if (fingerprint === this.#last && !isRest) return
-    this.#last = fingerprint
-    this.#toldAtMs = nowMs
-    this.onPublish(this.state())
   }
 }

@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
 const addressesMax = 4000
@@ -10,6 +10,7 @@ export class PeersFile {
   readonly #log: (text: string) => void
   #addresses: readonly string[] = []
   #timer: NodeJS.Timeout | undefined
+  #isRemoved = false
 
   constructor(stateDirectory: string, log: (text: string) => void) {
     this.#file = path.join(stateDirectory, 'peers.json')
@@ -26,8 +27,16 @@ export class PeersFile {
     }
   }
 
+  /** Deletes the file; nothing is written any more. */
+  remove(): void {
+    this.close()
+    this.#isRemoved = true
+    rmSync(this.#file, { force: true })
+  }
+
   /** Writes the list, a little later: it changes often when a mesh begins. */
   write(addresses: readonly string[]): void {
+    if (this.#isRemoved) return
     this.#addresses = addresses.slice(0, addressesMax)
     this.#timer ??= setTimeout(() => this.#flush(), writeAfterMs)
   }

@@ -65,6 +65,7 @@ export class Libp2pNetwork implements PeerNetwork {
   readonly #gossipBudget = new Map<string, { tokens: number; atMs: number }>()
   readonly #acquaintances = new Acquaintances(Math.random)
   readonly #refusals: RefusalLog
+  readonly #neighbours = new Set<string>()
   #joins = 0
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
@@ -88,6 +89,11 @@ export class Libp2pNetwork implements PeerNetwork {
     return found.toSorted((a, b) => distance(a) - distance(b))
   }
 
+  /** Members that were found by multicast since the start. */
+  get neighboursSeen(): number {
+    return this.#neighbours.size
+  }
+
   /** Kademlia's own part of libp2p, for looking things up. */
   get libp2p(): Host['libp2p'] | undefined {
     return this.#host?.libp2p
@@ -103,6 +109,7 @@ export class Libp2pNetwork implements PeerNetwork {
     const { libp2p } = host
     libp2p.addEventListener('connection:open', ({ detail }) => this.#onConnection(detail))
     libp2p.addEventListener('peer:discovery', ({ detail }) => {
+      this.#neighbours.add(detail.id.toString())
       for (const address of detail.multiaddrs) this.#met(withPeer(address.toString(), detail.id.toString()))
     })
     await libp2p.handle(protocols.peer, (stream, connection) => this.#startSession(stream, connection, false), {

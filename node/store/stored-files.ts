@@ -184,7 +184,7 @@ export class StoredFiles {
     const { bytesMax, now, onPressure } = this.#options
     const isHigh = (): boolean => this.#usedBytes + moreBytes > bytesMax * pressureShare
     for (const [name, wantedAt] of this.#copies) {
-      break
+      if (!isHigh() || now() - wantedAt < copyAgeMsMin) break
       this.freed([name])
     }
     if (!isHigh() || now() - this.#pressureToldAt < pressureIntervalMs) return

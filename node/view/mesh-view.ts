@@ -49,14 +49,17 @@ interface Left {
  * for (const { type, node } of view.tick(now)) console.log(node, type)
  */
 export class MeshView {
-  readonly #self: NodeId
+  readonly #self: NodeId | undefined
   readonly #nodes = new Map<NodeId, Seen>()
   /** Links may be up before their node has said anything. There are no more of them than the network allows. */
   readonly #links = new Set<NodeId>()
   readonly #left = new Map<NodeId, Left>()
 
+  /** The last time that it was told. */
+  #nowMs = 0
+
   /** @param self this node: it is never suspected, however long it is silent */
-  constructor(self: NodeId) {
+  constructor(self?: NodeId) {
     this.#self = self
   }
 
@@ -69,12 +72,14 @@ export class MeshView {
     return [...this.#nodes.values()]
   }
 
-  get(node: NodeId): ViewedNode | undefined {
-    return this.#nodes.get(node)
+  /** What a node has said of itself last. */
+  get(node: NodeId): Advert | undefined {
+    return this.#nodes.get(node)?.advert
   }
 
   /** Takes in what a node says of itself. False when that was known, is older than what is known, or there is no room. */
   apply(advert: Advert, nowMs: number, source: AdvertSourceKind): boolean {
+    this.#nowMs = nowMs
     const { node } = advert
     const isDirect = source === 'direct'
     const known = this.#nodes.get(node)
@@ -105,17 +110,18 @@ export class MeshView {
   }
 
   /** The node has left in good order: it is gone at once. */
-  remove(node: NodeId, nowMs: number): void {
+  remove(node: NodeId): void {
     const known = this.#nodes.get(node)
     if (known === undefined || node === this.#self) return
     this.#nodes.delete(node)
     const [oldest] = this.#left.keys()
     if (this.#left.size >= nodesMax && oldest !== undefined) this.#left.delete(oldest)
-    this.#left.set(node, { startedAtMs: known.advert.startedAtMs, atMs: nowMs })
+    this.#left.set(node, { startedAtMs: known.advert.startedAtMs, atMs: this.#nowMs })
   }
 
   /** Looks who has been silent for too long. */
   tick(nowMs: number): ViewChange[] {
+    this.#nowMs = nowMs
     const { suspectMs, goneMs } = rhythmOf(this.#nodes.size)
     const changes: ViewChange[] = []
     for (const [node, known] of this.#nodes) {

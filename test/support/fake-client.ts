@@ -1,3 +1,4 @@
+import './loopback.ts'
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import { MessageChannel } from '../../protocols/channel.ts'

@@ -149,7 +149,7 @@ describe('bulk exchange', () => {
   ] as const) {
     test(`a transfer that has ${what} than it was said to have is an error`, async () => {
       const { a, b } = setUp()
-      b.onRequest('stored', () => Promise.resolve({ ...contentOf(Buffer.alloc(sent), 10_000), size: 100_000 }))
+      b.onRequest('stored', () => Promise.resolve({ ...contentOf(Buffer.alloc(sent), 50_001), size: 100_000 }))
       const { bytes } = await a.fetch(B, request('x'))
       await assert.rejects(all(bytes), UnreachableError)
       const { exchange, theirs } = setUpRaw()

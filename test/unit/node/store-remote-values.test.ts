@@ -286,6 +286,31 @@ describe('values of other nodes', () => {
     }
   })
 
+  test('a value of a node that was away for a moment can come again at once', async () => {
+    const { mesh, a, b } = setUp()
+    const name = a.write(patterned(3_000_000))
+    const resume = mesh.lab.holdNext(3)
+    const first = b.values.fetch(name, 3_000_000)
+    await until('it is on its way', () => b.names.length === 1)
+    b.values.nodeGone(A)
+    const second = b.values.fetch(name, 3_000_000)
+    await assert.rejects(first, UnreachableError)
+    await second
+    resume()
+    await until('it is there once', () => b.names.join() === name)
+    assert.equal(b.files.usedBytes, 3_000_000)
+  })
+
+  test('a value whose old copy is still to be deleted is not deleted with it', async () => {
+    const { a, b } = setUp()
+    const name = a.write(patterned(10))
+    // What is freed first is deleted last.
+    b.files.freed([name, ...Array.from({ length: 5000 }, (_, n) => `${A}${n.toString(16).padStart(28, '0')}`)])
+    await b.values.fetch(name, 10)
+    await b.files.deleted(name)
+    assert.ok(b.has(name))
+  })
+
   test('a value that was dropped here can come again at once', async () => {
     const { a, b } = setUp()
     const names = Array.from({ length: 30 }, () => a.write(patterned(10)))

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { StoredFiles } from '../../../node/store/stored-files.ts'
+import { ObjectStoreFullError } from '../../../protocols/errors.ts'
 import { until } from '../../support/daemon-process.ts'
 
 function setUp(t: TestContext) {
@@ -71,6 +72,53 @@ describe('stored files', () => {
     files.writerGone('ef'.repeat(16))
     files.writerGone(other)
     await until('the other one is deleted, too', () => readdirSync(directory).length === 2)
+  })
+
+  test('who waits for a deletion is told when the file has gone', async (t) => {
+    const { files, directory, write } = setUp(t)
+    const names = Array.from({ length: 50 }, (_, n) => nameOf(n))
+    for (const name of names) write(name)
+    files.freed(names)
+    await Promise.all(
+      [...names, ...names].map(async (name) => {
+        await files.deleted(name)
+        assert.equal(existsSync(path.join(directory, name)), false)
+      }),
+    )
+    await files.deleted(nameOf(100))
+  })
+
+  test('what is freed is told, known or not', (t) => {
+    const { files } = setUp(t)
+    const told: string[][] = []
+    files.onFreed = (names) => told.push([...names])
+    files.stored(nameOf(1), 10, 'a')
+    files.freed([nameOf(1), nameOf(2), '../x'])
+    files.freed(['../x'])
+    files.ownerGone('a')
+    assert.deepEqual(told, [[nameOf(1), nameOf(2)]])
+  })
+
+  test('what owners of a node had goes with the node, and so do copies of its values', (t) => {
+    const { files } = setUp(t)
+    const [gone, other] = ['ab'.repeat(8), 'cd'.repeat(8)]
+    const [copy, kept] = [`${gone}${'00'.repeat(14)}`, `${other}${'00'.repeat(14)}`]
+    files.stored(nameOf(1), 10, `${gone}${'00'.repeat(8)}`)
+    files.stored(nameOf(2), 20, `${other}${'00'.repeat(8)}`)
+    files.copied(copy, 40)
+    files.copied(kept, 80)
+    files.ownersOfNodeGone(gone)
+    assert.deepEqual([files.usedBytes, files.bytesOf(copy), files.bytesOf(kept)], [100, undefined, 80])
+  })
+
+  test('room that is reserved counts, and cannot be had twice', (t) => {
+    const { files, pressures } = setUp(t)
+    files.reserve(700)
+    assert.equal(files.usedBytes, 700)
+    assert.throws(() => files.reserve(301), ObjectStoreFullError)
+    assert.deepEqual([files.usedBytes, pressures], [700, [700]])
+    files.unreserve(700)
+    files.reserve(1000)
   })
 
   test('pressure is told over 80 %, and not again at once', (t) => {
