@@ -1,17 +1,11 @@
-import { styleText } from 'node:util'
 import { formatAmount, formatResources } from '../../protocols/resources.ts'
 import type { NodeStatus } from '../status.ts'
+import { plural } from './format-text.ts'
+import { styled } from './style.ts'
 
 const barWidth = 24
 const rowsMax = 40
 const wellKnown = ['CPU', 'GPU', 'memory']
-
-type Style = Parameters<typeof styleText>[0]
-
-/** Colours only where somebody sees them. */
-function styled(style: Style, text: string): string {
-  return styleText(style, text, { stream: process.stdout })
-}
 
 /** The status of a node for people to read. */
 export function formatStatus(status: NodeStatus): string {
@@ -89,15 +83,12 @@ function countStates(states: string[]): string {
   return states.length === 0 ? 'none' : [...counts].map(([state, count]) => `${count} ${state}`).join(', ')
 }
 
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`
-}
-
 /** @example formatDuration(61_000) // '1m 1s' */
 export function formatDuration(ms: number): string {
   const seconds = Math.floor(ms / 1000)
   if (ms < 1000) return `${Math.round(ms)}ms`
   if (seconds < 60) return `${seconds}s`
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`
-  return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`
+  return `${Math.floor(seconds / 86_400)}d ${Math.floor((seconds % 86_400) / 3600)}h`
 }

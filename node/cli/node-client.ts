@@ -1,4 +1,5 @@
 import net, { type Socket } from 'node:net'
+import { adminValue, type AdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
 import { MessageChannel } from '../../protocols/channel.ts'
 import { NodeDiedError, NodeUnavailableError } from '../../protocols/errors.ts'
 import { decodeBody, protocolVersion, type MessageBody, type MessageName } from '../../protocols/messages.ts'
@@ -6,6 +7,8 @@ import { shoalVersion } from '../../protocols/version.ts'
 import type { NodeStatus } from '../status.ts'
 
 const answerMs = 5_000
+/** Some of what is asked has to be asked of other nodes first. */
+const adminMs = 20_000
 
 /** The command line's connection to the node of this machine. */
 export class NodeClient {
@@ -81,6 +84,13 @@ export class NodeClient {
     return (await reply).status as NodeStatus
   }
 
+  /** One call about the mesh; one at a time. Rejects with the error that the node answers with. */
+  async call<N extends AdminCallName>(name: N, args: AdminArgs<N>): Promise<AdminValue<N>> {
+    const reply = this.#answer('adminReply', adminMs)
+    this.#channel.send('adminCall', { requestId: 1, name, args })
+    return adminValue(name, (await reply).reply)
+  }
+
   /** Asks the node to stop. It closes the connection when it does. */
   stop(): void {
     this.#channel.send('nodeStop', { requestId: 1 })
@@ -90,11 +100,11 @@ export class NodeClient {
     this.#socket.destroy()
   }
 
-  async #answer<N extends MessageName>(name: N): Promise<MessageBody<N>> {
+  async #answer<N extends MessageName>(name: N, patienceMs = answerMs): Promise<MessageBody<N>> {
     const { promise, resolve, reject } = Promise.withResolvers<MessageBody<N>>()
     this.#answers.set(name, (body) => resolve(body as MessageBody<N>))
     const message = `the node at ${this.socketPath} does not answer`
-    const timer = setTimeout(() => reject(new NodeUnavailableError(message)), answerMs)
+    const timer = setTimeout(() => reject(new NodeUnavailableError(message)), patienceMs)
     try {
       return await Promise.race([promise, this.#failure])
     } finally {

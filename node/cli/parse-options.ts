@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { UsageError } from './usage-error.ts'
 
 const byteUnits: Readonly<Record<string, number>> = {
@@ -63,4 +64,56 @@ export function parseResource(text: string, before: Record<string, number> = {})
   if (own !== undefined) throw new UsageError(`--resource is for names of your own; for ${name} there is ${own}`)
   if (Object.hasOwn(before, name)) throw new UsageError(`--resource names ${JSON.stringify(name)} twice`)
   return { ...before, [name]: value }
+}
+
+/** One `name=value`, added to those before it. The node checks what names and values may be. */
+export function parseLabel(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const [, name = '', value = ''] = /^([^=]+)=(.*)$/.exec(text) ?? []
+  if (name === '') return refuse('--label', 'a name and a value, such as zone=lab1', text)
+  if (Object.hasOwn(before, name)) throw new UsageError(`--label names ${JSON.stringify(name)} twice`)
+  return { ...before, [name]: value }
+}
+
+/** Where a node listens. @example parseListen('127.0.0.1:7461') // { host: '127.0.0.1', port: 7461 } */
+export function parseListen(text: string): { host: string; port: number } {
+  // Two colons without brackets: an IPv6 address on its own.
+  const [, bracketed, plain = bracketed ?? text, port = '0'] =
+    /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text) ?? []
+  if (isIP(plain) === 0 || Number(port) > 65_535) {
+    return refuse('--listen', 'an IP address of this machine, with a port if you like, such as 192.168.1.7:7461', text)
+  }
+  return { host: plain, port: Number(port) }
+}
+
+/** The address of a member, added to those before it: as `shoal nodes` shows it, or IP and port. */
+export function parsePeer(text: string, before: readonly string[] = []): string[] {
+  if (/^\/[\w/.:%-]+$/.test(text)) return [...before, text]
+  const { host = '', port = 0 } = /:\d+$/.test(text) ? ipAndPort(text) : {}
+  if (port === 0) return refuse('--peer', 'an address such as 192.168.1.7:7461 or /ip4/192.168.1.7/tcp/7461', text)
+  return [...before, `/ip${isIP(host)}/${host}/tcp/${port}`]
+}
+
+function ipAndPort(text: string): { host?: string; port?: number } {
+  try {
+    return parseListen(text)
+  } catch {
+    return {}
+  }
+}
+
+const durationUnits: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** @example parseDuration('--ttl')('1h30m') // 5_400_000 */
+export function parseDuration(option: string): (text: string) => number {
+  return (text) => {
+    const parts = [...text.matchAll(/(\d+)([smhd])/gy)]
+    const isWhole = parts.length > 0 && parts.map(([part]) => part).join('') === text
+    const ms = parts.reduce((sum, [, count, unit = '']) => sum + Number(count) * (durationUnits[unit] ?? 0), 0)
+    return isWhole && ms > 0 && Number.isSafeInteger(ms) ? ms : refuse(option, 'a time, such as 30m, 1h or 2d', text)
+  }
+}
+
+/** One of some words. */
+export function parseChoice<const T extends string>(option: string, choices: readonly T[]): (text: string) => T {
+  return (text) => choices.find((choice) => choice === text) ?? refuse(option, `one of ${choices.join(', ')}`, text)
 }

@@ -102,7 +102,7 @@ export class Revocations {
     const signer = this.#signerOf(credentials)
     if (!this.#hasRoom(signer, this.#signerNames())) this.#full()
     this.#byAdmin.set(node, { ...this.#sign(node, key, nowMs), signer })
-    this.#changed(nowMs)
+    this.#encoded = undefined
   }
 
   /**

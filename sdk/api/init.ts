@@ -23,6 +23,11 @@ export interface InitOptions {
   resources?: Readonly<Record<string, number>>
   /** Memory that an embedded node offers, in bytes. @default 70 % of the machine's */
   memoryBytes?: number
+  /**
+   * A token of a mesh, from `shoal up` or `shoal token create`: the program joins that mesh for as long as it runs, to
+   * submit work, and offers nothing itself. It takes one use of the token.
+   */
+  join?: string
   /** Show the console output of tasks here. @default true */
   logToDriver?: boolean
 }
@@ -39,6 +44,7 @@ export interface ShoalContext extends AsyncDisposable {
 const checks = {
   address: text,
   embedded: boolean,
+  join: text,
   numCpus: amount,
   numGpus: amount,
   memoryBytes: amount,
@@ -126,10 +132,11 @@ const onBeforeExit = (): void => void shutdown()
 async function reachNode(
   options: InitOptions,
 ): Promise<{ node: EmbeddedNode | undefined; connection: NodeConnection }> {
-  const { embedded, logToDriver = true } = options
+  const { embedded, join, logToDriver = true } = options
   const wants = ['numCpus', 'numGpus', 'resources', 'memoryBytes'] as const
   const asked = wants.find((name) => options[name] !== undefined)
-  const running = embedded === true ? undefined : addressOf(options)
+  if (join !== undefined) refuseWithJoin(options)
+  const running = embedded === true || join !== undefined ? undefined : addressOf(options)
   if (running !== undefined && (options.address !== undefined || embedded === false || existsSync(running))) {
     try {
       const connection = await NodeConnection.connect({ socketPath: running, role: 'driver', wantsLogs: logToDriver })
@@ -147,12 +154,9 @@ async function reachNode(
       if (!isStale || !/no node runs there/.test(error.message)) throw error
     }
   }
-  const node = await EmbeddedNode.start({
-    cpus: options.numCpus,
-    gpus: options.numGpus,
-    memoryBytes: options.memoryBytes,
-    resources: options.resources,
-  })
+  const { numCpus: cpus, numGpus: gpus, memoryBytes, resources } = options
+  const offer = join === undefined ? { cpus, gpus, memoryBytes, resources } : { cpus: 0, gpus: 0, memoryBytes: 0, join }
+  const node = await EmbeddedNode.start(offer)
   try {
     const connection = await NodeConnection.connect({
       socketPath: node.socketPath,
@@ -164,6 +168,16 @@ async function reachNode(
     await node.stop()
     throw error
   }
+}
+
+function refuseWithJoin(options: InitOptions): void {
+  const names = ['address', 'numCpus', 'numGpus', 'memoryBytes', 'resources'] as const
+  const given = options.embedded === false ? 'embedded: false' : names.find((name) => options[name] !== undefined)
+  if (given === undefined) return
+  throw new InvalidArgumentError(
+    `init() takes no ${given} together with join: a program that joins a mesh brings a node of its own, which offers nothing; to offer something, run \`shoal join\` on this machine`,
+    { option: given },
+  )
 }
 
 function addressOf(options: InitOptions): string {

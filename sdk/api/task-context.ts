@@ -2,6 +2,8 @@ import { NotInitializedError } from '../../protocols/errors.ts'
 
 /** What a task can know of itself. */
 export interface TaskContext {
+  /** The node that it runs on. */
+  readonly nodeId: string
   /** The name that the caller gave it, or the function's own. */
   readonly taskName: string
   /** How often this call was tried before: 0 the first time. */

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
+import { checkLabelSelector, defaultStrategy, isNodeId, type SchedulingStrategy } from '../../protocols/scheduling.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
 
 type ErrorClass = abstract new (...args: never[]) => unknown
@@ -27,9 +28,30 @@ export interface TaskOptions {
   name?: string
   /** What the worker's process is given: environment variables. */
   runtimeEnv?: { readonly envVars?: Readonly<Record<string, string>> }
-  /** Where it may run. Only the default is built today. @default 'default' */
-  schedulingStrategy?: 'default'
+  /**
+   * Where it may run: `'default'` fills the node at hand to the half, then takes the best of the others; `'spread'` goes
+   * over all nodes evenly; `{ nodeId }` names one node (`soft`: rather there than elsewhere); `{ labels }` takes nodes with
+   * such labels. @default 'default'
+   *
+   * @example
+   * const train = remote(fit, { schedulingStrategy: { labels: { gpu: { in: ['a100', 'h100'] }, laptop: { exists: false } } } })
+   */
+  schedulingStrategy?: SchedulingStrategyOption
 }
+
+/** What a label of a node must be; a plain text stands for `{ in: [text] }`. */
+export type LabelOption =
+  | string
+  | { readonly in: readonly string[] }
+  | { readonly notIn: readonly string[] }
+  | { readonly exists: boolean }
+
+/** Where a task may run: see {@link TaskOptions.schedulingStrategy}. */
+export type SchedulingStrategyOption =
+  | 'default'
+  | 'spread'
+  | { readonly nodeId: string; readonly soft?: boolean }
+  | { readonly labels: Readonly<Record<string, LabelOption>> }
 
 /** Options after checking, with nothing left out. */
 export interface ResolvedOptions {
@@ -129,13 +151,7 @@ const checks: Record<keyof TaskOptions, Check> = {
       )
     }
   },
-  schedulingStrategy: (value, name) => {
-    if (value !== 'default') {
-      throw new NotSupportedError(`${name} ${show(value)} is not built yet: today there is only 'default'`, {
-        option: name,
-      })
-    }
-  },
+  schedulingStrategy: (value, name) => void strategyOf(value as SchedulingStrategyOption, name),
 }
 
 /** Checks options. Throws InvalidArgumentError or NotSupportedError that names the option. */
@@ -147,12 +163,37 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
   if (memoryBytes > 0) set['memory'] = memoryBytes
   for (const [name, value] of Object.entries(resources)) if (value > 0) set[name] = value
   return {
-    terms: leaseTerms(set satisfies ResourceSet, options.runtimeEnv?.envVars ?? {}),
+    terms: leaseTerms(
+      set satisfies ResourceSet,
+      options.runtimeEnv?.envVars ?? {},
+      strategyOf(options.schedulingStrategy, 'schedulingStrategy'),
+    ),
     maxRetries: options.maxRetries ?? 3,
     retryExceptions: options.retryExceptions ?? false,
     numReturns: options.numReturns,
     name: options.name,
   }
+}
+
+/** The strategy as it goes over the wire. Throws InvalidArgumentError that names the part that is wrong. */
+function strategyOf(option: SchedulingStrategyOption | undefined, name: string): SchedulingStrategy {
+  if (option === undefined || option === 'default') return defaultStrategy
+  if (option === 'spread') return { kind: 'spread' }
+  const expected = "'default', 'spread', { nodeId: '…', soft: true } or { labels: { zone: 'lab1' } }"
+  if (typeof option !== 'object' || option === null) throw invalid(name, option, expected)
+  const keys = Object.keys(option)
+  if ('nodeId' in option && keys.every((key) => key === 'nodeId' || key === 'soft')) {
+    const { nodeId, soft = false } = option
+    if (typeof nodeId !== 'string' || !isNodeId(nodeId)) {
+      throw invalid(`${name}.nodeId`, nodeId, 'the id of a node, 16 hex digits: nodes() and `shoal nodes` tell it')
+    }
+    boolean(soft, `${name}.soft`)
+    return { kind: 'node', node: nodeId, isSoft: soft }
+  }
+  if ('labels' in option && keys.length === 1) {
+    return { kind: 'labels', selector: checkLabelSelector(option.labels, `${name}.labels`) }
+  }
+  throw invalid(name, option, expected)
 }
 
 /** Refuses unknown options and wrong values; `undefined` counts as left out. */

@@ -4,13 +4,21 @@ import { createInterface } from 'node:readline'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { NodeUnavailableError } from '../../protocols/errors.ts'
+import {
+  InvalidArgumentError,
+  MembershipError,
+  NodeUnavailableError,
+  UnreachableError,
+  type ShoalError,
+} from '../../protocols/errors.ts'
 
 export interface EmbeddedNodeOptions {
   cpus?: number | undefined
   gpus?: number | undefined
   memoryBytes?: number | undefined
   resources?: Readonly<Record<string, number>> | undefined
+  /** The token of a mesh to join. */
+  join?: string | undefined
 }
 
 /** How long a node may take to start. */
@@ -35,13 +43,21 @@ export class EmbeddedNode {
     const directory = mkdtempSync(path.join(tmpdir(), 'shoal-embedded-'))
     const extension = path.extname(fileURLToPath(import.meta.url))
     const entry = fileURLToPath(new URL(`../../node/main${extension}`, import.meta.url))
-    const config = { ...options, runtimeDirectory: directory, embedded: true }
+    // A token must not stand on a command line, where others can read it: it is the first line of standard input.
+    const { join, ...rest } = options
+    const config = {
+      ...rest,
+      runtimeDirectory: directory,
+      embedded: true,
+      ...(join === undefined ? {} : { join: '-' }),
+    }
     // The node ends when its standard input does, which is when this process is gone. Ctrl-C is for this process.
     const child = spawn(process.execPath, [entry, JSON.stringify(config)], {
       stdio: ['pipe', 'pipe', 'inherit'],
       detached: true,
     })
     child.stdin.on('error', () => undefined)
+    if (join !== undefined) child.stdin.write(`${join}\n`)
     try {
       const { socketPath } = await firstLine(child)
       child.unref()
@@ -73,6 +89,14 @@ interface ReadyLine {
   socketPath: string
 }
 
+/** Why it could not be let in is told as it is; the rest is about the node. */
+function startError({ code, message }: { code: string; message: string }): ShoalError {
+  if (code === 'MEMBERSHIP') return new MembershipError(message)
+  if (code === 'UNREACHABLE') return new UnreachableError(message)
+  if (code === 'INVALID_ARGUMENT') return new InvalidArgumentError(message)
+  return new NodeUnavailableError(`the embedded node could not start: ${message}`)
+}
+
 async function firstLine(child: ChildProcess): Promise<ReadyLine> {
   const { promise, resolve, reject } = Promise.withResolvers<ReadyLine>()
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
@@ -82,9 +106,9 @@ async function firstLine(child: ChildProcess): Promise<ReadyLine> {
   )
   lines.on('line', (line) => {
     try {
-      const said = JSON.parse(line) as { error?: { message: string } } & ReadyLine
+      const said = JSON.parse(line) as { error?: { code: string; message: string } } & ReadyLine
       if (said.error === undefined) resolve(said)
-      else reject(new NodeUnavailableError(`the embedded node could not start: ${said.error.message}`))
+      else reject(startError(said.error))
     } catch {
       reject(new NodeUnavailableError(`the embedded node could not start: ${line}`))
     }

@@ -60,10 +60,10 @@ export class BorrowedObjects {
     return record
   }
 
-  /** The live records of one owner, or of all. */
-  *records(owner?: ClientId): Generator<ObjectRecord> {
+  /** The live records of some owners, or of all. */
+  *records(isMeant: (owner: ClientId) => boolean = () => true): Generator<ObjectRecord> {
     for (const [id, borrow] of this.#borrows) {
-      const record = owner === undefined || ownerOf(id) === owner ? borrow.record.deref() : undefined
+      const record = isMeant(ownerOf(id)) ? borrow.record.deref() : undefined
       if (record !== undefined) yield record
     }
   }

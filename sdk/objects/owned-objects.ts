@@ -70,10 +70,12 @@ export class OwnedObjects {
     this.#onReleased()
   }
 
-  /** A client is gone; what only it borrowed is free. */
-  dropBorrower(borrower: ClientId): void {
-    for (const [sequence, entry] of this.#borrowed) {
-      if (entry.counts.delete(borrower) && entry.counts.size === 0) this.#forget(sequence)
+  /** Clients are gone; what only they borrowed is free. */
+  dropBorrowers(isGone: (borrower: ClientId) => boolean): void {
+    for (const [sequence, { counts }] of this.#borrowed) {
+      let isTouched = false
+      for (const borrower of counts.keys()) if (isGone(borrower)) isTouched = counts.delete(borrower)
+      if (isTouched && counts.size === 0) this.#forget(sequence)
     }
   }
 

@@ -1,5 +1,5 @@
 import { ShoalError } from '../../protocols/errors.ts'
-import { ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { nodeOf, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
@@ -82,7 +82,7 @@ export class FunctionExchange {
     if (answer.isError) throw value
     const manifest = value as FunctionManifest
     const missing = await requests.ask<string[]>(undefined, (requestId) =>
-      connection.send('blobsWait', { requestId, hashes: blobsOf(manifest) }),
+      connection.send('blobsWait', { requestId, node: nodeOf(id), hashes: blobsOf(manifest) }),
     )
     if (missing.length > 0) {
       const text = `${missing.length} of the files of function ${manifest.name} have not arrived`

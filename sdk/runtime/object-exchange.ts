@@ -1,5 +1,5 @@
 import { ShoalError } from '../../protocols/errors.ts'
-import { ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { nodeOf, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -7,7 +7,7 @@ import { BorrowedObjects } from '../objects/borrowed-objects.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import { OwnedObjects } from '../objects/owned-objects.ts'
-import { ownerDied, type Requests } from './requests.ts'
+import { ownerDied, ownersNodeDied, type Requests } from './requests.ts'
 
 export interface ObjectExchangeHost {
   readonly connection: NodeConnection
@@ -45,7 +45,8 @@ export class ObjectExchange {
       objectReply: ({ requestId, value }) => requests.answer(requestId, value),
       borrowAdd: ({ object, borrower }) => owned.addBorrower(object, borrower),
       borrowRelease: ({ object, from, count }) => owned.releaseBorrower(object, from, count),
-      clientGone: ({ client }) => this.#onClientGone(client),
+      clientGone: ({ client }) => this.#onGone((id) => id === client, ownerDied(client)),
+      nodeGone: ({ node, reason }) => this.#onGone((id) => nodeOf(id) === node, ownersNodeDied(node, reason)),
     }
   }
 
@@ -131,18 +132,22 @@ export class ObjectExchange {
     record.whenReady(onReady)
   }
 
-  #onClientGone(client: ClientId): void {
-    this.owned.dropBorrower(client)
-    this.#host.requests.failClient(client)
-    this.#failBorrowed(ownerDied(client), client)
-    for (const forget of this.#serving.get(client) ?? []) forget()
-    this.#serving.delete(client)
+  /** Clients have gone: by themselves, or with their node. */
+  #onGone(isGone: (client: ClientId) => boolean, error: ShoalError): void {
+    this.owned.dropBorrowers(isGone)
+    this.#host.requests.failClients(isGone, error)
+    this.#failBorrowed(error, isGone)
+    for (const [client, waiting] of this.#serving) {
+      if (!isGone(client)) continue
+      for (const forget of waiting) forget()
+      this.#serving.delete(client)
+    }
   }
 
-  /** Whatever is still awaited from `owner`, or from anybody, will not come. */
-  #failBorrowed(error: ShoalError, owner?: ClientId): void {
+  /** Whatever is still awaited from some owners, or from anybody, will not come. */
+  #failBorrowed(error: ShoalError, isMeant?: (owner: ClientId) => boolean): void {
     const wire = this.#host.encodeError(error)
-    for (const record of this.#borrowed.records(owner)) if (record.value === undefined) record.settle(wire)
+    for (const record of this.#borrowed.records(isMeant)) if (record.value === undefined) record.settle(wire)
   }
 
   failAll(error: ShoalError): void {

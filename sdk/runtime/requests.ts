@@ -1,5 +1,5 @@
 import { OwnerDiedError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import type { ClientId, NodeId } from '../../protocols/ids.ts'
 
 interface Request {
   client: ClientId | undefined
@@ -36,16 +36,21 @@ export class Requests {
     request?.reject(error)
   }
 
-  /** A process is gone; whoever waits for it hears so. */
-  failClient(client: ClientId): void {
-    for (const [requestId, request] of this.#requests) {
-      if (request.client === client) this.fail(requestId, ownerDied(client))
+  /** Processes are gone; whoever waits for them hears so. */
+  failClients(isGone: (client: ClientId) => boolean, error: unknown): void {
+    for (const [requestId, { client }] of this.#requests) {
+      if (client !== undefined && isGone(client)) this.fail(requestId, error)
     }
   }
 
   failAll(error: unknown): void {
     for (const requestId of [...this.#requests.keys()]) this.fail(requestId, error)
   }
+}
+
+/** For what was owned on a node that is gone, or that cannot be reached any more. */
+export function ownersNodeDied(node: NodeId, reason: string): OwnerDiedError {
+  return new OwnerDiedError(`the node that this object's owner was on (${node}) is gone: ${reason}`, { node, reason })
 }
 
 export function ownerDied(client: ClientId): OwnerDiedError {

@@ -1,5 +1,6 @@
-import type { NodeDiedError, ShoalError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import { adminValue, type AdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
+import { ObjectLostError, type NodeDiedError, type ShoalError } from '../../protocols/errors.ts'
+import { nodeOf, type ClientId } from '../../protocols/ids.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
@@ -63,7 +64,8 @@ export class Runtime {
     const store = new FileStore(storeDirectory, storeBytesMax)
     const encodeError = (error: unknown) => this.encodeError(error).wire
     this.#stored = new StoredValues((names) => {
-      for (const name of names) store.delete(name)
+      // What lies on other nodes is left to the node, which tells them.
+      for (const name of names) if (nodeOf(name) === nodeOf(clientId)) store.delete(name)
       connection.send('objectFreed', { names })
     })
     this.objects = new ObjectExchange({
@@ -76,6 +78,7 @@ export class Runtime {
       store,
       clientId,
       onStored: (name, bytes, owner) => connection.send('objectStored', { name, bytes, owner }),
+      fetchStored: (name, bytes) => this.#fetchStored(name, bytes),
       onRefEncoded: (ref) => {
         if (this.objects.isOwn(ref.id)) this.objects.owned.share(recordOf(ref))
       },
@@ -115,8 +118,17 @@ export class Runtime {
       ...this.calls.handlers(),
       undeliverable: ({ requestId, client }) => this.#requests.fail(requestId, ownerDied(client)),
       logFlushed: ({ requestId }) => this.#requests.answer(requestId, undefined),
+      adminReply: ({ requestId, reply }) => this.#requests.answer(requestId, reply),
+      storedFetched: ({ requestId, error }) => this.#requests.answer(requestId, error),
       storePressure: () => this.#stored.collectGarbage(),
     }
+  }
+
+  async #fetchStored(name: string, bytes: number): Promise<void> {
+    const error = await this.#requests.ask<string>(undefined, (requestId) =>
+      this.connection.send('storedFetch', { requestId, name, bytes }),
+    )
+    if (error !== '') throw new ObjectLostError(error, { name, bytes })
   }
 
   /** A worker that has nothing to do makes no garbage, so its engine would not look for what is free to go. */
@@ -141,6 +153,17 @@ export class Runtime {
   call(remote: RemoteFunction, args: readonly unknown[], options: ResolvedOptions): unknown {
     this.#assertAlive()
     return this.calls.call(remote, args, options)
+  }
+
+  /** Asks the node about its mesh. Rejects with the error that it answers with. */
+  async admin<N extends AdminCallName>(name: N, args: AdminArgs<N>): Promise<AdminValue<N>> {
+    this.#assertAlive()
+    const reply = await this.waiting(
+      this.#requests.ask<unknown>(undefined, (requestId) =>
+        this.connection.send('adminCall', { requestId, name, args }),
+      ),
+    )
+    return adminValue(name, reply)
   }
 
   /** Cancels the task that makes the object, whoever owns it. */

@@ -48,6 +48,7 @@ export class TaskCalls {
           connection.send('leaseRequest', {
             requestId,
             resources: { ...terms.resources },
+            strategy: terms.strategy,
             envVars: { ...terms.envVars },
             envKey: terms.envKey,
             depth: role.depth(),

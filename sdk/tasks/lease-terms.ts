@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { ResourceSet } from '../../protocols/resources.ts'
+import { defaultStrategy, strategyKey, type SchedulingStrategy } from '../../protocols/scheduling.ts'
 
 /** What a lease must offer. Tasks with the same key can use each other's leases. */
 export interface LeaseTerms {
   readonly key: string
   readonly resources: ResourceSet
+  readonly strategy: SchedulingStrategy
   readonly envVars: Readonly<Record<string, string>>
   /** Names the environment variables; empty when there are none. */
   readonly envKey: string
@@ -13,14 +15,18 @@ export interface LeaseTerms {
 const known = new Map<string, LeaseTerms>()
 const knownMax = 10_000
 
-/** The terms for these resources and variables: the same object for the same content. */
-export function leaseTerms(resources: ResourceSet, envVars: Readonly<Record<string, string>>): LeaseTerms {
+/** The terms for these resources, variables and places: the same object for the same content. */
+export function leaseTerms(
+  resources: ResourceSet,
+  envVars: Readonly<Record<string, string>>,
+  strategy: SchedulingStrategy = defaultStrategy,
+): LeaseTerms {
   const variables = Object.entries(envVars).toSorted(([a], [b]) => (a < b ? -1 : 1))
   const envKey = variables.length === 0 ? '' : createHash('sha256').update(JSON.stringify(variables)).digest('hex')
-  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}`
+  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}|${strategyKey(strategy)}`
   let terms = known.get(key)
   if (terms === undefined) {
-    terms = { key, resources, envVars, envKey }
+    terms = { key, resources, strategy, envVars, envKey }
     if (known.size < knownMax) known.set(key, terms)
   }
   return terms

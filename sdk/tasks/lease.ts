@@ -1,3 +1,4 @@
+import type { NodeId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { TaskRecord } from './task-record.ts'
 
@@ -19,6 +20,8 @@ function loadOf(task: TaskRecord): number {
 export class Lease {
   readonly id: number
   readonly workerPid: number
+  /** The node that the worker is on. */
+  readonly node: NodeId
   /** In the order in which the worker runs them. */
   readonly tasks = new Map<number, { task: TaskRecord; bytes: number; loadMs: number }>()
   /** What is on the worker, by expected time. */
@@ -32,9 +35,10 @@ export class Lease {
   isKilledByOwner = false
   idleSinceMs: number | undefined
 
-  constructor(id: number, workerPid: number) {
+  constructor(id: number, workerPid: number, node: NodeId) {
     this.id = id
     this.workerPid = workerPid
+    this.node = node
   }
 
   canTake(task: TaskRecord): boolean {

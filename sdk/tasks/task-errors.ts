@@ -1,17 +1,23 @@
 import {
   InfeasibleError,
   InvalidArgumentError,
+  MembershipError,
   WorkerCrashedError,
   WorkerLimitError,
   WorkerStartError,
 } from '../../protocols/errors.ts'
+import type { NodeId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskRecord } from './task-record.ts'
 
-export function crashError(task: TaskRecord, pid: number, reason: string): WorkerCrashedError {
+export function crashError(
+  task: TaskRecord,
+  { workerPid: pid, node }: { workerPid: number; node: NodeId },
+  reason: string,
+): WorkerCrashedError {
   return new WorkerCrashedError(
-    `the worker (pid ${pid}) died while it ran task ${task.name}: ${reason}; no retries are left after ${task.attempt + 1} ${task.attempt === 0 ? 'try' : 'tries'}`,
-    { task: task.name, workerPid: pid, reason, tries: task.attempt + 1 },
+    `the worker (pid ${pid} of node ${node}) died while it ran task ${task.name}: ${reason}; no retries are left after ${task.attempt + 1} ${task.attempt === 0 ? 'try' : 'tries'}`,
+    { task: task.name, workerPid: pid, node, reason, tries: task.attempt + 1 },
   )
 }
 
@@ -30,6 +36,7 @@ export function refusalError(
 ): Error {
   const text = `task ${name}: ${message}`
   if (kind === 'infeasible') return new InfeasibleError(text, details)
+  if (kind === 'forbidden') return new MembershipError(text, details)
   if (kind === 'workerLimit') return new WorkerLimitError(text, details)
   return new WorkerStartError(text, details)
 }

@@ -1,5 +1,5 @@
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
@@ -50,11 +50,16 @@ interface Pool {
   terms: LeaseTerms
   queue: TaskQueue<TaskRecord>
   leases: Map<number, Lease>
-  requests: Set<number>
+  /** Requests without an answer, and when each was sent. */
+  requests: Map<number, number>
+  /** With 'spread': how many tasks each node has been given. */
+  givenByNode: Map<NodeId, number> | undefined
 }
 
 /** How long a cancelled task may take to end by itself; then its worker is killed. */
 const cancelGraceMs = 2000
+/** For so long more leases on other nodes are hoped for. */
+const spreadPatienceMs = 200
 /** Lease requests of one kind that may wait at the node at a time. */
 const requestsPendingMax = 16
 /** What one task may take in its message: large values are in the store by then, so this is names and references. */
@@ -125,7 +130,8 @@ export class TaskSubmitter {
     const key = `${job}|${terms.key}`
     let pool = this.#pools.get(key)
     if (pool === undefined) {
-      pool = { key, job, terms, queue: new TaskQueue(), leases: new Map(), requests: new Set() }
+      const givenByNode = terms.strategy.kind === 'spread' ? new Map<NodeId, number>() : undefined
+      pool = { key, job, terms, queue: new TaskQueue(), leases: new Map(), requests: new Map(), givenByNode }
       this.#pools.set(key, pool)
     }
     this.#lastPool = pool
@@ -147,7 +153,7 @@ export class TaskSubmitter {
   #pump(pool: Pool): void {
     const batches = new Map<Lease, { specs: TaskSpec[]; bytes: number }>()
     for (let task = pool.queue.peek(); task !== undefined; task = pool.queue.peek()) {
-      const lease = bestLease(pool, task)
+      const lease = pool.givenByNode === undefined ? bestLease(pool, task) : this.#leaseForSpread(pool, task)
       if (lease === undefined) break
       pool.queue.shift()
       const spec = this.#specOf(task)
@@ -157,6 +163,7 @@ export class TaskSubmitter {
         continue
       }
       lease.add(task, bytes)
+      pool.givenByNode?.set(lease.node, (pool.givenByNode.get(lease.node) ?? 0) + 1)
       let batch = batches.get(lease)
       if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
       if (batch.bytes + bytes > pushBytesMax && batch.specs.length > 0) {
@@ -170,6 +177,26 @@ export class TaskSubmitter {
     for (const [lease, batch] of batches) this.#messages.push(lease.id, batch.specs)
     this.#balanceRequests(pool)
     this.#returnUnwanted(pool)
+  }
+
+  /**
+   * With 'spread' a task goes to the node that has been given the fewest. Leases on other nodes come a little later than
+   * those at hand; so that these do not run all of many small tasks by themselves, they get one at a time until the others
+   * had time to answer.
+   */
+  #leaseForSpread(pool: Pool, task: TaskRecord): Lease | undefined {
+    const nowMs = this.#host.nowMs()
+    const mayMoreCome = [...pool.requests.values()].some((sentAtMs) => nowMs - sentAtMs < spreadPatienceMs)
+    let best: Lease | undefined
+    let bestGiven = Infinity
+    for (const lease of pool.leases.values()) {
+      if (!lease.canTake(task) || (mayMoreCome && lease.tasks.size > 0)) continue
+      const given = pool.givenByNode?.get(lease.node) ?? 0
+      if (given > bestGiven || (given === bestGiven && best !== undefined && lease.loadMs >= best.loadMs)) continue
+      best = lease
+      bestGiven = given
+    }
+    return best
   }
 
   #specOf(task: TaskRecord): TaskSpec {
@@ -197,12 +224,12 @@ export class TaskSubmitter {
     const wanted = Math.min(pool.queue.length, requestsPendingMax)
     while (pool.requests.size < wanted) {
       const requestId = this.#nextRequestId++
-      pool.requests.add(requestId)
+      pool.requests.set(requestId, this.#host.nowMs())
       this.#poolOfRequest.set(requestId, pool)
       this.#messages.requestLease(requestId, pool.terms, pool.job, (pool.queue.peek() as TaskRecord).name)
     }
     if (pool.queue.length > 0) return
-    for (const requestId of pool.requests) this.#dropRequest(pool, requestId)
+    for (const requestId of pool.requests.keys()) this.#dropRequest(pool, requestId)
   }
 
   #dropRequest(pool: Pool, requestId: number): void {
@@ -254,7 +281,7 @@ export class TaskSubmitter {
     })
   }
 
-  onGrant(grant: Pick<MessageBody<'leaseGrant'>, 'requestId' | 'leaseId' | 'workerPid'>): void {
+  onGrant(grant: Pick<MessageBody<'leaseGrant'>, 'requestId' | 'leaseId' | 'workerId' | 'workerPid'>): void {
     const pool = this.#poolOfRequest.get(grant.requestId)
     if (pool === undefined) {
       // Its request was cancelled while the answer was on its way.
@@ -263,7 +290,7 @@ export class TaskSubmitter {
     }
     pool.requests.delete(grant.requestId)
     this.#poolOfRequest.delete(grant.requestId)
-    pool.leases.set(grant.leaseId, new Lease(grant.leaseId, grant.workerPid))
+    pool.leases.set(grant.leaseId, new Lease(grant.leaseId, grant.workerPid, nodeOf(grant.workerId)))
     this.#poolOfLease.set(grant.leaseId, pool)
     this.#pump(pool)
   }
@@ -274,7 +301,7 @@ export class TaskSubmitter {
     pool.requests.delete(refusal.requestId)
     this.#poolOfRequest.delete(refusal.requestId)
     const details = refusal.details as Record<string, unknown>
-    for (const requestId of [...pool.requests]) this.#dropRequest(pool, requestId)
+    for (const requestId of [...pool.requests.keys()]) this.#dropRequest(pool, requestId)
     for (const task of pool.queue.drain()) {
       this.#finish(task, () => this.#host.fail(task, refusalError(refusal.error, task.name, refusal.message, details)))
     }
@@ -365,7 +392,7 @@ export class TaskSubmitter {
       if (!this.#tasks.has(task.sequence)) continue
       if (mayHaveBegun) {
         if (task.retriesLeft === 0) {
-          this.#finish(task, () => this.#host.fail(task, crashError(task, lease.workerPid, reason)))
+          this.#finish(task, () => this.#host.fail(task, crashError(task, lease, reason)))
           continue
         }
         this.#retry(task)

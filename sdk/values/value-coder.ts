@@ -1,5 +1,5 @@
 import { NotCloneableError } from '../../protocols/errors.ts'
-import type { ClientId, ObjectId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import {
   decodeValue,
@@ -21,6 +21,8 @@ import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
 export interface ValueCoderHost {
   store: ObjectStore
   readonly clientId: ClientId
+  /** Brings a value of another node into the store here. Rejects with ObjectLostError when it cannot be had. */
+  fetchStored(name: string, bytes: number): Promise<void>
   /** Tells the node that a value was stored, and who will own it. */
   onStored(name: string, bytes: number, owner: ClientId): void
   /** A ref leaves this process inside a value. */
@@ -183,7 +185,9 @@ export class ValueCoder {
   }
 
   async #read(wire: StoredValue): Promise<EncodedValue> {
-    return unflattenValue(await this.#host.store.read(wire.name, wire.bytes))
+    const { store, clientId, fetchStored } = this.#host
+    if (nodeOf(wire.name) !== nodeOf(clientId)) await fetchStored(wire.name, wire.bytes)
+    return unflattenValue(await store.read(wire.name, wire.bytes))
   }
 
   #extend(value: object): Extension | undefined {

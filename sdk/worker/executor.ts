@@ -103,7 +103,7 @@ export class Executor {
       if (spec.isCareful) this.#send()
       const holds = [this.#runtime.objects.acquire(spec.args)]
       for (const { value } of spec.resolved) holds.push(this.#runtime.objects.acquire(value))
-      const task = new RunningTask(spec, this.#lease as LeaseStart, holds)
+      const task = new RunningTask(spec, this.#lease as LeaseStart, holds, this.#connection.welcome.nodeId)
       this.#running = task
       const outcome = this.#runner.run(task)
       const result = outcome instanceof Promise ? await this.#awaitResult(outcome) : outcome

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
 import type { TaskContext } from '../api/task-context.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
@@ -12,6 +12,7 @@ export const taskStorage = new AsyncLocalStorage<RunningTask>()
 /** A task on this worker, from its start to its end. */
 export class RunningTask implements TaskContext {
   readonly spec: TaskSpec
+  readonly nodeId: NodeId
   readonly gpuIds: readonly number[]
   /** The driver at the root of it. */
   readonly job: ClientId
@@ -30,8 +31,10 @@ export class RunningTask implements TaskContext {
     spec: TaskSpec,
     lease: { gpuIds: readonly number[]; job: ClientId; depth: number },
     holds: readonly (readonly ObjectRef[] | undefined)[],
+    nodeId: NodeId,
   ) {
     this.spec = spec
+    this.nodeId = nodeId
     this.gpuIds = lease.gpuIds
     this.job = lease.job
     this.depth = lease.depth

@@ -411,7 +411,7 @@ describe('a running node', { concurrency: true }, () => {
     const client = await FakeClient.attach(daemon.socketPath)
     const content = Buffer.from('export const answer = 42\n')
     const hash = createHash('sha256').update(content).digest('hex')
-    client.send('blobsWait', { requestId: 1, hashes: [hash] })
+    client.send('blobsWait', { requestId: 1, node: client.welcome.nodeId, hashes: [hash] })
     client.send('blobPut', { hash, content })
     assert.deepEqual(await client.next('blobsReady'), { requestId: 1, missing: [] })
     assert.deepEqual(readFileSync(path.join(client.welcome.codeDirectory, `${hash}.mjs`)), content)

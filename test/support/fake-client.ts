@@ -129,6 +129,7 @@ export function leaseRequest(
   return {
     requestId: ++lastRequestId,
     resources: { CPU: 1 },
+    strategy: { kind: 'default' },
     envVars: {},
     envKey: '',
     depth: 0,

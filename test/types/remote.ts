@@ -59,8 +59,13 @@ remote((x: number) => x, { cpus: 2 })
 square.options({ cpus: 2 })
 // @ts-expect-error a wrong type
 square.options({ numCpus: 'two' })
-// @ts-expect-error a strategy that is not built
 square.options({ schedulingStrategy: 'spread' })
+square.options({ schedulingStrategy: { nodeId: '0123456789abcdef', soft: true } })
+square.options({ schedulingStrategy: { labels: { zone: 'lab1', gpu: { in: ['a100', 'h100'] }, laptop: { exists: false } } } })
+// @ts-expect-error not a strategy
+square.options({ schedulingStrategy: 'scatter' })
+// @ts-expect-error not a match of a label
+square.options({ schedulingStrategy: { labels: { zone: { is: 'lab1' } } } })
 
 // numReturns: an array of results becomes as many refs.
 const divide = remote((a: number, b: number): [quotient: number, rest: string] => [a / b, String(a % b)], {

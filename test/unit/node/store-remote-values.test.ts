@@ -281,6 +281,7 @@ describe('values of other nodes', () => {
       assert.equal(b.files.usedBytes, 3_000_000)
       free(name)
       await assert.rejects(fetching, (error) => error instanceof ObjectLostError || error instanceof UnreachableError)
+      assert.notEqual(mesh.lab.streams.at(-1)?.abortReason, undefined)
       resume()
       await until('nothing is left', () => b.names.length === 0 && b.files.usedBytes === 0)
     }

@@ -21,6 +21,7 @@ function sample(channel: MessageChannel): void {
   channel.send('leaseRequest', {
     requestId: 3,
     resources: { CPU: 0.5, tpu: 2 },
+    strategy: { kind: 'labels', selector: { zone: { in: ['lab1'] } } },
     envVars: { NAME: 'wert ü' },
     envKey: 'k',
     depth: 2,

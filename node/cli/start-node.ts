@@ -1,0 +1,59 @@
+import { styleText } from 'node:util'
+import { formatAmount, formatResources } from '../../protocols/resources.ts'
+import { readyLine, serveNode, type ReadyLine } from '../daemon-process.ts'
+import type { NodeOptions } from '../options.ts'
+import { startDetached } from './start-detached.ts'
+
+interface How {
+  detach?: boolean
+  json?: boolean
+}
+
+/** Starts the node of this machine, in the background or as this very process, and says what there is then. */
+export async function startNode(options: NodeOptions, how: How): Promise<void> {
+  if (how.detach === true) {
+    announce(await startDetached(options), how, ['It runs in the background; `shoal down` stops it.'])
+    return
+  }
+  await serveNode(options, async (daemon) => {
+    const { path: directory, bytesMax } = daemon.store
+    const inMemory = directory.startsWith('/dev/shm/') ? 'in shared memory' : `in ${directory}`
+    announce(await readyLine(daemon), how, [
+      `  store      ${formatAmount('memory', bytesMax)} ${inMemory}`,
+      'Programs that call init() attach to it. Ctrl-C stops it.',
+    ])
+  })
+  if (how.json !== true) process.stdout.write('The node has stopped.\n')
+  process.exit()
+}
+
+function announce(line: ReadyLine, { json }: How, more: readonly string[]): void {
+  const { ready: _, ...running } = line
+  if (json === true) {
+    process.stdout.write(`${JSON.stringify(running)}\n`)
+    return
+  }
+  const lines = [
+    `${styleText('green', 'A node is up')} (pid ${running.pid}).`,
+    `  socket     ${running.socketPath}`,
+    `  resources  ${formatResources(running.resources)}`,
+    ...meshLines(running),
+    ...more,
+    ...joinLines(running),
+  ]
+  process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+function meshLines({ meshName, nodeId, addresses = [] }: Omit<ReadyLine, 'ready'>): string[] {
+  if (meshName === undefined) return []
+  const where = addresses.length === 0 ? [] : [`  addresses  ${addresses.join(' ')}`]
+  return [`  mesh       ${meshName}, as node ${nodeId}`, ...where]
+}
+
+function joinLines({ joinToken }: Omit<ReadyLine, 'ready'>): string[] {
+  if (joinToken === undefined) return []
+  return [
+    'To add a machine, type there within the hour (who has this line can join; `shoal token` makes and revokes others):',
+    `  shoal join ${joinToken}`,
+  ]
+}

@@ -1,0 +1,81 @@
+import type { Command } from 'commander'
+import { checkNodeOptions, type NodeOptions } from '../options.ts'
+import {
+  parseAmount,
+  parseBytes,
+  parseCount,
+  parseLabel,
+  parseListen,
+  parsePeer,
+  parseResource,
+} from './parse-options.ts'
+import { UsageError } from './usage-error.ts'
+
+/** The options of the commands that start a node. */
+export interface StartOptions {
+  cpus?: number
+  gpus?: number
+  memory?: number
+  resource?: Record<string, number>
+  store?: number
+  workersMax?: number
+  name?: string
+  label?: Record<string, string>
+  listen?: { host: string; port: number }
+  peer?: string[]
+  /** False for `--no-mdns`; true says nothing. */
+  mdns?: boolean
+  mesh?: boolean
+  detach?: boolean
+  json?: boolean
+}
+
+export function addStartOptions(command: Command): Command {
+  return command
+    .option('--cpus <number>', 'CPUs to offer to tasks', parseAmount('--cpus', 'a number of CPUs'))
+    .option(
+      '--gpus <count>',
+      'GPUs to offer: devices 0 to count - 1',
+      parseCount('--gpus', 'a whole number of GPUs', 0),
+    )
+    .option('--memory <size>', 'memory to offer to tasks, such as 4GiB', parseBytes('--memory'))
+    .option('--resource <name=amount>', 'a resource with a name of your own; may be repeated', parseResource)
+    .option('--store <size>', 'size of the object store', parseBytes('--store'))
+    .option('--workers-max <count>', 'worker processes at most', parseCount('--workers-max', 'a whole number', 1))
+    .option('--name <name>', "what the node is called in lists (default: the machine's name)")
+    .option('--label <name=value>', 'what the node is or where it stands; may be repeated', parseLabel)
+    .option(
+      '--listen <ip[:port]>',
+      'where other machines reach it (default: all addresses, at a port that stays the same)',
+      parseListen,
+    )
+    .option('--peer <address>', 'where a member is, if it is not found by itself; may be repeated', parsePeer)
+    .option('--no-mdns', 'do not look for neighbours by multicast')
+    .option('-d, --detach', 'return when the node is ready and leave it running')
+    .option('--json', 'print one line of JSON when the node is ready')
+}
+
+/** What the node is told. Throws UsageError that names what cannot be. */
+export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'join'> = {}): NodeOptions {
+  const { cpus, gpus, memory, resource, store, workersMax, name, label, listen, peer } = options
+  const given: NodeOptions = {
+    cpus,
+    gpus,
+    memoryBytes: memory,
+    resources: resource,
+    storeBytesMax: store,
+    workersMax,
+    name,
+    labels: label,
+    listen,
+    peers: peer,
+    ...(options.mdns === false ? { mdns: false } : {}),
+    ...(options.mesh === false ? { mesh: false } : {}),
+    ...more,
+  }
+  try {
+    return checkNodeOptions(given)
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}

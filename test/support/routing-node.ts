@@ -1,0 +1,402 @@
+import assert from 'node:assert/strict'
+import { HeadOffice } from '../../node/head/head-office.ts'
+import { LeaseBook } from '../../node/leases/lease-book.ts'
+import { LeaseRouter } from '../../node/routing/lease-router.ts'
+import type { RouterAction, RouterEvent } from '../../node/routing/router-events.ts'
+import { LeaseDesk, type LeaseNeighbours } from '../../node/server/lease-desk.ts'
+import type { LeaseEnd } from '../../node/server/lease-end.ts'
+import type { Advert } from '../../protocols/advert.ts'
+import type { Term } from '../../protocols/election.ts'
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import type { ResourceSet } from '../../protocols/resources.ts'
+import type { Labels } from '../../protocols/scheduling.ts'
+import { SimulatedClient } from './routing-client.ts'
+import type { Mail } from './routing-network.ts'
+import { SimulatedPool } from './routing-worker.ts'
+import type { RoutingWorld } from './routing-world.ts'
+
+export interface NodeOffer {
+  readonly total: ResourceSet
+  readonly gpuIds: readonly number[]
+  readonly labels: Labels
+}
+
+/** Ways to break a node on purpose: the simulation must find each out. */
+export type Fault = 'late grants are kept' | 'broken links keep leases' | 'asked twice, granted twice' | 'moved, not cancelled'
+
+/** What the router wants, less what a fault makes it forget. */
+class FaultyRouter extends LeaseRouter {
+  fault: Fault | undefined
+
+  override step(event: RouterEvent, nowMs: number): RouterAction[] {
+    const actions = super.step(event, nowMs)
+    if (this.fault === 'late grants are kept') return actions.filter(({ type }) => type !== 'returnRemote')
+    if (this.fault === 'moved, not cancelled') return actions.filter(({ type }) => type !== 'cancelLocal')
+    return actions
+  }
+}
+
+/**
+ * A node as far as it has to do with leases: its lease book, its router and what joins them are the real ones, the rest is
+ * made of time and chance. Whatever comes from outside goes to the same parts in the same order as in a real node.
+ */
+export class SimulatedNode {
+  readonly world: RoutingWorld
+  readonly id: NodeId
+  readonly offer: NodeOffer
+  readonly book: LeaseBook
+  readonly router: FaultyRouter
+  readonly desk: LeaseDesk
+  readonly office: HeadOffice
+  readonly pool: SimulatedPool
+  /** Drivers and workers. */
+  readonly clients = new Map<ClientId, SimulatedClient>()
+  /** Clients of each node that a link leads to, as far as they were seen. */
+  readonly #linked = new Map<NodeId, Map<ClientId, LeaseEnd>>()
+  readonly #view = new Map<NodeId, Advert>()
+  readonly #startedAtMs: number
+  #lastClient = 0
+  #version: number
+  #told = ''
+  #toldAtMs = 0
+  #term: Term | undefined
+  #head: NodeId | undefined
+  isDead = false
+
+  constructor(world: RoutingWorld, id: NodeId, offer: NodeOffer) {
+    this.world = world
+    this.id = id
+    this.offer = offer
+    const { clock, settings } = world
+    this.#startedAtMs = Math.floor(clock.nowMs)
+    this.#version = this.#startedAtMs * 1000
+    const now = (): number => clock.nowMs
+    this.book = new LeaseBook({ total: offer.total, gpuIds: offer.gpuIds, workersMax: 12, prestart: 1 })
+    this.router = new FaultyRouter({ self: id, labels: offer.labels, local: this.book })
+    this.router.fault = settings.fault
+    this.pool = new SimulatedPool(this)
+    this.desk = new LeaseDesk({
+      book: this.book,
+      router: this.router,
+      directory: {
+        self: id,
+        isLocal: (client: ClientId) => nodeOf(client) === id,
+        get: (client: ClientId) => this.#directoryGet(client),
+      } as never,
+      pool: this.pool as never,
+      neighbours: this.#neighbours(),
+      now,
+    })
+    this.desk.onWorkerGone = (client) => this.#gone(client.id)
+    const post = { send: (to: NodeId, name: Mail['name'], body: unknown) => this.mail(to, { name, body } as Mail) }
+    this.office = new HeadOffice({ post: post as never, now, log: () => {} })
+  }
+
+  open(): void {
+    this.desk.open()
+    this.#look()
+  }
+
+  /** The machine is gone from one moment to the next. */
+  crash(): void {
+    this.isDead = true
+    this.desk.close()
+    this.office.stop()
+    for (const client of this.clients.values()) client.die()
+  }
+
+  nextClientId(): ClientId {
+    const start = this.#startedAtMs.toString(16).padStart(8, '0')
+    return `${this.id}${start}${(++this.#lastClient).toString(16).padStart(8, '0')}`
+  }
+
+  addDriver(): SimulatedClient {
+    const driver = new SimulatedClient(this, this.nextClientId())
+    this.clients.set(driver.id, driver)
+    return driver
+  }
+
+  driverGone(driver: SimulatedClient): void {
+    driver.die()
+    this.world.clock.after(this.world.random() * 5, () => {
+      if (!this.isDead) this.#gone(driver.id)
+    })
+  }
+
+  mail(to: NodeId, mail: Mail): void {
+    if (this.isDead) return
+    if (to === this.id) this.world.clock.after(0, () => !this.isDead && this.onMail(to, mail))
+    else if (this.#linked.has(to)) this.world.network.send(this.id, to, mail)
+  }
+
+  // --- links
+
+  onLinkUp(node: NodeId): void {
+    this.#linked.set(node, new Map())
+    this.mail(node, { name: 'nodeState', state: this.#state() })
+    this.desk.route({ type: 'linkUp', node })
+    this.#tellHead()
+    this.#report()
+  }
+
+  onLinkDown(node: NodeId): void {
+    const gone = [...(this.#linked.get(node)?.keys() ?? [])]
+    this.#linked.delete(node)
+    this.office.onLinkDown(node)
+    if (this.world.settings.fault === 'broken links keep leases') this.desk.route({ type: 'linkDown', node })
+    else this.desk.nodeGone(node, gone, 'the link is broken')
+  }
+
+  // --- the head
+
+  /** The election has come to a result, or is under way. */
+  onElected(term: Term | undefined): void {
+    if (term !== undefined && term.counter < (this.#term?.counter ?? 0)) return
+    this.#head = term?.head
+    this.#term = term ?? this.#term
+    if (term?.head === this.id) {
+      if (this.office.term?.counter !== term.counter) this.office.start(term)
+      this.office.onReported(this.#state())
+    } else if (this.office.term !== undefined) this.office.stop()
+    this.#tellHead()
+    this.#report()
+  }
+
+  get #reachableHead(): NodeId | undefined {
+    const head = this.#head
+    return head === this.id || (head !== undefined && this.#linked.has(head)) ? head : undefined
+  }
+
+  #tellHead(): void {
+    this.desk.route({ type: 'headChanged', head: this.#reachableHead })
+  }
+
+  #report(): void {
+    if (this.#term === undefined || this.#head === undefined || this.#head === this.id) return
+    this.mail(this.#head, { name: 'report', term: this.#term, state: this.#state() })
+  }
+
+  // --- mail
+
+  onMail(from: NodeId, mail: Mail): void {
+    const { desk, office } = this
+    switch (mail.name) {
+      case 'leaseAsk':
+        desk.ask(from, mail.body)
+        return this.#afterAsk()
+      case 'leaseAskCancel':
+        return desk.cancelAsk(mail.body)
+      case 'leaseAskRefuse': {
+        const { client, requestId, error, message, details, state } = mail.body
+        this.#onState(state)
+        const refusal = { error, message, details: details as Record<string, unknown> }
+        return desk.route({ type: 'remoteRefused', node: from, client, requestId, refusal })
+      }
+      case 'leaseGrant':
+        return desk.granted(from, mail.client, mail.body)
+      case 'leaseReclaim':
+      case 'leaseLost':
+      case 'leaseBlocked':
+        return desk.onRemote(from, mail.name, mail.body)
+      case 'leaseReturn':
+        return desk.giveBack(this.#remoteClient(mail.client), mail.leaseId)
+      case 'leaseKill':
+        return desk.kill(this.#remoteClient(mail.client), mail.leaseId, mail.reason)
+      case 'clientGone':
+        desk.clientGone(mail.client)
+        this.#linked.get(from)?.delete(mail.client)
+        return
+      case 'nodeState':
+        return this.#onState(mail.state)
+      case 'report':
+        if (this.office.term?.counter !== mail.term.counter) return
+        this.#onState(mail.state)
+        return office.onReported(mail.state)
+      case 'demandAdd':
+        return office.onDemandAdd(from, mail.body)
+      case 'demandRemove':
+        return office.onDemandRemove(from, mail.body)
+      case 'demandRefused':
+        return office.onDemandRefused(from, mail.body)
+      case 'demandPlace': {
+        const { client, requestId, term, node, mayWait } = mail.body
+        if (this.#obeys(from, term)) desk.route({ type: 'placed', client, requestId, node, mayWait })
+        return
+      }
+      case 'demandInfeasible': {
+        const { client, requestId, term, reason } = mail.body
+        if (this.#obeys(from, term)) desk.route({ type: 'infeasible', client, requestId, reason, details: {} })
+        return
+      }
+      case 'demandFeasible': {
+        const { client, requestId, term } = mail.body
+        if (this.#obeys(from, term)) desk.route({ type: 'feasible', client, requestId })
+      }
+    }
+  }
+
+  // --- checks
+
+  /** What is leased now is no more than there is. To be looked at whenever something was granted. */
+  checkGranted(): void {
+    const sums = new Map<string, number>()
+    const gpus = new Map<number, number>()
+    for (const { client, lease } of this.pool.all()) {
+      if (lease === undefined || client === undefined) continue
+      const route = this.desk.routes.get(lease.leaseId)
+      assert.ok(route, `lease ${lease.leaseId} of ${this.id} has begun, but the node does not know it`)
+      const { resources } = this.world.wishOf(route.owner.id, route.requestId)
+      for (const [name, amount] of Object.entries(resources)) {
+        if (name !== 'CPU' || !lease.isBlocked) sums.set(name, (sums.get(name) ?? 0) + amount)
+      }
+      for (const gpu of route.gpuIds) gpus.set(gpu, (gpus.get(gpu) ?? 0) + Math.min(1, resources['GPU'] ?? 0))
+    }
+    for (const [name, amount] of sums) {
+      const total = this.offer.total[name] ?? (name === 'GPU' ? this.offer.gpuIds.length : 0)
+      assert.ok(amount <= total + 1e-9, `node ${this.id} has granted ${amount} of its ${total} ${name}`)
+    }
+    for (const [gpu, share] of gpus) assert.ok(share <= 1, `GPU ${gpu} of ${this.id} is granted ${share} times`)
+  }
+
+  /** What is still held or waited for; empty when all is at rest. */
+  leftOver(): string[] {
+    const { total, available, leases, queued } = this.book.load()
+    const left: string[] = []
+    if (leases > 0) left.push(`${leases} leases in the book`)
+    if (queued > 0) left.push(`${queued} requests in the book`)
+    if (this.desk.routes.size > 0) left.push(`leases ${[...this.desk.routes.keys()].join()} with their routes`)
+    if (this.desk.remote.count > 0) left.push(`${this.desk.remote.count} leases elsewhere`)
+    for (const { request, at } of this.router.waiting()) left.push(`request ${request.requestId} at ${at ?? 'no place'}`)
+    const demands = this.office.scheduler?.pendingCount ?? 0
+    if (demands > 0) left.push(`${demands} demands at the head`)
+    for (const [name, amount] of Object.entries(total)) {
+      if (available[name] !== amount) left.push(`${name}: ${available[name]} of ${amount} free`)
+    }
+    return left
+  }
+
+  // --- within
+
+  #directoryGet(client: ClientId): LeaseEnd | undefined {
+    if (nodeOf(client) === this.id) return this.clients.get(client)
+    const known = this.#linked.get(nodeOf(client))
+    if (known === undefined) return undefined
+    let end = known.get(client)
+    if (end === undefined) known.set(client, (end = this.#remoteEnd(client)))
+    return end
+  }
+
+  #remoteClient(client: ClientId): LeaseEnd {
+    const end = this.#directoryGet(client)
+    assert.ok(end, 'a node speaks for a client although it has no link')
+    return end
+  }
+
+  #remoteEnd(client: ClientId): LeaseEnd {
+    const send = (name: string, body: unknown): void => {
+      this.mail(nodeOf(client), { name, client, body } as Mail)
+    }
+    return { id: client, wantsLogs: true, unsentBytes: 0, send, forward: () => {} }
+  }
+
+  #neighbours(): LeaseNeighbours {
+    return {
+      askLease: (node, { strategy: _, ...request }, mayWait) => {
+        this.world.count('asks')
+        const body = { ...request, resources: { ...request.resources }, envVars: {}, mayWait }
+        this.mail(node, { name: 'leaseAsk', body })
+      },
+      cancelAsk: (node, key) => this.mail(node, { name: 'leaseAskCancel', body: key }),
+      refuseAsk: (node, key, { error, message, details }) =>
+        this.mail(node, { name: 'leaseAskRefuse', body: { ...key, error, message, details, state: this.#state() } }),
+      returnLease: (node, client, leaseId) => this.mail(node, { name: 'leaseReturn', client, leaseId }),
+      killLease: (node, client, leaseId, reason) => this.mail(node, { name: 'leaseKill', client, leaseId, reason }),
+      tellHead: (action) => this.#tellDemand(action),
+      whyForbidden: () => undefined,
+    }
+  }
+
+  #tellDemand(action: Extract<RouterAction, { type: `demand${string}` }>): void {
+    switch (action.type) {
+      case 'demandAdd': {
+        const { client, requestId, resources, depth, label, strategy } = action.request
+        const body = { client, requestId, resources, depth, label, strategy, waitedMs: action.waitedMs }
+        return this.mail(action.head, { name: 'demandAdd', body })
+      }
+      case 'demandRemove': {
+        const { client, requestId, isGranted } = action
+        return this.mail(action.head, { name: 'demandRemove', body: { client, requestId, isGranted } })
+      }
+      case 'demandRefused': {
+        const { client, requestId, node } = action
+        const state = node === this.id ? this.#state() : this.#view.get(node)
+        const body = { client, requestId, node, state: state === undefined ? [] : [state] }
+        return this.mail(action.head, { name: 'demandRefused', body })
+      }
+    }
+  }
+
+  #gone(client: ClientId): void {
+    this.clients.delete(client)
+    this.desk.clientGone(client)
+    for (const node of this.#linked.keys()) this.mail(node, { name: 'clientGone', client })
+  }
+
+  #afterAsk(): void {
+    if (this.world.settings.fault !== 'asked twice, granted twice') return
+    const routes = this.desk.routes as Map<number, { requestId: number }>
+    for (const [leaseId, route] of routes) if (route.requestId > 0) routes.set(leaseId, { ...route, requestId: -route.requestId })
+  }
+
+  #obeys(from: NodeId, term: Term): boolean {
+    return term.head === from && term.counter === this.#term?.counter
+  }
+
+  #onState(state: Advert): void {
+    if ((this.#view.get(state.node)?.version ?? 0) >= state.version) return
+    this.#view.set(state.node, state)
+    this.office.onState(state)
+  }
+
+  #state(): Advert {
+    const { total, available, workers, leases, queued } = this.book.load()
+    return {
+      node: this.id,
+      version: ++this.#version,
+      name: this.id,
+      shoalVersion: '1',
+      role: 'admin',
+      startedAtMs: this.#startedAtMs,
+      addresses: [],
+      total,
+      available,
+      gpus: [],
+      labels: this.offer.labels,
+      load: 0,
+      workers,
+      leases,
+      queued,
+      store: { usedBytes: 0, bytesMax: 0 },
+      isOpen: true,
+    }
+  }
+
+  /** Says how it stands when that has changed, and now and then anyway. */
+  #look(): void {
+    if (this.isDead) return
+    const { clock, network, random } = this.world
+    const { total, available, leases, queued } = this.book.load()
+    const said = JSON.stringify([total, available, leases, queued])
+    if (said !== this.#told || clock.nowMs - this.#toldAtMs > 2_000) {
+      this.#told = said
+      this.#toldAtMs = clock.nowMs
+      const state = this.#state()
+      this.#onState(state)
+      const head = this.#reachableHead
+      if (head !== undefined && head !== this.id) this.mail(head, { name: 'nodeState', state })
+      // By gossip, which may be lost.
+      for (const node of this.#linked.keys()) if (random() < 0.7) network.send(this.id, node, { name: 'nodeState', state })
+    }
+    clock.after(100, () => this.#look())
+  }
+}

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import type { ClientId } from '../../protocols/ids.ts'
+import type { MessageBody, MessageName } from '../../protocols/messages.ts'
+import type { WorkerExit } from '../../node/workers/worker-pool.ts'
+import { SimulatedClient } from './routing-client.ts'
+import type { SimulatedNode } from './routing-node.ts'
+
+/** A worker process of a simulated node. */
+export interface SimulatedWorker {
+  readonly workerId: number
+  readonly gpuIds: readonly number[]
+  client: SimulatedClient | undefined
+  lease: { leaseId: number; owner: ClientId; isBlocked: boolean } | undefined
+  /** The owner of its lease has died: a task of its may be running here for ever. */
+  isAbandoned: boolean
+  isKilled: boolean
+}
+
+/** The worker processes of a simulated node: they take a while to start, some never do, and all can be killed. */
+export class SimulatedPool {
+  readonly #node: SimulatedNode
+  readonly #workers = new Map<number, SimulatedWorker>()
+  /** The share of starts that fail. */
+  failShare = 0
+  onExit: (exit: WorkerExit) => void = () => {}
+
+  constructor(node: SimulatedNode) {
+    this.#node = node
+  }
+
+  get(workerId: number): SimulatedWorker | undefined {
+    return this.#workers.get(workerId)
+  }
+
+  all(): IterableIterator<SimulatedWorker> {
+    return this.#workers.values()
+  }
+
+  start({ workerId, gpuIds }: { workerId: number; gpuIds: readonly number[] }): void {
+    const { clock, random } = this.#node.world
+    const worker: SimulatedWorker = {
+      workerId,
+      gpuIds,
+      client: undefined,
+      lease: undefined,
+      isAbandoned: false,
+      isKilled: false,
+    }
+    this.#workers.set(workerId, worker)
+    const isFailing = random() < this.failShare
+    clock.after(5 + random() * 50, () => {
+      if (this.#node.isDead || worker.isKilled) return
+      if (isFailing) return this.#exit(worker, 'exit code 1', true)
+      worker.client = new WorkerClient(this.#node, this.#node.nextClientId(), worker)
+      this.#node.clients.set(worker.client.id, worker.client)
+      this.#node.desk.workerReady(workerId)
+    })
+  }
+
+  leased(): void {}
+
+  kill(workerId: number, reason: string): void {
+    const worker = this.#workers.get(workerId)
+    if (worker === undefined || worker.isKilled) return
+    worker.isKilled = true
+    const { clock, random } = this.#node.world
+    clock.after(random() * 10, () => {
+      if (!this.#node.isDead) this.#exit(worker, reason, worker.client === undefined)
+    })
+  }
+
+  #exit(worker: SimulatedWorker, reason: string, startFailed: boolean): void {
+    if (!this.#workers.delete(worker.workerId)) return
+    const { client, workerId } = worker
+    worker.lease = undefined
+    client?.die()
+    this.onExit({ workerId, reason, startFailed, isOutside: false, client: client?.asClient() })
+  }
+}
+
+/** A worker on its connection: what it runs may ask for workers of its own. */
+class WorkerClient extends SimulatedClient {
+  readonly #worker: SimulatedWorker
+
+  constructor(node: SimulatedNode, id: ClientId, worker: SimulatedWorker) {
+    super(node, id, { workerId: worker.workerId, job: id, depth: 0 })
+    this.#worker = worker
+  }
+
+  /** What is said of its lease holds from the moment at which it is said: nothing may come between. */
+  override send<N extends MessageName>(name: N, body: MessageBody<N>): void {
+    if (name === 'leaseStart') this.#onStart(body as MessageBody<'leaseStart'>)
+    else if (name === 'leaseEnd') this.#onEnd(body as MessageBody<'leaseEnd'>)
+    else super.send(name, body)
+  }
+
+  #onStart({ leaseId, owner, job, depth }: MessageBody<'leaseStart'>): void {
+    const worker = this.#worker
+    const { world } = this.node
+    assert.equal(worker.lease, undefined, `worker ${this.id} is leased to ${owner} and to ${worker.lease?.owner}`)
+    assert.ok(!worker.isAbandoned, `worker ${this.id} is leased while a task of a dead owner may run on it`)
+    assert.ok(!worker.isKilled, `worker ${this.id} is leased although it was killed`)
+    const lease = { leaseId, owner, isBlocked: false }
+    worker.lease = lease
+    this.node.checkGranted()
+    if (depth >= 2 || world.random() >= world.nestedShare) return
+    world.clock.after(world.random() * 20, () => {
+      if (this.isDead || worker.lease !== lease || this.node.world.isCalm) return
+      const isWaiting = world.random() < 0.5
+      if (isWaiting) this.#setBlocked(lease, true)
+      this.request(world.wish(), job, depth + 1)
+      const waitMs = 20 + world.random() * 100
+      if (isWaiting) world.clock.after(waitMs, () => this.#setBlocked(lease, false))
+    })
+  }
+
+  #setBlocked(lease: NonNullable<SimulatedWorker['lease']>, isBlocked: boolean): void {
+    if (this.isDead || this.#worker.lease !== lease || lease.isBlocked === isBlocked) return
+    this.say((desk) => {
+      if (this.#worker.lease !== lease) return
+      lease.isBlocked = isBlocked
+      desk.blocked(this.asClient(), { leaseId: lease.leaseId, isBlocked })
+    })
+  }
+
+  #onEnd({ leaseId }: MessageBody<'leaseEnd'>): void {
+    assert.equal(this.#worker.lease?.leaseId, leaseId, `worker ${this.id} is told the end of a lease that it does not have`)
+    this.#worker.lease = undefined
+  }
+}
