@@ -22,7 +22,7 @@ export function mayAdmit(role: MemberRole): boolean {
 }
 
 export const publicKeyBytes = 32
-export const signatureBytes = 64
+const signatureBytes = 64
 /** A mesh is named by the SHA-256 of its root public key. */
 export const meshIdBytes = 32
 const serialBytes = 16
@@ -78,7 +78,6 @@ export interface RevocationListContent {
 /** The version of all formats of this file: one byte, which comes first. */
 export const membershipVersion = 1
 
-export const u8: Codec<number> = { write: (writer, value) => writer.u8(value), read: (reader) => reader.u8() }
 const u16: Codec<number> = { write: (writer, value) => writer.u16(value), read: (reader) => reader.u16() }
 
 const version: Codec<number> = {

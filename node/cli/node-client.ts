@@ -27,11 +27,11 @@ export class NodeClient {
     const failure = Promise.withResolvers<never>()
     this.#failure = failure.promise
     failure.promise.catch(() => {})
-    const fail = (message: string): void =>
-      failure.reject(new NodeUnavailableError(message, { details: { socketPath } }))
+    const fail = (message: string, isRunning = true): void =>
+      failure.reject(new NodeUnavailableError(message, { details: { socketPath, isRunning } }))
     this.#socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED') fail(`${socketPath}: ${error.message}`)
-      fail(`no node runs here (socket ${socketPath}): start one with \`shoal up\``)
+      fail(`no node runs here (socket ${socketPath}): start one with \`shoal up\``, false)
     })
     this.closed = new Promise((resolve) => {
       this.#socket.once('close', () => {

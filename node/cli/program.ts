@@ -2,9 +2,17 @@ import { styleText } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { ShoalError } from '../../protocols/errors.ts'
 import { shoalVersion } from '../../protocols/version.ts'
+import { doctorCommand } from './doctor.ts'
 import { downCommand } from './down.ts'
+import { explainCommand } from './explain.ts'
+import { joinCommand } from './join.ts'
+import { leaveCommand } from './leave.ts'
+import { memberCommand } from './member.ts'
+import { meshCommand } from './mesh.ts'
+import { nodesCommand } from './nodes.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
+import { tokenCommand } from './token.ts'
 import { upCommand } from './up.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -17,30 +25,53 @@ Exit codes:
 
 Environment:
   SHOAL_RUNTIME_DIR  the folder of the node's socket; set it to run several nodes on one machine
+  SHOAL_STATE_DIR    the folder of what outlives the node: its key and its membership
+  SHOAL_LISTEN       where the node listens, such as 192.168.1.7:7461, unless --listen says it
+  SHOAL_TOKEN        the token of \`shoal join\`
   NO_COLOR           no colours
 
 Examples:
   shoal up --detach        start a node in the background
   shoal run search.ts      run a program on it
   shoal status             see what it does
-  shoal down               stop it`
+  shoal join TOKEN         on another machine: add it to the mesh
+  shoal nodes              see all machines
+  shoal down               stop the node of this machine`
+
+const commands = [
+  upCommand,
+  joinCommand,
+  downCommand,
+  statusCommand,
+  nodesCommand,
+  explainCommand,
+  runCommand,
+  tokenCommand,
+  memberCommand,
+  leaveCommand,
+  doctorCommand,
+  meshCommand,
+]
 
 function buildProgram(): Command {
   const program = new Command('shoal')
   program
-    .description('Remote functions on every machine you have. Starts, shows and stops the node of this machine.')
+    .description('Remote functions on every machine you have. Starts, shows and stops the node of this machine, and its mesh.')
     .version(shoalVersion, '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show the help of a command')
     .enablePositionalOptions()
     .showSuggestionAfterError()
     .addHelpText('after', exitCodes)
-  for (const command of [upCommand(), downCommand(), statusCommand(), runCommand()]) program.addCommand(command)
-  for (const command of [program, ...program.commands]) {
-    command.exitOverride()
-    command.configureOutput({ outputError: () => {} })
-  }
+  for (const make of commands) program.addCommand(make())
+  reportErrorsHere(program)
   return program
+}
+
+function reportErrorsHere(command: Command): void {
+  command.exitOverride()
+  command.configureOutput({ outputError: () => {} })
+  for (const below of command.commands) reportErrorsHere(below as Command)
 }
 
 /** Runs one command and sets the exit code. */

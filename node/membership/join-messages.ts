@@ -6,12 +6,12 @@ import { tokenIdBytes } from './join-token.ts'
 
 export const joinVersion = 1
 export const nonceBytes = 32
-export const proofBytes = 32
+const proofBytes = 32
 
 /**
  * The messages of a node that joins and the member that admits it, in their order. Each is one byte of type and a body.
  */
-export const joinMessages = {
+const joinMessages = {
   /** Joiner: which mesh it wants to join. The version comes first and stays there, so that it can be read by any other. */
   hello: {
     type: 1,

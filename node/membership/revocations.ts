@@ -100,6 +100,9 @@ export class Revocations {
     this.#prune(nowMs)
     if (this.isNodeRevoked(node)) return
     const signer = this.#signerOf(credentials)
+    if (signer.nodes.some((each) => this.#byRoot.has(each))) {
+      throw new MembershipError('an admin that has been revoked cannot revoke others', { reason: 'revoked' })
+    }
     if (!this.#hasRoom(signer, this.#signerNames())) this.#full()
     this.#byAdmin.set(node, { ...this.#sign(node, key, nowMs), signer })
     this.#encoded = undefined
@@ -170,8 +173,8 @@ export class Revocations {
 
   /** Whose membership has been ended, and when. */
   all(): { node: NodeId; revokedAtMs: number }[] {
-    const held = new Map<NodeId, Held>([...this.#byAdmin, ...this.#byRoot])
-    return Array.from(held, ([node, { revokedAtMs }]) => ({ node, revokedAtMs }))
+    const all = new Map<NodeId, Held>([...this.#byAdmin, ...this.#byRoot])
+    return Array.from(all, ([node, { revokedAtMs }]) => ({ node, revokedAtMs }))
   }
 
   #sign(node: NodeId, key: KeyPair, nowMs: number): Held {

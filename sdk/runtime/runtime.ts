@@ -125,9 +125,10 @@ export class Runtime {
   }
 
   async #fetchStored(name: string, bytes: number): Promise<void> {
-    const error = await this.#requests.ask<string>(undefined, (requestId) =>
+    const fetched = this.#requests.ask<string>(undefined, (requestId) =>
       this.connection.send('storedFetch', { requestId, name, bytes }),
     )
+    const error = await this.waiting(fetched)
     if (error !== '') throw new ObjectLostError(error, { name, bytes })
   }
 

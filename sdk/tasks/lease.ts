@@ -34,8 +34,12 @@ export class Lease {
   /** We had the worker killed: it takes nothing new. */
   isKilledByOwner = false
   idleSinceMs: number | undefined
+  readonly grantedAtMs: number
+  /** A result has come from it: its worker has loaded the code. */
+  hasAnswered = false
 
-  constructor(id: number, workerPid: number, node: NodeId) {
+  constructor(id: number, workerPid: number, node: NodeId, grantedAtMs: number) {
+    this.grantedAtMs = grantedAtMs
     this.id = id
     this.workerPid = workerPid
     this.node = node

@@ -54,12 +54,17 @@ interface Pool {
   requests: Map<number, number>
   /** With 'spread': how many tasks each node has been given. */
   givenByNode: Map<NodeId, number> | undefined
+  isLookPlanned: boolean
 }
 
 /** How long a cancelled task may take to end by itself; then its worker is killed. */
 const cancelGraceMs = 2000
-/** For so long more leases on other nodes are hoped for. */
-const spreadPatienceMs = 200
+/** With 'spread': for so long answers of other nodes are hoped for, and first results of their workers. */
+const spreadAnswerMs = 200
+const spreadStartMs = 1000
+/** So many tasks a node may be given more than another meanwhile. */
+const spreadAhead = 8
+const spreadLookMs = 50
 /** Lease requests of one kind that may wait at the node at a time. */
 const requestsPendingMax = 16
 /** What one task may take in its message: large values are in the store by then, so this is names and references. */
@@ -131,7 +136,7 @@ export class TaskSubmitter {
     let pool = this.#pools.get(key)
     if (pool === undefined) {
       const givenByNode = terms.strategy.kind === 'spread' ? new Map<NodeId, number>() : undefined
-      pool = { key, job, terms, queue: new TaskQueue(), leases: new Map(), requests: new Map(), givenByNode }
+      pool = { key, job, terms, queue: new TaskQueue(), leases: new Map(), requests: new Map(), givenByNode, isLookPlanned: false }
       this.#pools.set(key, pool)
     }
     this.#lastPool = pool
@@ -181,20 +186,29 @@ export class TaskSubmitter {
 
   /**
    * With 'spread' a task goes to the node that has been given the fewest. Leases on other nodes come a little later than
-   * those at hand; so that these do not run all of many small tasks by themselves, they get one at a time until the others
-   * had time to answer.
+   * those at hand, and their workers have to load the code first. So that those at hand do not run all of many small tasks
+   * meanwhile, no node gets far ahead until all had time to begin.
    */
   #leaseForSpread(pool: Pool, task: TaskRecord): Lease | undefined {
     const nowMs = this.#host.nowMs()
-    const mayMoreCome = [...pool.requests.values()].some((sentAtMs) => nowMs - sentAtMs < spreadPatienceMs)
+    const given = (lease: Lease): number => pool.givenByNode?.get(lease.node) ?? 0
+    const leases = [...pool.leases.values()]
+    const isBeginning =
+      [...pool.requests.values()].some((sentAtMs) => nowMs - sentAtMs < spreadAnswerMs) ||
+      leases.some((lease) => !lease.hasAnswered && nowMs - lease.grantedAtMs < spreadStartMs)
+    const givenMax = isBeginning ? Math.min(...leases.map(given)) + spreadAhead : Infinity
     let best: Lease | undefined
-    let bestGiven = Infinity
-    for (const lease of pool.leases.values()) {
-      if (!lease.canTake(task) || (mayMoreCome && lease.tasks.size > 0)) continue
-      const given = pool.givenByNode?.get(lease.node) ?? 0
-      if (given > bestGiven || (given === bestGiven && best !== undefined && lease.loadMs >= best.loadMs)) continue
-      best = lease
-      bestGiven = given
+    for (const lease of leases) {
+      if (!lease.canTake(task) || given(lease) > givenMax || (isBeginning && lease.tasks.size > 0)) continue
+      if (best === undefined || (given(lease) - given(best) || lease.loadMs - best.loadMs) < 0) best = lease
+    }
+    // What held it back may end by time alone.
+    if (best === undefined && isBeginning && !pool.isLookPlanned) {
+      pool.isLookPlanned = true
+      this.#host.after(spreadLookMs, () => {
+        pool.isLookPlanned = false
+        this.#pumpLater(pool)
+      })
     }
     return best
   }
@@ -290,7 +304,10 @@ export class TaskSubmitter {
     }
     pool.requests.delete(grant.requestId)
     this.#poolOfRequest.delete(grant.requestId)
-    pool.leases.set(grant.leaseId, new Lease(grant.leaseId, grant.workerPid, nodeOf(grant.workerId)))
+    pool.leases.set(
+      grant.leaseId,
+      new Lease(grant.leaseId, grant.workerPid, nodeOf(grant.workerId), this.#host.nowMs()),
+    )
     this.#poolOfLease.set(grant.leaseId, pool)
     this.#pump(pool)
   }
@@ -350,6 +367,7 @@ export class TaskSubmitter {
       for (const result of results) this.#host.discard(result)
       return
     }
+    lease.hasAnswered = true
     for (const result of results) {
       const task = lease.remove(result.sequence)
       if (task === undefined) continue

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { describe, test } from 'node:test'
 import { DriverProgram } from '../support/driver-program.ts'
 import { canMakeNetworks, NetworkLab, type LabMachine } from '../support/network-lab.ts'
-import { meshOf, settled } from '../support/mesh-view.ts'
+import { nodesSeenBy, settled } from '../support/mesh-view.ts'
 
 const options = { skip: canMakeNetworks() ? false : 'needs the right to make network namespaces' }
 
@@ -78,6 +78,6 @@ describe('three machines on a network', options, () => {
     rmSync(path.join(c.directory, 'state', 'peers.json'))
     await c.up({ listen: { host: '0.0.0.0', port: 0 } })
     await settled([a, b, c])
-    assert.equal((await meshOf(c)).nodes.length, 3)
+    assert.equal((await nodesSeenBy(c)).length, 3)
   })
 })

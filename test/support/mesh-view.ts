@@ -1,41 +1,57 @@
-import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LabMachine } from './network-lab.ts'
-import { shoal } from './command-line.ts'
+import {
+  adminValue,
+  type AdminArgs,
+  type AdminCallName,
+  type AdminValue,
+  type NodeReport,
+} from '../../protocols/admin.ts'
+import { FakeClient } from './fake-client.ts'
 
-interface SeenNode {
-  id: string
-  name: string
-  isHead: boolean
-  linked: boolean
-  isSelf: boolean
-  state: string
+/** Something that has come up as a node. */
+interface Upped {
+  readonly ready: { readonly socketPath: string; readonly nodeId: string } | undefined
 }
 
-/** The mesh as a machine's node sees it. */
-export async function meshOf({
-  runtimeDirectory,
-}: Pick<LabMachine, 'runtimeDirectory'>): Promise<{ nodes: SeenNode[] }> {
-  const { code, stdout, stderr } = await shoal(runtimeDirectory, 'nodes', '--json')
-  assert.equal(code, 0, stderr)
-  const said = JSON.parse(stdout) as SeenNode[] | { nodes: SeenNode[] }
-  return { nodes: Array.isArray(said) ? said : said.nodes }
+/** Calls a node as the command line does. */
+export async function ask<N extends AdminCallName>(
+  { ready }: Upped,
+  name: N,
+  args: AdminArgs<N>,
+): Promise<AdminValue<N>> {
+  const client = await FakeClient.attach(ready?.socketPath ?? '', { role: 'command' })
+  try {
+    client.send('adminCall', { requestId: 1, name, args })
+    return adminValue(name, (await client.next('adminReply')).reply)
+  } finally {
+    await client.close()
+  }
 }
 
-/** Waits until the machines' nodes see each other, and one head. */
-export async function settled(machines: readonly LabMachine[], timeoutMs = 15_000): Promise<string> {
+/** The nodes of the mesh as one of them sees it. */
+export function nodesSeenBy(machine: Upped): Promise<NodeReport[]> {
+  return ask(machine, 'nodes', {})
+}
+
+/** Waits until all of these nodes, and no others, are linked with each other and follow one head; gives the head's id. */
+export async function settled(machines: readonly Upped[], timeoutMs = 20_000): Promise<string> {
   const ids = machines.map(({ ready }) => ready?.nodeId ?? '').toSorted()
   const deadline = Date.now() + timeoutMs
   for (;;) {
-    const views = await Promise.all(machines.map((machine) => meshOf(machine)))
-    const isComplete = views.every(({ nodes }) => {
-      const reached = nodes.filter(({ linked, isSelf }) => linked || isSelf)
-      return JSON.stringify(reached.map(({ id }) => id).toSorted()) === JSON.stringify(ids)
+    const views = await Promise.all(machines.map(nodesSeenBy))
+    const isComplete = views.every((nodes) => {
+      const reached = nodes.filter(({ linked, isSelf }) => linked || isSelf).map(({ id }) => id)
+      return reached.toSorted().join() === ids.join()
     })
-    const heads = new Set(views.map(({ nodes }) => nodes.find(({ isHead }) => isHead)?.id))
+    const heads = new Set(views.map((nodes) => nodes.find(({ isHead }) => isHead)?.id))
     const [head] = heads
-    if (isComplete && heads.size === 1 && head !== undefined) return head
-    if (Date.now() > deadline) throw new Error(`the nodes do not agree: ${JSON.stringify(views)}`)
-    await delay(100)
+    if (isComplete && heads.size === 1 && head !== undefined && ids.includes(head)) return head
+    if (Date.now() > deadline) {
+      throw new Error(
+        `the nodes do not agree: ${JSON.stringify(views.map((nodes) => nodes.map(({ id, linked, isHead }) => [id, linked, isHead])))}`,
+      )
+    }
+    // Nobody tells the end of settling.
+    await delay(50)
   }
 }

@@ -19,8 +19,6 @@ export interface HeldLease {
   readonly client: SimulatedClient
   readonly leaseId: number
   readonly workerId: ClientId
-  /** The link to the worker's node when the lease came. */
-  readonly link: object | undefined
 }
 
 type RequestState = 'open' | 'cancelled' | 'granted' | 'refused'
@@ -42,7 +40,7 @@ export class SimulatedClient {
   /** Of a worker; else 0. */
   readonly workerId: number
   isDead = false
-  readonly requests = new Map<number, { state: RequestState; wish: Wish }>()
+  readonly requests = new Map<number, { state: RequestState; wish: Wish; job: ClientId }>()
   readonly leases = new Map<number, HeldLease>()
   #lastRequestId = 0
   #lastHeardMs = 0
@@ -51,6 +49,7 @@ export class SimulatedClient {
   constructor(node: SimulatedNode, id: ClientId, worker?: { workerId: number; job: ClientId; depth: number }) {
     this.node = node
     this.id = id
+    node.world.clients.set(id, this)
     this.job = worker?.job ?? id
     this.depth = worker?.depth ?? 0
     this.workerId = worker?.workerId ?? 0
@@ -77,7 +76,7 @@ export class SimulatedClient {
 
   request(wish: Wish, job = this.job, depth = this.depth): number {
     const requestId = ++this.#lastRequestId
-    this.requests.set(requestId, { state: 'open', wish })
+    this.requests.set(requestId, { state: 'open', wish, job })
     const { resources, strategy, envKey } = wish
     this.say((desk) =>
       desk.request(this.asClient(), {
@@ -158,11 +157,13 @@ export class SimulatedClient {
     const request = this.requests.get(requestId)
     assert.ok(request, `client ${this.id} was granted a lease for request ${requestId}, which it never made`)
     const { state, wish } = request
-    assert.ok(state === 'open' || state === 'cancelled', `request ${requestId} of ${this.id} was ${state}, then granted`)
+    assert.ok(
+      state === 'open' || state === 'cancelled',
+      `request ${requestId} of ${this.id} was ${state}, then granted`,
+    )
     assert.ok(!this.leases.has(leaseId), `lease ${leaseId} was granted twice`)
     request.state = 'granted'
-    const link = world.linkTo(this.node, workerId)
-    const lease: HeldLease = { client: this, leaseId, workerId, link }
+    const lease: HeldLease = { client: this, leaseId, workerId }
     this.leases.set(leaseId, lease)
     world.held(lease)
     if (state === 'cancelled') this.giveBack(lease)
@@ -172,9 +173,12 @@ export class SimulatedClient {
   #onRefuse({ requestId, error, message }: MessageBody<'leaseRefuse'>): void {
     const request = this.requests.get(requestId)
     assert.ok(request, `client ${this.id} was refused request ${requestId}, which it never made`)
-    const { state } = request
-    assert.ok(state === 'open' || state === 'cancelled', `request ${requestId} of ${this.id} was ${state}, then refused`)
+    const { state, wish, job } = request
+    assert.ok(
+      state === 'open' || state === 'cancelled',
+      `request ${requestId} of ${this.id} was ${state}, then refused`,
+    )
     request.state = 'refused'
-    if (state === 'open') this.node.world.refused(this, request.wish, error, message)
+    if (state === 'open') this.node.world.refused(job, wish, error, message)
   }
 }

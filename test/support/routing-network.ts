@@ -5,8 +5,13 @@ import type { MessageBody } from '../../protocols/messages.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import type { VirtualClock } from './routing-clock.ts'
 
-type PeerMail<N extends 'leaseAsk' | 'leaseAskCancel' | 'leaseAskRefuse' | `demand${'Add' | 'Remove' | 'Refused' | 'Place' | 'Infeasible' | 'Feasible'}`> =
-  { [Name in N]: { readonly name: Name; readonly body: PeerMessageBody<Name> } }[N]
+type PeerMail<
+  N extends
+    | 'leaseAsk'
+    | 'leaseAskCancel'
+    | 'leaseAskRefuse'
+    | `demand${'Add' | 'Remove' | 'Refused' | 'Place' | 'Infeasible' | 'Feasible'}`,
+> = { [Name in N]: { readonly name: Name; readonly body: PeerMessageBody<Name> } }[N]
 
 type ToClient<N extends 'leaseGrant' | 'leaseReclaim' | 'leaseLost' | 'leaseBlocked'> = {
   [Name in N]: { readonly name: Name; readonly client: ClientId; readonly body: MessageBody<Name> }
@@ -72,12 +77,6 @@ export class SimulatedNetwork {
 
   constructor(options: SimulatedNetworkOptions) {
     this.#with = options
-  }
-
-  /** The link as it is now, for those who compare it with one of another time; undefined when it is cut. */
-  intact(a: NodeId, b: NodeId): object | undefined {
-    const link = this.#links.get(keyOf(a, b))
-    return link === undefined || link.isCut ? undefined : link
   }
 
   connect(a: NetworkEnd, b: NetworkEnd): void {

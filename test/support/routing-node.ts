@@ -22,7 +22,11 @@ export interface NodeOffer {
 }
 
 /** Ways to break a node on purpose: the simulation must find each out. */
-export type Fault = 'late grants are kept' | 'broken links keep leases' | 'asked twice, granted twice' | 'moved, not cancelled'
+export type Fault =
+  | 'late grants are kept'
+  | 'broken links keep leases'
+  | 'asked twice, granted twice'
+  | 'moved, not cancelled'
 
 /** What the router wants, less what a fault makes it forget. */
 class FaultyRouter extends LeaseRouter {
@@ -245,7 +249,7 @@ export class SimulatedNode {
       if (lease === undefined || client === undefined) continue
       const route = this.desk.routes.get(lease.leaseId)
       assert.ok(route, `lease ${lease.leaseId} of ${this.id} has begun, but the node does not know it`)
-      const { resources } = this.world.wishOf(route.owner.id, route.requestId)
+      const { resources } = this.world.wishOf(route.owner.id, Math.abs(route.requestId))
       for (const [name, amount] of Object.entries(resources)) {
         if (name !== 'CPU' || !lease.isBlocked) sums.set(name, (sums.get(name) ?? 0) + amount)
       }
@@ -266,7 +270,8 @@ export class SimulatedNode {
     if (queued > 0) left.push(`${queued} requests in the book`)
     if (this.desk.routes.size > 0) left.push(`leases ${[...this.desk.routes.keys()].join()} with their routes`)
     if (this.desk.remote.count > 0) left.push(`${this.desk.remote.count} leases elsewhere`)
-    for (const { request, at } of this.router.waiting()) left.push(`request ${request.requestId} at ${at ?? 'no place'}`)
+    for (const { request, at } of this.router.waiting())
+      left.push(`request ${request.requestId} at ${at ?? 'no place'}`)
     const demands = this.office.scheduler?.pendingCount ?? 0
     if (demands > 0) left.push(`${demands} demands at the head`)
     for (const [name, amount] of Object.entries(total)) {
@@ -345,7 +350,8 @@ export class SimulatedNode {
   #afterAsk(): void {
     if (this.world.settings.fault !== 'asked twice, granted twice') return
     const routes = this.desk.routes as Map<number, { requestId: number }>
-    for (const [leaseId, route] of routes) if (route.requestId > 0) routes.set(leaseId, { ...route, requestId: -route.requestId })
+    for (const [leaseId, route] of routes)
+      if (route.requestId > 0) routes.set(leaseId, { ...route, requestId: -route.requestId })
   }
 
   #obeys(from: NodeId, term: Term): boolean {
@@ -395,7 +401,8 @@ export class SimulatedNode {
       const head = this.#reachableHead
       if (head !== undefined && head !== this.id) this.mail(head, { name: 'nodeState', state })
       // By gossip, which may be lost.
-      for (const node of this.#linked.keys()) if (random() < 0.7) network.send(this.id, node, { name: 'nodeState', state })
+      for (const node of this.#linked.keys())
+        if (random() < 0.7) network.send(this.id, node, { name: 'nodeState', state })
     }
     clock.after(100, () => this.#look())
   }

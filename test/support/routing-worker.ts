@@ -124,7 +124,11 @@ class WorkerClient extends SimulatedClient {
   }
 
   #onEnd({ leaseId }: MessageBody<'leaseEnd'>): void {
-    assert.equal(this.#worker.lease?.leaseId, leaseId, `worker ${this.id} is told the end of a lease that it does not have`)
+    assert.equal(
+      this.#worker.lease?.leaseId,
+      leaseId,
+      `worker ${this.id} is told the end of a lease that it does not have`,
+    )
     this.#worker.lease = undefined
   }
 }

@@ -127,6 +127,7 @@ describe('revocations', () => {
     revokeBy(root, admin, before.identity.node)
     root.revokeByRoot(admin.identity.node, mesh.root, startMs + 1)
     assert.ok(root.isRevoked(certificateOf(before)))
+    assert.throws(() => revokeBy(root, below, after.identity.node), refusal('revoked'))
     // The admin goes on, with dates from before.
     const rogue = new Revocations(mesh.root.publicKey)
     revokeBy(rogue, admin, after.identity.node)
@@ -172,7 +173,12 @@ describe('revocations', () => {
         founder.revokeByRoot(pick([...admins, ...workers]).identity.node, mesh.root, startMs + step)
       } else if (choice < 0.4) {
         const victim = pick([...admins, ...workers])
-        revokeBy(pick(lists), pick(admins), victim.identity.node, startMs + step)
+        const [list, admin] = [pick(lists), pick(admins)]
+        try {
+          revokeBy(list, admin, victim.identity.node, startMs + step)
+        } catch (error) {
+          refusal('revoked')(error)
+        }
       } else {
         pick(lists).merge(pick(lists).encode(), startMs + step)
       }

@@ -1,0 +1,89 @@
+import type { NodeReport } from '../../protocols/admin.ts'
+import { formatAmount } from '../../protocols/resources.ts'
+import { formatDuration } from './format-status.ts'
+import { clean, plural } from './format-text.ts'
+import { styled } from './style.ts'
+import { formatTable } from './table.ts'
+
+const wellKnown = ['CPU', 'GPU', 'memory']
+const shortAddress = /^\/ip[46]\/([^/]+)\/tcp\/(\d+)/
+
+/** The nodes of a mesh for people to read. */
+export function formatNodes(nodes: readonly NodeReport[], { isLong }: { isLong: boolean }): string {
+  const rows = nodes.map((node) => [
+    styled(node.isHead ? 'bold' : 'reset', clean(node.name)),
+    node.id,
+    node.role,
+    formatState(node),
+    ...wellKnown.map((name) => free(node, name)),
+    others(node),
+    node.load.toFixed(2),
+    formatDuration(node.upMs),
+    formatAddress(node.addresses),
+  ])
+  const heading = ['NAME', 'NODE', 'ROLE', 'STATE', 'CPU', 'GPU', 'MEMORY', 'OTHERS', 'LOAD', 'UP', 'ADDRESS']
+  const othersAt = heading.indexOf('OTHERS')
+  const hasOthers = rows.some((row) => row[othersAt] !== '')
+  const shown = hasOthers ? [heading, ...rows] : [heading, ...rows].map((row) => row.toSpliced(othersAt, 1))
+  const [first = [], ...rest] = shown
+  return [formatTable(first, rest), '', summary(nodes), ...(isLong ? nodes.flatMap(details) : [])].join('\n')
+}
+
+function formatState({ isSelf, isHead, term, linked, state, isOpen, roundTripMs }: NodeReport): string {
+  const link = isSelf ? 'this node' : linked ? 'linked' : state === 'suspected' ? styled('yellow', 'silent') : 'unlinked'
+  const trip = roundTripMs === undefined ? '' : ` ${roundTripMs.toFixed(1)}ms`
+  const head = isHead ? `, ${styled('green', term === undefined ? 'head' : `head (term ${term})`)}` : ''
+  return `${link}${trip}${head}${isOpen ? '' : ', takes no work'}`
+}
+
+/** @example '2.5/4': so much is free of so much */
+function free({ resources: { total, available } }: NodeReport, name: string): string {
+  const all = total[name]
+  if (all === undefined) return '-'
+  // It can be less than nothing for a moment, which tells nobody anything.
+  return `${formatAmount(name, Math.max(0, available[name] ?? 0))}/${formatAmount(name, all)}`
+}
+
+function others(node: NodeReport): string {
+  const names = Object.keys(node.resources.total).filter((name) => !wellKnown.includes(name))
+  return names
+    .toSorted()
+    .map((name) => `${clean(name)} ${free(node, name)}`)
+    .join(' ')
+}
+
+function formatAddress([first, ...more]: readonly string[]): string {
+  if (first === undefined) return '-'
+  const [, host, port] = shortAddress.exec(first) ?? []
+  const short = host === undefined ? clean(first) : host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  return more.length === 0 ? short : `${short} +${more.length}`
+}
+
+function summary(nodes: readonly NodeReport[]): string {
+  const head = nodes.find((node) => node.isHead)
+  const term = head?.term === undefined ? '' : ` (term ${head.term})`
+  const sum = (of: (node: NodeReport) => number | undefined): string =>
+    formatAmount(
+      'CPU',
+      nodes.reduce((total, node) => total + Math.max(0, of(node) ?? 0), 0),
+    )
+  const headText = head === undefined ? styled('yellow', 'no head now') : `head ${clean(head.name)}${term}`
+  const cpus = `CPU ${sum((node) => node.resources.available['CPU'])} of ${sum((node) => node.resources.total['CPU'])} free`
+  return `${plural(nodes.length, 'node')}, ${headText}, ${cpus}`
+}
+
+function details(node: NodeReport): string[] {
+  const gpus = node.gpus.map(({ name = 'unknown', memoryBytes }) =>
+    memoryBytes === undefined ? clean(name) : `${clean(name)}, ${formatAmount('memory', memoryBytes)}`,
+  )
+  const labels = Object.entries(node.labels).map(([name, value]) => `${clean(name)}=${clean(value)}`)
+  return [
+    '',
+    `${styled('bold', clean(node.name))} (${node.id}), shoal ${clean(node.version)}`,
+    `  addresses  ${node.addresses.map(clean).join(' ') || 'none'}`,
+    `  work       ${plural(node.workers, 'worker')}, ${plural(node.leases, 'lease')}, ${node.queued} waiting`,
+    `  store      ${formatAmount('memory', node.store.usedBytes)} of ${formatAmount('memory', node.store.bytesMax)}`,
+    ...(gpus.length === 0 ? [] : [`  GPUs       ${gpus.join('; ')}`]),
+    ...(labels.length === 0 ? [] : [`  labels     ${labels.join(' ')}`]),
+  ]
+}
