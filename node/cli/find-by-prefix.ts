@@ -13,7 +13,9 @@ export function findByPrefix<T extends Named>(what: string, text: string, all: r
   const [only, ...more] = found
   if (only === undefined) {
     const known = all.map(describe).join(', ')
-    throw new UsageError(`there is no ${what} ${JSON.stringify(text)}; ${known === '' ? 'there is none' : `there is ${known}`}`)
+    throw new UsageError(
+      `there is no ${what} ${JSON.stringify(text)}; ${known === '' ? 'there is none' : `there is ${known}`}`,
+    )
   }
   if (more.length > 0) {
     throw new UsageError(`${JSON.stringify(text)} may be ${found.map(describe).join(' or ')}: give more of the id`)

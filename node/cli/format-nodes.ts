@@ -21,8 +21,20 @@ export function formatNodes(nodes: readonly NodeReport[], { isLong }: { isLong: 
     formatDuration(node.upMs),
     formatAddress(node.addresses),
   ])
-  const heading = ['NAME', 'NODE', 'ROLE', 'STATE', 'CPU', 'GPU', 'MEMORY', 'OTHERS', 'LOAD', 'UP', 'ADDRESS']
-  const othersAt = heading.indexOf('OTHERS')
+  const heading = [
+    'NAME',
+    'NODE',
+    'ROLE',
+    'STATE',
+    'CPU FREE',
+    'GPU FREE',
+    'MEMORY FREE',
+    'OTHERS FREE',
+    'LOAD',
+    'UP',
+    'ADDRESS',
+  ]
+  const othersAt = heading.indexOf('OTHERS FREE')
   const hasOthers = rows.some((row) => row[othersAt] !== '')
   const shown = hasOthers ? [heading, ...rows] : [heading, ...rows].map((row) => row.toSpliced(othersAt, 1))
   const [first = [], ...rest] = shown
@@ -30,18 +42,27 @@ export function formatNodes(nodes: readonly NodeReport[], { isLong }: { isLong: 
 }
 
 function formatState({ isSelf, isHead, term, linked, state, isOpen, roundTripMs }: NodeReport): string {
-  const link = isSelf ? 'this node' : linked ? 'linked' : state === 'suspected' ? styled('yellow', 'silent') : 'unlinked'
+  const link = isSelf
+    ? 'this node'
+    : linked
+      ? 'linked'
+      : state === 'suspected'
+        ? styled('yellow', 'silent')
+        : 'unlinked'
   const trip = roundTripMs === undefined ? '' : ` ${roundTripMs.toFixed(1)}ms`
   const head = isHead ? `, ${styled('green', term === undefined ? 'head' : `head (term ${term})`)}` : ''
   return `${link}${trip}${head}${isOpen ? '' : ', takes no work'}`
 }
 
-/** @example '2.5/4': so much is free of so much */
+/** So much is free of so much. @example '2.5/4', '1.5/8 GiB' */
 function free({ resources: { total, available } }: NodeReport, name: string): string {
   const all = total[name]
   if (all === undefined) return '-'
   // It can be less than nothing for a moment, which tells nobody anything.
-  return `${formatAmount(name, Math.max(0, available[name] ?? 0))}/${formatAmount(name, all)}`
+  const rest = formatAmount(name, Math.max(0, available[name] ?? 0))
+  const whole = formatAmount(name, all)
+  const unit = / \w+$/.exec(whole)?.[0] ?? ''
+  return unit !== '' && rest.endsWith(unit) ? `${rest.slice(0, -unit.length)}/${whole}` : `${rest}/${whole}`
 }
 
 function others(node: NodeReport): string {

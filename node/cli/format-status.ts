@@ -83,12 +83,20 @@ function countStates(states: string[]): string {
   return states.length === 0 ? 'none' : [...counts].map(([state, count]) => `${count} ${state}`).join(', ')
 }
 
-/** @example formatDuration(61_000) // '1m 1s' */
+const durations = [
+  { unit: 'd', ms: 86_400_000 },
+  { unit: 'h', ms: 3_600_000 },
+  { unit: 'm', ms: 60_000 },
+  { unit: 's', ms: 1000 },
+] as const
+
+/** The two largest units that matter. @example formatDuration(61_000) // '1m 1s' */
 export function formatDuration(ms: number): string {
-  const seconds = Math.floor(ms / 1000)
-  if (ms < 1000) return `${Math.round(ms)}ms`
-  if (seconds < 60) return `${seconds}s`
-  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`
-  return `${Math.floor(seconds / 86_400)}d ${Math.floor((seconds % 86_400) / 3600)}h`
+  const at = durations.findIndex((each) => ms >= each.ms)
+  const large = durations[at]
+  if (large === undefined) return `${Math.round(ms)}ms`
+  const whole = `${Math.floor(ms / large.ms)}${large.unit}`
+  const small = durations[at + 1]
+  const rest = small === undefined ? 0 : Math.floor((ms % large.ms) / small.ms)
+  return small === undefined || rest === 0 ? whole : `${whole} ${rest}${small.unit}`
 }

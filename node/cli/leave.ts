@@ -57,7 +57,8 @@ async function leaveByNode(client: NodeClient, force: boolean): Promise<{ meshNa
 /** Without a running node, only its files have to be changed. */
 async function leaveOffline(force: boolean): Promise<{ meshName: string }> {
   const membership = await Membership.open(stateDirectoryOf({}), { nowMs: Date.now })
-  if (!membership.isMember) throw new NodeUnavailableError('this machine is not a member of any mesh', { retryable: false })
+  if (!membership.isMember)
+    throw new NodeUnavailableError('this machine is not a member of any mesh', { retryable: false })
   const { meshName } = membership
   await membership.leave({ force })
   return { meshName }

@@ -17,7 +17,9 @@ Examples:
 export function memberCommand(): Command {
   const command = new Command('member')
     .summary('list and revoke members of the mesh')
-    .description('Members are the machines that have joined the mesh. A revoked one can join again only with a new token.')
+    .description(
+      'Members are the machines that have joined the mesh. A revoked one can join again only with a new token.',
+    )
     .addHelpText('after', help)
   command
     .command('list')
@@ -32,7 +34,10 @@ export function memberCommand(): Command {
     .option('--reason <text>', 'why, for the log')
     .option('-y, --yes', 'do not ask')
     .option('--json', 'print JSON, one line')
-    .addHelpText('after', '\nExamples:\n  shoal member revoke laptop7\n  shoal member revoke 3fa1 --reason "stolen" --yes')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  shoal member revoke laptop7\n  shoal member revoke 3fa1 --reason "stolen" --yes',
+    )
     .action(revoke)
   return command
 }

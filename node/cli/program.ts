@@ -56,7 +56,9 @@ const commands = [
 function buildProgram(): Command {
   const program = new Command('shoal')
   program
-    .description('Remote functions on every machine you have. Starts, shows and stops the node of this machine, and its mesh.')
+    .description(
+      'Remote functions on every machine you have. Starts, shows and stops the node of this machine, and its mesh.',
+    )
     .version(shoalVersion, '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show the help of a command')
@@ -71,7 +73,7 @@ function buildProgram(): Command {
 function reportErrorsHere(command: Command): void {
   command.exitOverride()
   command.configureOutput({ outputError: () => {} })
-  for (const below of command.commands) reportErrorsHere(below as Command)
+  for (const below of command.commands) reportErrorsHere(below)
 }
 
 /** Runs one command and sets the exit code. */

@@ -17,7 +17,9 @@ interface MeshStatus extends MeshInfo {
 export function statusCommand(): Command {
   return new Command('status')
     .summary('show resources, workers, and what runs and waits')
-    .description('Shows the resources of the node of this machine, its workers, the tasks that run and wait, and its mesh.')
+    .description(
+      'Shows the resources of the node of this machine, its workers, the tasks that run and wait, and its mesh.',
+    )
     .option('--json', 'print JSON, one line')
     .option('-w, --watch', 'show it anew every second, until Ctrl-C')
     .addHelpText('after', '\nExamples:\n  shoal status\n  shoal status --watch\n  shoal status --json | jq .pending')
@@ -33,7 +35,8 @@ async function status({ json, watch }: { json?: boolean; watch?: boolean }): Pro
       const report = await client.status()
       const mesh = await meshStatus(client)
       const meshText = mesh === undefined ? [] : [formatMesh(mesh, mesh.waiting)]
-      const text = json === true ? JSON.stringify({ ...report, mesh }) : [formatStatus(report), ...meshText].join('\n\n')
+      const text =
+        json === true ? JSON.stringify({ ...report, mesh }) : [formatStatus(report), ...meshText].join('\n\n')
       process.stdout.write(`${isScreen ? '\u001b[H\u001b[2J' : ''}${text}\n`)
       if (watch !== true) break
       await delay(watchMs)

@@ -32,7 +32,9 @@ interface CreateOptions {
 export function tokenCommand(): Command {
   const command = new Command('token')
     .summary('make, list and revoke tokens that machines join with')
-    .description('Tokens let machines join the mesh. Only the node that made one lets others in by it, so it has to be up.')
+    .description(
+      'Tokens let machines join the mesh. Only the node that made one lets others in by it, so it has to be up.',
+    )
     .addHelpText('after', help)
   command
     .command('create')

@@ -1,15 +1,18 @@
 import type { ElectionMessage, Rank, Term } from '../../protocols/election.ts'
 import type { NodeId } from '../../protocols/ids.ts'
-import { Election, type ElectionEvent } from './election.ts'
+import { Election } from './election.ts'
+import type { ElectionAction, ElectionEvent } from './election-events.ts'
 import type { FenceFile } from './fence-file.ts'
 
 export interface ElectionRunnerComponents {
   self: NodeId
+  rank: Rank
   fence: FenceFile
+  /** A clock that goes on while the machine is suspended. */
   nowMs(): number
   random(): number
-  rank: Rank
   send(to: NodeId, message: ElectionMessage): void
+  /** How this node stands, for its head. */
   report(): Uint8Array
   onStartActing(term: Term): void
   onStopActing(term: Term, reason: string): void
@@ -18,75 +21,110 @@ export interface ElectionRunnerComponents {
   log(text: string): void
 }
 
-const tickMs = 25
+const tickMs = 50
 
+/** Gives the election its clock, its disk and its links, and does what it decides. */
 export class ElectionRunner {
   readonly #with: ElectionRunnerComponents
-  readonly #core: Election
+  readonly #election: Election
+  readonly #steps: ElectionEvent[] = []
+  #isStepping = false
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
+
   constructor(components: ElectionRunnerComponents) {
     this.#with = components
     const { self, rank, fence, nowMs, random } = components
-    this.#core = new Election({ self, rank, fence: fence.read(), nowMs: nowMs(), random })
+    this.#election = new Election({ self, rank, fence: fence.read(), nowMs: nowMs(), random })
   }
+
+  /** The node that this one obeys, itself included. */
   get head(): NodeId | undefined {
-    return this.#core.head?.head
+    return this.#election.head?.head
   }
+
   get term(): Term | undefined {
-    return this.#core.head
+    return this.#election.head
   }
+
+  /** The highest term that this node has accepted. */
   get fence(): Term | undefined {
-    return this.#core.fence
+    return this.#election.fence
   }
-  get isActing(): boolean {
-    return this.#core.isActing
-  }
+
   start(): void {
     this.#timer = setInterval(() => this.#step({ type: 'tick' }), tickMs)
+    this.#step({ type: 'tick' })
   }
+
   onMessage(from: NodeId, message: ElectionMessage): void {
     this.#step({ type: 'message', from, message })
   }
-  setPeers(peers: NodeId[]): void {
+
+  /** The nodes that a link leads to have changed. */
+  setPeers(peers: readonly NodeId[]): void {
     this.#step({ type: 'peersChanged', peers })
   }
+
+  /** True when a command of this node in this term is to be obeyed. */
   mayObey(from: NodeId, term: Term): boolean {
-    return this.#core.mayObey(from, term)
+    return this.#election.mayObey(from, term)
   }
+
+  /** Releases what this node holds. */
   async stop(): Promise<void> {
     this.#step({ type: 'stop' })
     clearInterval(this.#timer)
     await this.#writing
   }
+
+  /** What an action leads to may be an event of its own; it waits its turn. */
   #step(event: ElectionEvent): void {
-    const { send, report, fence, log, onStartActing, onStopActing, onHeadChanged, onReported } = this.#with
-    const { messages, actions } = this.#core.step(event, this.#with.nowMs())
-    for (const { to, message } of messages)
-      send(to, message.type === 'support' ? { ...message, report: report() } : message)
-    for (const action of actions) {
-      switch (action.type) {
-        case 'persistFence':
-          this.#writing = this.#writing
-            .then(() => fence.write(action.term))
-            .then(
-              () => this.#step({ type: 'fencePersisted', term: action.term }),
-              (error: Error) => log(`the fence could not be written: ${error.message}`),
-            )
-          break
-        case 'startActing':
-          onStartActing(action.term)
-          break
-        case 'stopActing':
-          onStopActing(action.term, action.reason)
-          break
-        case 'headChanged':
-          onHeadChanged(action.head, action.term)
-          break
-        case 'reported':
-          onReported(action.node, action.term, action.report)
-          break
-      }
+    this.#steps.push(event)
+    if (this.#isStepping) return
+    this.#isStepping = true
+    try {
+      for (let next = this.#steps.shift(); next !== undefined; next = this.#steps.shift()) this.#do(next)
+    } finally {
+      this.#isStepping = false
     }
+  }
+
+  #do(event: ElectionEvent): void {
+    const { send, report, nowMs } = this.#with
+    const { messages, actions } = this.#election.step(event, nowMs())
+    for (const { to, message } of messages) {
+      send(to, message.type === 'support' ? { ...message, report: report() } : message)
+    }
+    for (const action of actions) this.#perform(action)
+  }
+
+  #perform(action: ElectionAction): void {
+    const { onStartActing, onStopActing, onHeadChanged, onReported } = this.#with
+    switch (action.type) {
+      case 'persistFence':
+        this.#writing = this.#writing.then(() => this.#persist(action.term))
+        return
+      case 'startActing':
+        return onStartActing(action.term)
+      case 'stopActing':
+        return onStopActing(action.term, action.reason)
+      case 'headChanged':
+        return onHeadChanged(action.head, action.term)
+      case 'reported':
+        return onReported(action.node, action.term, action.report)
+    }
+  }
+
+  async #persist(term: Term): Promise<void> {
+    const { fence, log } = this.#with
+    try {
+      await fence.write(term)
+    } catch (error) {
+      // Without its fence on the disk this node supports nobody; the claim comes again.
+      log(`the term of the head could not be written: ${(error as Error).message}`)
+      return
+    }
+    this.#step({ type: 'fencePersisted', term })
   }
 }

@@ -1,408 +1,432 @@
-import type { NodeId } from '../../protocols/ids.ts'
 import { compareTerms, type ElectionMessage, type Rank, type Term } from '../../protocols/election.ts'
+import type { NodeId } from '../../protocols/ids.ts'
+import { Claim } from './claim.ts'
+import type { ElectionAction, ElectionEvent, ElectionStep, OutgoingMessage } from './election-events.ts'
+import { settingsOf, type ElectionOptions, type ElectionTimers } from './election-options.ts'
+import type { ElectionRules } from './election-rules.ts'
 
-export interface ElectionTimers {
-  beatMs: number
-  suspectMs: number
-  leaseMs: number
-  probeMs: number
-  jitterMs: number
-  rankStepMs: number
-  jumpMs: number
-  clockRate: number
-}
-export const defaultTimers: ElectionTimers = {
-  beatMs: 200,
-  suspectMs: 700,
-  leaseMs: 1000,
-  probeMs: 150,
-  jitterMs: 150,
-  rankStepMs: 30,
-  jumpMs: 350,
-  clockRate: 0.01,
-}
-
-export interface ElectionOptions {
-  self: NodeId
-  rank: Rank
-  fence: Term | undefined
-  nowMs: number
-  random(): number
-  timers?: Partial<ElectionTimers>
-}
-
-export type ElectionEvent =
-  | { type: 'tick' }
-  | { type: 'message'; from: NodeId; message: ElectionMessage }
-  | { type: 'fencePersisted'; term: Term }
-  | { type: 'peersChanged'; peers: readonly NodeId[] }
-  | { type: 'stop' }
-
-export type ElectionAction =
-  | { type: 'persistFence'; term: Term }
-  | { type: 'startActing'; term: Term }
-  | { type: 'stopActing'; term: Term; reason: string }
-  | { type: 'headChanged'; head: NodeId | undefined; term: Term | undefined }
-  | { type: 'reported'; node: NodeId; term: Term; report: Uint8Array }
-
+/** What a peer has said last. */
 interface Heard {
-  atMs: number
-  fence: Term | undefined
-  head: Term | undefined
-  acting: boolean
-  size: number
-  rank: Rank
-}
-interface Claim {
-  term: Term
-  n: number
-  sentAtMs: Map<number, number>
-  leases: Map<NodeId, number>
-  acting: boolean
-  majorityAtMs: number
+  readonly atMs: number
+  readonly fence: Term | undefined
+  readonly isActing: boolean
+  readonly rank: Rank
 }
 
+type Message<T extends ElectionMessage['type']> = Extract<ElectionMessage, { type: T }>
+
+/**
+ * The election of a head, by support leases: each node is the only authority over its own resources, so each node is a
+ * lock, and the head is whoever holds most of those in reach. A node supports one head at a time, for a second; heads have
+ * their support renewed five times in that. Terms only rise, and the highest that a node has accepted is on its disk.
+ *
+ * Pure: no timers, sockets, files or chance. What it holds changes only in `step`.
+ *
+ * @example
+ * const election = new Election({ self, rank, fence: undefined, nowMs: clock.nowMs(), random: Math.random })
+ * const { messages, actions } = election.step({ type: 'tick' }, clock.nowMs())
+ */
 export class Election {
   readonly self: NodeId
-  readonly #t: ElectionTimers
+  readonly #timers: ElectionTimers
+  readonly #rules: ElectionRules
   readonly #rank: Rank
   readonly #random: () => number
   #fence: Term | undefined
-  #wanted: { term: Term; from: NodeId; n: number } | undefined
-  #promise: { term: Term; untilMs: number } | undefined
-  #quietUntilMs: number
+  /** A claim that is granted as soon as its term is on the disk. */
+  #wanted: { readonly term: Term; readonly round: number } | undefined
+  #promise: { readonly term: Term; readonly untilMs: number } | undefined
+  readonly #quietUntilMs: number
   #peers: readonly NodeId[] = []
   readonly #heard = new Map<NodeId, Heard>()
+  /** When this candidate runs; undefined while it has no reason to. */
   #runAtMs: number | undefined
-  #holdUntilMs = 0
-  #probe: { round: number; sentAtMs: number; asked: number; yes: Set<NodeId> } | undefined
-  #round = 0
+  /** It does not run before this: it has said yes to another, or has to listen first. */
+  #holdUntilMs = Number.NEGATIVE_INFINITY
+  #yesTo: { readonly node: NodeId; readonly rank: Rank } | undefined
+  #probe:
+    | { readonly round: number; readonly sentAtMs: number; readonly asked: number; readonly yes: Set<NodeId> }
+    | undefined
+  #lastRound = 0
   #claim: Claim | undefined
-  #nextBeatMs = 0
-  #lastMs: number
+  #nextBeatMs: number
+  #lastStepMs: number
   #head: Term | undefined
   #isStopped = false
-  #messages: { to: NodeId; message: ElectionMessage }[] = []
+  #messages: OutgoingMessage[] = []
   #actions: ElectionAction[] = []
 
-  constructor(o: ElectionOptions) {
-    this.self = o.self
-    this.#t = { ...defaultTimers, ...o.timers }
-    this.#rank = o.rank
-    this.#random = o.random
-    this.#fence = o.fence
-    this.#lastMs = o.nowMs
-    this.#quietUntilMs = o.fence === undefined ? o.nowMs : o.nowMs + this.#t.leaseMs * (1 + 2 * this.#t.clockRate)
+  constructor(options: ElectionOptions) {
+    const { timers, rules } = settingsOf(options)
+    this.self = options.self
+    this.#timers = timers
+    this.#rules = rules
+    this.#rank = options.rank
+    this.#random = options.random
+    this.#fence = options.fence
+    this.#lastStepMs = options.nowMs
+    this.#nextBeatMs = options.nowMs
+    this.#quietUntilMs = options.nowMs + rules.quietMs(timers, options.fence)
   }
+
+  /** The highest term that this node has accepted and that is on its disk. */
   get fence(): Term | undefined {
     return this.#fence
   }
+
+  /** The term of the head that this node obeys. */
   get head(): Term | undefined {
     return this.#head
   }
+
   get isActing(): boolean {
-    return this.#claim?.acting === true
-  }
-  get size(): number {
-    return this.#claim?.leases.size ?? 0
-  }
-  mayObey(from: NodeId, term: Term): boolean {
-    return this.#fence !== undefined && compareTerms(term, this.#fence) === 0 && term.head === from
+    return this.#claim?.isActing === true
   }
 
-  step(
-    event: ElectionEvent,
-    nowMs: number,
-  ): { messages: { to: NodeId; message: ElectionMessage }[]; actions: ElectionAction[] } {
+  /** The nodes that this one believes to hold. */
+  heldNodes(nowMs: number): NodeId[] {
+    const claim = this.#claim
+    return claim === undefined ? [] : [this.self, ...this.#peers].filter((node) => claim.holds(node, nowMs))
+  }
+
+  /** True when a command of this node in this term is to be obeyed. */
+  mayObey(from: NodeId, term: Term): boolean {
+    return term.head === from && this.#fence !== undefined && compareTerms(term, this.#fence) === 0
+  }
+
+  step(event: ElectionEvent, nowMs: number): ElectionStep {
     this.#messages = []
     this.#actions = []
-    if (nowMs - this.#lastMs > this.#t.jumpMs) this.#onJump(nowMs)
-    this.#lastMs = nowMs
-    switch (event.type) {
-      case 'tick':
-        break
-      case 'message':
-        this.#onMessage(event.from, event.message, nowMs)
-        break
-      case 'fencePersisted':
-        this.#onPersisted(event.term, nowMs)
-        break
-      case 'peersChanged':
-        this.#peers = event.peers
-        this.#nextBeatMs = nowMs
-        break
-      case 'stop':
-        this.#stepDown('it stops', nowMs)
-        this.#isStopped = true
-        break
-    }
+    if (nowMs - this.#lastStepMs > this.#timers.jumpMs) this.#onJump(nowMs)
+    this.#lastStepMs = nowMs
+    this.#on(event, nowMs)
     if (!this.#isStopped) this.#advance(nowMs)
     this.#tellHead(nowMs)
     return { messages: this.#messages, actions: this.#actions }
   }
 
-  #view(nowMs: number): NodeId[] {
-    return [
-      this.self,
-      ...this.#peers.filter((p) => nowMs - (this.#heard.get(p)?.atMs ?? -Infinity) <= this.#t.suspectMs),
-    ]
+  #on(event: ElectionEvent, nowMs: number): void {
+    switch (event.type) {
+      case 'tick':
+        return
+      case 'message':
+        return this.#onMessage(event.from, event.message, nowMs)
+      case 'fencePersisted':
+        return this.#onPersisted(event.term, nowMs)
+      case 'peersChanged':
+        this.#peers = event.peers
+        this.#nextBeatMs = nowMs
+        return
+      case 'stop':
+        this.#stepDown('it stops')
+        this.#isStopped = true
+    }
   }
-  #actingInView(nowMs: number): boolean {
-    return this.#view(nowMs).some((n) => n !== this.self && this.#heard.get(n)?.acting === true)
-  }
-  #hasPromise(nowMs: number): boolean {
-    return this.#promise !== undefined && nowMs < this.#promise.untilMs
-  }
-  #better(a: Rank, aId: NodeId, b: Rank, bId: NodeId): boolean {
-    return a.kind !== b.kind
-      ? a.kind < b.kind
-      : a.startedAtMs !== b.startedAtMs
-        ? a.startedAtMs < b.startedAtMs
-        : aId < bId
-  }
+
+  /** The machine was suspended, or the process stalled: whatever was held may be held by others by now. */
   #onJump(nowMs: number): void {
-    if (this.#claim !== undefined) this.#stepDown('the clock jumped', nowMs)
+    this.#stepDown('its clock has jumped')
     this.#probe = undefined
-    this.#heard.clear()
     this.#runAtMs = undefined
-    this.#holdUntilMs = nowMs + this.#t.suspectMs
+    this.#heard.clear()
+    this.#yesTo = undefined
+    this.#holdUntilMs = nowMs + this.#timers.suspectMs
   }
-  #stepDown(reason: string, _nowMs: number): void {
+
+  // --- what it sees
+
+  #view(nowMs: number): NodeId[] {
+    const isHeard = (node: NodeId): boolean => {
+      const heard = this.#heard.get(node)
+      return heard !== undefined && nowMs - heard.atMs <= this.#timers.suspectMs
+    }
+    return [this.self, ...this.#peers.filter(isHeard)]
+  }
+
+  #seesActingHead(nowMs: number): boolean {
+    return this.#view(nowMs).some((node) => this.#heard.get(node)?.isActing === true)
+  }
+
+  /** The unexpired promise. */
+  #promised(nowMs: number): Term | undefined {
+    return this.#promise !== undefined && nowMs < this.#promise.untilMs ? this.#promise.term : undefined
+  }
+
+  // --- time
+
+  #advance(nowMs: number): void {
+    this.#checkSupport(nowMs)
+    this.#checkProbe(nowMs)
+    if (this.#claim === undefined && this.#probe === undefined) this.#considerRunning(nowMs)
+    if (nowMs < this.#nextBeatMs) return
+    this.#nextBeatMs = nowMs + this.#timers.beatMs
+    this.#sendClaims(nowMs)
+    this.#sendBeats(nowMs)
+  }
+
+  /** A head acts once it holds more than half of what it sees, and gives up when it has not held that for a while. */
+  #checkSupport(nowMs: number): void {
     const claim = this.#claim
     if (claim === undefined) return
-    this.#claim = undefined
-    if (this.#promise?.term.head === this.self) this.#promise = undefined
-    if (claim.acting) this.#actions.push({ type: 'stopActing', term: claim.term, reason })
-    for (const to of this.#peers) this.#messages.push({ to, message: { type: 'release', term: claim.term } })
-  }
-  #advance(nowMs: number): void {
-    const t = this.#t
-    const claim = this.#claim
-    if (claim !== undefined) {
-      for (const [n, until] of claim.leases) if (until <= nowMs) claim.leases.delete(n)
-      const view = this.#view(nowMs)
-      const held = view.filter((n) => claim.leases.has(n)).length
-      if (held * 2 > view.length) {
-        claim.majorityAtMs = nowMs
-        if (!claim.acting && claim.leases.has(this.self)) {
-          claim.acting = true
-          this.#actions.push({ type: 'startActing', term: claim.term })
-          this.#nextBeatMs = nowMs
-        }
-      } else if (nowMs - claim.majorityAtMs >= t.leaseMs)
-        this.#stepDown('it has not been supported by a majority', nowMs)
-    }
-    if (this.#claim === undefined && this.#probe !== undefined) {
-      if (this.#probe.yes.size * 2 > this.#probe.asked) {
-        this.#probe = undefined
-        this.#startClaim(nowMs)
-      } else if (nowMs - this.#probe.sentAtMs >= t.probeMs) {
-        this.#probe = undefined
-        this.#runAtMs = undefined
-      }
-    }
-    if (this.#claim === undefined && this.#probe === undefined) this.#candidacy(nowMs)
-    if (nowMs >= this.#nextBeatMs) {
-      this.#nextBeatMs = nowMs + t.beatMs
-      this.#beat(nowMs)
-    }
-  }
-  #candidacy(nowMs: number): void {
-    if (nowMs < this.#quietUntilMs || this.#hasPromise(nowMs) || this.#actingInView(nowMs)) {
-      this.#runAtMs = undefined
+    claim.dropExpired(nowMs)
+    const view = this.#view(nowMs)
+    const held = view.filter((node) => claim.holds(node, nowMs)).length
+    if (held * 2 <= view.length) {
+      if (nowMs - claim.majorityAtMs >= this.#timers.leaseMs) this.#stepDown('fewer than half of the nodes support it')
       return
     }
-    if (nowMs < this.#holdUntilMs) {
+    claim.majorityAtMs = nowMs
+    if (claim.isActing || !claim.holds(this.self, nowMs)) return
+    claim.isActing = true
+    this.#actions.push({ type: 'startActing', term: claim.term })
+    // Others hear of it at once.
+    this.#nextBeatMs = nowMs
+  }
+
+  #checkProbe(nowMs: number): void {
+    const probe = this.#probe
+    if (probe === undefined || this.#claim !== undefined) return
+    if (probe.yes.size * 2 > probe.asked) this.#startClaim(nowMs)
+    else if (nowMs - probe.sentAtMs >= this.#timers.probeMs) {
+      this.#probe = undefined
+      this.#runAtMs = undefined
+    }
+  }
+
+  #considerRunning(nowMs: number): void {
+    const mustWait =
+      nowMs < this.#quietUntilMs ||
+      nowMs < this.#holdUntilMs ||
+      this.#promised(nowMs) !== undefined ||
+      this.#seesActingHead(nowMs)
+    if (mustWait) {
       this.#runAtMs = undefined
       return
     }
     const view = this.#view(nowMs)
     if (this.#runAtMs === undefined) {
-      const position = view.filter(
-        (n) => n !== this.self && this.#better(this.#heard.get(n)?.rank ?? this.#rank, n, this.#rank, this.self),
-      ).length
-      this.#runAtMs = nowMs + this.#random() * this.#t.jitterMs + this.#t.rankStepMs * position
+      const better = view.filter((node) => this.#isBetter(node)).length
+      this.#runAtMs = nowMs + this.#random() * this.#timers.jitterMs + better * this.#timers.rankStepMs
     }
     if (nowMs < this.#runAtMs) return
-    this.#probe = { round: ++this.#round, sentAtMs: nowMs, asked: view.length, yes: new Set([this.self]) }
-    for (const to of view)
-      if (to !== this.self)
-        this.#messages.push({ to, message: { type: 'probe', round: this.#round, rank: this.#rank } })
-    if (view.length === 1) {
-      this.#probe = undefined
-      this.#startClaim(nowMs)
-    }
+    const round = ++this.#lastRound
+    this.#probe = { round, sentAtMs: nowMs, asked: view.length, yes: new Set([this.self]) }
+    for (const to of view) if (to !== this.self) this.#send(to, { type: 'probe', round, rank: this.#rank })
+    this.#checkProbe(nowMs)
   }
+
+  #isBetter(node: NodeId): boolean {
+    const rank = this.#heard.get(node)?.rank
+    return node !== this.self && rank !== undefined && isBetter(rank, node, this.#rank, this.self)
+  }
+
+  // --- being head
+
   #startClaim(nowMs: number, above = 0): void {
-    let counter = Math.max(above, this.#fence?.counter ?? 0)
-    for (const h of this.#heard.values()) counter = Math.max(counter, h.fence?.counter ?? 0)
+    let counter = Math.max(above, this.#fence?.counter ?? 0, this.#wanted?.term.counter ?? 0)
+    for (const { fence } of this.#heard.values()) counter = Math.max(counter, fence?.counter ?? 0)
     const before = this.#claim
-    const term = { counter: counter + 1, head: this.self }
+    if (before?.isActing === true) {
+      this.#actions.push({ type: 'stopActing', term: before.term, reason: 'it needs a higher term' })
+    }
+    this.#probe = undefined
     this.#runAtMs = undefined
-    this.#claim = { term, n: 0, sentAtMs: new Map(), leases: new Map(), acting: false, majorityAtMs: nowMs }
-    if (before?.acting === true) this.#actions.push({ type: 'stopActing', term: before.term, reason: 'a new term' })
-    this.#actions.push({ type: 'persistFence', term })
+    this.#claim = new Claim({ counter: counter + 1, head: this.self }, nowMs)
+    this.#actions.push({ type: 'persistFence', term: this.#claim.term })
     this.#sendClaims(nowMs)
   }
+
   #sendClaims(nowMs: number): void {
     const claim = this.#claim
     if (claim === undefined) return
-    claim.n += 1
-    claim.sentAtMs.set(claim.n, nowMs)
-    claim.sentAtMs.delete(claim.n - 20)
-    for (const to of this.#peers) this.#messages.push({ to, message: { type: 'claim', term: claim.term, n: claim.n } })
-    if (this.#fence !== undefined && compareTerms(this.#fence, claim.term) === 0) this.#supportSelf(nowMs)
+    const n = claim.send(nowMs)
+    for (const to of this.#peers) this.#send(to, { type: 'claim', term: claim.term, n })
+    this.#supportSelf(claim, nowMs)
   }
-  #supportSelf(nowMs: number): void {
+
+  /** A head's own support is like that of any other: only for a term that is on the disk, and not while promised away. */
+  #supportSelf(claim: Claim, nowMs: number): void {
+    const isPersisted = this.#fence !== undefined && compareTerms(this.#fence, claim.term) === 0
+    const promise = this.#promised(nowMs)
+    if (!isPersisted || (promise !== undefined && promise.head !== this.self)) return
+    const { leaseMs } = this.#timers
+    this.#promise = { term: claim.term, untilMs: nowMs + leaseMs }
+    claim.hold(this.self, nowMs + this.#safeLeaseMs)
+  }
+
+  /** What a head may count on, whatever the two clocks do. */
+  get #safeLeaseMs(): number {
+    return this.#timers.leaseMs * (1 - 2 * this.#timers.clockRate)
+  }
+
+  #stepDown(reason: string): void {
     const claim = this.#claim
     if (claim === undefined) return
-    if (this.#hasPromise(nowMs) && this.#promise?.term.head !== this.self) return
-    this.#promise = { term: claim.term, untilMs: nowMs + this.#t.leaseMs }
-    claim.leases.set(this.self, nowMs + this.#t.leaseMs * (1 - 2 * this.#t.clockRate))
+    this.#claim = undefined
+    if (this.#promise?.term.head === this.self) this.#promise = undefined
+    if (claim.isActing) this.#actions.push({ type: 'stopActing', term: claim.term, reason })
+    for (const to of this.#peers) this.#send(to, { type: 'release', term: claim.term })
   }
-  #beat(nowMs: number): void {
-    this.#sendClaims(nowMs)
-    const claim = this.#claim
-    const head = this.#hasPromise(nowMs) ? this.#promise?.term : undefined
-    for (const to of this.#peers) {
-      this.#messages.push({
-        to,
-        message: {
-          type: 'beat',
-          head,
-          fence: this.#fence,
-          acting: claim?.acting === true,
-          size: claim?.leases.size ?? 0,
-          rank: this.#rank,
-        },
-      })
+
+  // --- messages
+
+  #sendBeats(nowMs: number): void {
+    const beat: ElectionMessage = {
+      type: 'beat',
+      head: this.#claim?.isActing === true ? this.#claim.term : this.#promised(nowMs),
+      fence: this.#fence,
+      acting: this.isActing,
+      size: this.#claim?.size ?? 0,
+      rank: this.#rank,
     }
+    for (const to of this.#peers) this.#send(to, beat)
   }
-  #onMessage(from: NodeId, m: ElectionMessage, nowMs: number): void {
-    switch (m.type) {
-      case 'beat': {
-        this.#heard.set(from, {
-          atMs: nowMs,
-          fence: m.fence,
-          head: m.head,
-          acting: m.acting,
-          size: m.size,
-          rank: m.rank,
-        })
-        if (m.acting && this.#claim?.acting === true && m.head !== undefined) {
-          const mine = this.#claim
-          const d = mine.leases.size - m.size || compareTerms(mine.term, m.head)
-          if (d < 0) this.#stepDown(`it has met a larger head, ${from}`, nowMs)
-        }
-        return
-      }
-      case 'probe': {
-        const isCandidate = this.#runAtMs !== undefined || this.#probe !== undefined
-        const yes =
-          !this.#isStopped &&
-          nowMs >= this.#quietUntilMs &&
-          !this.#hasPromise(nowMs) &&
-          !this.#actingInView(nowMs) &&
-          this.#claim === undefined &&
-          !(isCandidate && this.#better(this.#rank, this.self, m.rank, from))
-        if (yes) {
-          this.#runAtMs = undefined
-          this.#probe = undefined
-          this.#holdUntilMs = nowMs + this.#t.probeMs
-        }
-        this.#messages.push({ to: from, message: { type: 'probeReply', round: m.round, yes, fence: this.#fence } })
-        return
-      }
-      case 'probeReply': {
-        const h = this.#heard.get(from)
-        if (h !== undefined && m.fence !== undefined) h.fence = m.fence
-        if (this.#probe?.round === m.round && m.yes) this.#probe.yes.add(from)
-        return
-      }
+
+  #send(to: NodeId, message: ElectionMessage): void {
+    this.#messages.push({ to, message })
+  }
+
+  #onMessage(from: NodeId, message: ElectionMessage, nowMs: number): void {
+    switch (message.type) {
+      case 'beat':
+        return this.#onBeat(from, message, nowMs)
+      case 'probe':
+        return this.#onProbe(from, message, nowMs)
+      case 'probeReply':
+        return this.#onProbeReply(from, message)
       case 'claim':
-        return this.#onClaim(from, m.term, m.n, nowMs)
-      case 'support': {
-        const claim = this.#claim
-        if (claim === undefined || compareTerms(m.term, claim.term) !== 0) return
-        const sentAt = claim.sentAtMs.get(m.n)
-        if (sentAt === undefined) return
-        claim.leases.set(
-          from,
-          Math.max(claim.leases.get(from) ?? 0, sentAt + this.#t.leaseMs * (1 - 2 * this.#t.clockRate)),
-        )
-        this.#actions.push({ type: 'reported', node: from, term: claim.term, report: m.report })
-        return
-      }
-      case 'reject': {
-        const claim = this.#claim
-        if (claim === undefined || compareTerms(m.term, claim.term) !== 0) return
-        if (!m.promised && compareTerms(m.fence, claim.term) > 0) this.#startClaim(nowMs, m.fence.counter)
-        return
-      }
+        return this.#onClaim(from, message, nowMs)
+      case 'support':
+        return this.#onSupport(from, message)
+      case 'reject':
+        return this.#onReject(message, nowMs)
       case 'release':
-        if (
-          this.#promise !== undefined &&
-          this.#promise.term.head === from &&
-          compareTerms(this.#promise.term, m.term) <= 0
-        )
-          this.#promise = undefined
-        {
-          const h = this.#heard.get(from)
-          if (h !== undefined) h.acting = false
-        }
-        return
+        return this.#onRelease(from, message)
     }
   }
-  #onClaim(from: NodeId, term: Term, n: number, nowMs: number): void {
+
+  #onBeat(from: NodeId, { head, fence, acting, size, rank }: Message<'beat'>, nowMs: number): void {
+    this.#heard.set(from, { atMs: nowMs, fence, isActing: acting, rank })
+    const claim = this.#claim
+    if (!acting || head === undefined || claim?.isActing !== true) return
+    // The size first: a lone laptop with an inflated term must not win against a lab.
+    if ((claim.size - size || compareTerms(claim.term, head)) < 0) this.#stepDown(`it has met a larger head, ${from}`)
+  }
+
+  #onProbe(from: NodeId, { round, rank }: Message<'probe'>, nowMs: number): void {
+    const isCandidate = this.#runAtMs !== undefined || this.#probe !== undefined
+    const yes =
+      !this.#isStopped &&
+      nowMs >= this.#quietUntilMs &&
+      this.#promised(nowMs) === undefined &&
+      !this.#seesActingHead(nowMs) &&
+      this.#claim === undefined &&
+      // Of candidates that run at the same time the best is to win: else each may get a part, and none the most.
+      (nowMs >= this.#holdUntilMs ||
+        this.#yesTo === undefined ||
+        !isBetter(this.#yesTo.rank, this.#yesTo.node, rank, from)) &&
+      !(isCandidate && isBetter(this.#rank, this.self, rank, from))
+    if (yes) {
+      this.#runAtMs = undefined
+      this.#probe = undefined
+      this.#yesTo = { node: from, rank }
+      this.#holdUntilMs = nowMs + this.#timers.probeMs
+    }
+    this.#send(from, { type: 'probeReply', round, yes, fence: this.#fence })
+  }
+
+  #onProbeReply(from: NodeId, { round, yes, fence }: Message<'probeReply'>): void {
+    const heard = this.#heard.get(from)
+    if (heard !== undefined && fence !== undefined) this.#heard.set(from, { ...heard, fence })
+    if (yes && this.#probe?.round === round) this.#probe.yes.add(from)
+  }
+
+  #onClaim(from: NodeId, { term, n }: Message<'claim'>, nowMs: number): void {
     if (this.#isStopped || term.head !== from || nowMs < this.#quietUntilMs) return
-    const { promised, allowed } = this.#mayGrant(from, term, nowMs)
-    if (!allowed) {
-      this.#messages.push({ to: from, message: { type: 'reject', term, fence: this.#fence ?? term, promised } })
+    if (!this.#mayGrant(term, nowMs)) {
+      const promise = this.#promised(nowMs)
+      const promised = promise !== undefined && promise.head !== from
+      this.#send(from, { type: 'reject', term, fence: this.#fence ?? term, promised })
       return
     }
-    if (this.#claim !== undefined && !this.#claim.acting) this.#claim = undefined
+    // Whoever supports another does not run itself.
+    if (this.#claim?.isActing === false) this.#claim = undefined
     this.#probe = undefined
     this.#runAtMs = undefined
-    if (this.#fence !== undefined && compareTerms(term, this.#fence) === 0) this.#grant(from, term, n, nowMs)
-    else if (this.#wanted === undefined || compareTerms(term, this.#wanted.term) >= 0) {
-      const isNew = this.#wanted === undefined || compareTerms(term, this.#wanted.term) > 0
-      this.#wanted = { term, from, n }
-      if (isNew) this.#actions.push({ type: 'persistFence', term })
-    }
+    if (this.#fence !== undefined && compareTerms(term, this.#fence) === 0) this.#grant(term, n, nowMs)
+    else this.#grantWhenPersisted(term, n)
   }
-  #mayGrant(from: NodeId, term: Term, nowMs: number): { promised: boolean; allowed: boolean } {
-    const has = this.#hasPromise(nowMs)
-    const p = this.#promise
-    const free = !has || p?.term.head === from || (p?.term.head === this.self && this.#claim?.acting !== true)
-    const high = this.#fence === undefined || compareTerms(term, this.#fence) >= 0
-    return { promised: !free, allowed: free && high }
+
+  #grantWhenPersisted(term: Term, round: number): void {
+    const order = this.#wanted === undefined ? 1 : compareTerms(term, this.#wanted.term)
+    if (order < 0) return
+    this.#wanted = { term, round }
+    if (order > 0) this.#actions.push({ type: 'persistFence', term })
   }
-  #grant(from: NodeId, term: Term, n: number, nowMs: number): void {
-    this.#promise = { term, untilMs: nowMs + this.#t.leaseMs }
-    this.#messages.push({ to: from, message: { type: 'support', term, n, report: new Uint8Array() } })
+
+  #mayGrant(term: Term, nowMs: number): boolean {
+    const { self, isActing } = this
+    const facts = { self, term, fence: this.#fence, promise: this.#promised(nowMs), isActing }
+    return this.#rules.isFree(facts) && this.#rules.isHighEnough(facts)
   }
+
+  #grant(term: Term, n: number, nowMs: number): void {
+    this.#promise = { term, untilMs: nowMs + this.#timers.leaseMs }
+    this.#send(term.head, { type: 'support', term, n, report: new Uint8Array() })
+  }
+
   #onPersisted(term: Term, nowMs: number): void {
     if (this.#fence === undefined || compareTerms(term, this.#fence) > 0) this.#fence = term
-    if (term.head === this.self) {
-      if (this.#claim !== undefined && compareTerms(this.#claim.term, term) === 0) this.#supportSelf(nowMs)
-      return
-    }
     const wanted = this.#wanted
-    if (wanted === undefined || compareTerms(wanted.term, term) !== 0) return
-    this.#wanted = undefined
-    if (this.#mayGrant(wanted.from, term, nowMs).allowed) this.#grant(wanted.from, term, wanted.n, nowMs)
-  }
-  #tellHead(nowMs: number): void {
-    let head: Term | undefined
-    if (this.#claim?.acting === true) head = this.#claim.term
-    else if (this.#hasPromise(nowMs) && this.#promise !== undefined && this.#promise.term.head !== this.self) {
-      const h = this.#heard.get(this.#promise.term.head)
-      if (h?.acting === true && nowMs - h.atMs <= this.#t.suspectMs) head = this.#promise.term
+    if (term.head === this.self) {
+      if (this.#claim !== undefined && compareTerms(this.#claim.term, term) === 0) this.#supportSelf(this.#claim, nowMs)
+    } else if (wanted !== undefined && compareTerms(wanted.term, term) === 0) {
+      this.#wanted = undefined
+      if (!this.#isStopped && this.#mayGrant(term, nowMs)) this.#grant(term, wanted.round, nowMs)
     }
-    const same =
+  }
+
+  #onSupport(from: NodeId, { term, n, report }: Message<'support'>): void {
+    const claim = this.#claim
+    if (claim === undefined || compareTerms(term, claim.term) !== 0) return
+    if (claim.supported(from, n, this.#safeLeaseMs)) this.#actions.push({ type: 'reported', node: from, term, report })
+  }
+
+  /** A node that is free but has accepted a higher term: the head rises above it, and claims everyone again. */
+  #onReject({ term, fence, promised }: Message<'reject'>, nowMs: number): void {
+    const claim = this.#claim
+    if (claim === undefined || promised || compareTerms(term, claim.term) !== 0) return
+    if (compareTerms(fence, claim.term) > 0) this.#startClaim(nowMs, fence.counter)
+  }
+
+  #onRelease(from: NodeId, { term }: Message<'release'>): void {
+    const promise = this.#promise?.term
+    if (promise !== undefined && promise.head === from && compareTerms(promise, term) <= 0) this.#promise = undefined
+    const heard = this.#heard.get(from)
+    if (heard !== undefined) this.#heard.set(from, { ...heard, isActing: false })
+  }
+
+  // --- whom it obeys
+
+  #tellHead(nowMs: number): void {
+    const head = this.#obeyed(nowMs)
+    const isSame =
       head === this.#head || (head !== undefined && this.#head !== undefined && compareTerms(head, this.#head) === 0)
-    if (same) return
+    if (isSame) return
     this.#head = head
     this.#actions.push({ type: 'headChanged', head: head?.head, term: head })
   }
+
+  #obeyed(nowMs: number): Term | undefined {
+    if (this.#claim?.isActing === true) return this.#claim.term
+    const promise = this.#promised(nowMs)
+    if (promise === undefined || promise.head === this.self) return undefined
+    const heard = this.#heard.get(promise.head)
+    const isActing = heard?.isActing === true && nowMs - heard.atMs <= this.#timers.suspectMs
+    return isActing ? promise : undefined
+  }
+}
+
+function isBetter(a: Rank, aNode: NodeId, b: Rank, bNode: NodeId): boolean {
+  return (a.kind - b.kind || a.startedAtMs - b.startedAtMs || (aNode < bNode ? -1 : 1)) < 0
 }

@@ -55,7 +55,8 @@ export async function startLocalNode({ join, ...options }: LocalNodeOptions): Pr
     const line = (await Promise.race([said, lost]))?.[0]
     if (line === undefined) throw new NodeUnavailableError(`the node ${name} ended while it started`)
     const ready = JSON.parse(line) as ReadyLine | FailedLine
-    if ('error' in ready) throw new NodeUnavailableError(`the node ${name} could not be started: ${ready.error.message}`)
+    if ('error' in ready)
+      throw new NodeUnavailableError(`the node ${name} could not be started: ${ready.error.message}`)
     const { nodeId, pid, socketPath, addresses = [] } = ready
     return { node: { name, nodeId, pid, socketPath, runtimeDirectory, stateDirectory, addresses }, ended, stop }
   } catch (error) {

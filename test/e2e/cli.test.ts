@@ -1,8 +1,12 @@
+import '../support/loopback.ts'
 import assert from 'node:assert/strict'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { startLocalMesh } from '../../node/local-mesh/local-mesh.ts'
 import type { NodeStatus } from '../../node/status.ts'
+import type { AdminValue } from '../../protocols/admin.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import { shoal, startCommand } from '../support/command-line.ts'
 import { isRunning, startDaemonProcess, temporaryDirectory, until } from '../support/daemon-process.ts'
@@ -18,7 +22,28 @@ describe('help and usage', { concurrency: true }, () => {
   test('--version and --help', async () => {
     const runtime = temporaryDirectory()
     assert.equal((await shoal(runtime, '--version')).stdout, `${shoalVersion}\n`)
-    for (const args of [[], ['up'], ['down'], ['status'], ['run']]) {
+    const commands = [
+      'up',
+      'join',
+      'down',
+      'status',
+      'nodes',
+      'explain',
+      'run',
+      'token',
+      'member',
+      'leave',
+      'doctor',
+      'mesh',
+    ]
+    const below = [
+      ['token', 'create'],
+      ['token', 'list'],
+      ['token', 'revoke'],
+      ['member', 'list'],
+      ['member', 'revoke'],
+    ]
+    for (const args of [[], ...commands.map((command) => [command]), ...below]) {
       const { code, stdout } = await shoal(runtime, ...args, '--help')
       assert.equal(code, 0)
       assert.match(stdout, /^Usage: shoal/)
@@ -48,6 +73,18 @@ describe('help and usage', { concurrency: true }, () => {
     [['up', '--resource', 'a=1', '--resource', 'a=2'], /--resource names "a" twice/],
     [['up', '--resource', 'cpu=1'], /--resource is for names of your own; for cpu there is --cpus/],
     [['up', '--resource', 'über=1'], /'über' is not a resource name/],
+    [['up', '--listen', 'desk'], /--listen must be an IP address of this machine, with a port if you like/],
+    [['up', '--peer', 'desk'], /--peer must be an address such as 192\.168\.1\.7:7461/],
+    [['up', '--label', 'zone'], /--label must be a name and a value, such as zone=lab1; got "zone"/],
+    [['up', '--label', 'a b=1'], /'a b' is not a name of a label/],
+    [['up', '--name', 'a b'], /the name of a node must be 1 to 63 letters/],
+    [['join'], /a token is needed to join a mesh: give it as `shoal join TOKEN`, or `-`, or in SHOAL_TOKEN/],
+    [['join', 'hello'], /this is not a join token: it does not begin with "shoal1\."/],
+    [['token', 'create', '--role', 'root'], /--role must be one of worker, submitter, admin; got "root"/],
+    [['token', 'create', '--ttl', 'soon'], /--ttl must be a time, such as 30m, 1h or 2d; got "soon"/],
+    [['token', 'make'], /unknown command 'make'/],
+    [['leave'], /Leave the mesh\? .* Without a terminal to ask on, add --yes to do it/],
+    [['mesh', '--nodes', '0'], /--nodes must be a whole number, 1 or more; got "0"/],
     [['down', 'now'], /too many arguments for 'down'/],
     [['run'], /missing required argument 'file'/],
     [['run', '--fast', 'x.ts'], /unknown option '--fast'/],
@@ -104,7 +141,7 @@ describe('the node', { concurrency: true }, () => {
     assert.equal(status.resources.total['tpu'], 2)
     const down = await shoal(runtime, 'down')
     assert.deepEqual([down.code, down.stdout], [0, `The node (pid ${said.pid}) is stopped.\n`])
-    assert.deepEqual(readdirSync(runtime), [])
+    assert.deepEqual(readdirSync(runtime), ['state'])
     await until('the process is gone', () => !isRunning(said.pid))
   })
 
@@ -122,7 +159,7 @@ describe('the node', { concurrency: true }, () => {
     )
     assert.match(stdout, /store {6}64 MiB in /)
     assert.match(stdout, /The node has stopped\.\n$/)
-    assert.deepEqual(readdirSync(runtime), [])
+    assert.deepEqual(readdirSync(runtime), ['state'])
   })
 
   test('status shows what runs, what waits and why; --watch goes on', async (t) => {
@@ -216,4 +253,123 @@ describe('shoal run', { concurrency: true }, () => {
       await until('the program is gone', () => !isRunning(pid))
     })
   }
+})
+
+const fakeWorker = fileURLToPath(new URL('../support/fake-worker.ts', import.meta.url))
+const small = { workerEntry: fakeWorker, prestart: 0 }
+
+async function json<T>(runtimeDirectory: string, ...args: string[]): Promise<T> {
+  const { code, stdout, stderr } = await shoal(runtimeDirectory, ...args, '--json')
+  assert.equal(code, 0, stderr)
+  return JSON.parse(stdout) as T
+}
+
+describe('the mesh', () => {
+  test('two nodes: what the commands show and change', async () => {
+    await using mesh = await startLocalMesh({ nodes: 2, options: small })
+    const [first, second] = mesh.nodes
+    assert.ok(first !== undefined && second !== undefined)
+    const here = first.runtimeDirectory
+    const nodes = await json<AdminValue<'nodes'>>(here, 'nodes')
+    assert.deepEqual(nodes.map(({ id, isSelf }) => [id, isSelf]).slice(0, 1), [[first.nodeId, true]])
+    assert.match((await shoal(here, 'nodes')).stdout, /^NAME .*\nn1 +[0-9a-f]{16} +admin +this node/)
+    const doctor = await json<{ name: string; level: string }[]>(here, 'doctor')
+    assert.equal(doctor.find(({ name }) => name === 'certificate')?.level, 'ok')
+    assert.match((await shoal(here, 'status')).stdout, /\nMesh [0-9a-f]{8}, as admin [0-9a-f]{16}\n {2}head {7}/)
+    assert.equal((await json<{ mesh: AdminValue<'meshInfo'> }>(here, 'status')).mesh.self, first.nodeId)
+    assert.deepEqual(await json(here, 'explain'), [])
+
+    const made = await json<AdminValue<'tokenCreate'>>(here, 'token', 'create', '--role', 'submitter', '--ttl', '5m')
+    assert.equal(made.role, 'submitter')
+    const isListed = async (): Promise<boolean> =>
+      (await json<AdminValue<'tokenList'>>(here, 'token', 'list')).some(({ id }) => id === made.id)
+    assert.equal(await isListed(), true)
+    assert.deepEqual(await json(here, 'token', 'revoke', made.id.slice(0, 12)), { id: made.id, revoked: true })
+    assert.equal(await isListed(), false)
+
+    assert.deepEqual(await json(here, 'member', 'revoke', 'n2', '--yes'), {
+      node: second.nodeId,
+      name: 'n2',
+      revoked: true,
+    })
+    const members = await json<AdminValue<'memberList'>>(here, 'member', 'list')
+    assert.equal(members.find(({ node }) => node === second.nodeId)?.state, 'revoked')
+    const unknown = await shoal(here, 'member', 'revoke', 'n3', '--yes')
+    assert.deepEqual([unknown.code, unknown.stdout], [2, ''])
+    assert.match(unknown.stderr, /there is no member "n3"; there is n1 \(/)
+  })
+
+  test('join with a token from standard input or the environment, and leave, with and without a node', async (t) => {
+    await using mesh = await startLocalMesh({ nodes: 1, options: small })
+    const [first] = mesh.nodes
+    assert.ok(first !== undefined)
+    const { token } = await json<AdminValue<'tokenCreate'>>(first.runtimeDirectory, 'token', 'create', '--uses', '2')
+    const runtime = temporaryDirectory()
+    const join = startCommand(
+      runtime,
+      'join',
+      '-',
+      '--detach',
+      '--json',
+      '--cpus',
+      '1',
+      '--gpus',
+      '0',
+      '--name',
+      'joiner',
+    )
+    join.child.stdin.end(`${token}\n`)
+    const joined = await join.result
+    assert.equal(joined.code, 0, joined.stderr)
+    const { pid, nodeId, meshName } = JSON.parse(joined.stdout) as { pid: number; nodeId: string; meshName: string }
+    t.after(() => isRunning(pid) && process.kill(pid, 'SIGTERM'))
+    const { meshName: expected } = await json<AdminValue<'meshInfo'>>(first.runtimeDirectory, 'status').then(
+      (status) => (status as unknown as { mesh: AdminValue<'meshInfo'> }).mesh,
+    )
+    assert.equal(meshName, expected)
+    assert.notEqual(nodeId, first.nodeId)
+    assert.deepEqual(await json(runtime, 'leave', '--yes'), { meshName, left: true })
+    await until('the node has stopped', () => !isRunning(pid))
+
+    process.env['SHOAL_TOKEN'] = token
+    const again = await shoal(runtime, 'join', '--detach', '--json', '--cpus', '1', '--gpus', '0')
+    delete process.env['SHOAL_TOKEN']
+    assert.equal(again.code, 0, again.stderr)
+    const { pid: nextPid } = JSON.parse(again.stdout) as { pid: number }
+    t.after(() => isRunning(nextPid) && process.kill(nextPid, 'SIGTERM'))
+    assert.equal((await shoal(runtime, 'down')).code, 0)
+    process.env['SHOAL_STATE_DIR'] = path.join(runtime, 'state')
+    const left = await shoal(runtime, 'leave', '--yes')
+    const twice = await shoal(runtime, 'leave', '--yes')
+    delete process.env['SHOAL_STATE_DIR']
+    assert.deepEqual([left.code, left.stdout], [0, `This machine has left mesh ${meshName}.\n`])
+    assert.deepEqual([twice.code, twice.stderr], [1, 'shoal: this machine is not a member of any mesh\n'])
+  })
+
+  test('a node on its own says so; without a node, doctor looks at the machine', async (t) => {
+    const { runtimeDirectory } = await startDaemonProcess(t, { mesh: false })
+    const { code, stderr } = await shoal(runtimeDirectory, 'nodes')
+    assert.equal(code, 1)
+    assert.match(stderr, /^shoal: this node is on its own/)
+    assert.ok(!(await shoal(runtimeDirectory, 'status')).stdout.includes('Mesh'))
+    const findings = await json<{ name: string; level: string }[]>(temporaryDirectory(), 'doctor')
+    assert.equal(findings.find(({ name }) => name === 'node')?.level, 'warn')
+    assert.equal(findings.find(({ name }) => name === 'Node.js')?.level, 'ok')
+  })
+
+  test('shoal mesh: several nodes until Ctrl-C, and nothing stays', async (t) => {
+    const command = startCommand(temporaryDirectory(), 'mesh', '--nodes', '2', '--json')
+    t.after(() => command.child.kill('SIGKILL'))
+    await command.printed('\n')
+    command.child.kill('SIGINT')
+    const { code, stdout, stderr } = await command.result
+    assert.deepEqual([code, stderr], [0, ''])
+    const { directory, nodes } = JSON.parse(stdout) as { directory: string; nodes: { pid: number }[] }
+    assert.equal(nodes.length, 2)
+    assert.deepEqual(
+      nodes.filter(({ pid }) => isRunning(pid)),
+      [],
+    )
+    assert.equal(existsSync(directory), false)
+  })
 })

@@ -8,7 +8,9 @@ function run(settings: RoutingWorldSettings): RoutingWorld {
   try {
     world.run()
   } catch (error) {
-    throw new Error(`seed ${settings.seed}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new Error(`seed ${settings.seed}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    })
   }
   return world
 }

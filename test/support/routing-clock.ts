@@ -5,6 +5,9 @@ interface Timer {
   run: (() => void) | undefined
 }
 
+/** More things than that do not happen in one moment, unless they go on for ever. */
+const atOnceMax = 10_000
+
 /**
  * Time that passes only as far as it is told to. While it is installed, timers and microtasks are its own too, so that
  * what takes them from the surroundings runs in the same time, and in the same order every time.
@@ -32,9 +35,12 @@ export class VirtualClock {
   /** Runs all that is due until then. Stops early when `isDone`, looked at after each step, says so. */
   run(ms: number, isDone: () => boolean = () => false): void {
     const endMs = this.nowMs + ms
+    let atOnce = 0
     for (let next = this.#timers[0]; next !== undefined && next.atMs <= endMs; next = this.#timers[0]) {
       this.#pop()
       if (next.run === undefined) continue
+      atOnce = next.atMs > this.nowMs ? 0 : atOnce + 1
+      if (atOnce > atOnceMax) throw new Error(`time stands still at ${this.nowMs} ms: one thing always leads to another`)
       this.nowMs = next.atMs
       next.run()
       if (isDone()) return

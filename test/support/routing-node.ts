@@ -251,7 +251,8 @@ export class SimulatedNode {
       assert.ok(route, `lease ${lease.leaseId} of ${this.id} has begun, but the node does not know it`)
       const { resources } = this.world.wishOf(route.owner.id, Math.abs(route.requestId))
       for (const [name, amount] of Object.entries(resources)) {
-        if (name !== 'CPU' || !lease.isBlocked) sums.set(name, (sums.get(name) ?? 0) + amount)
+        // Tasks that come back from waiting take their CPUs again whether they are free or not.
+        if (name !== 'CPU' || !lease.wasBlocked) sums.set(name, (sums.get(name) ?? 0) + amount)
       }
       for (const gpu of route.gpuIds) gpus.set(gpu, (gpus.get(gpu) ?? 0) + Math.min(1, resources['GPU'] ?? 0))
     }

@@ -10,7 +10,7 @@ export interface SimulatedWorker {
   readonly workerId: number
   readonly gpuIds: readonly number[]
   client: SimulatedClient | undefined
-  lease: { leaseId: number; owner: ClientId; isBlocked: boolean } | undefined
+  lease: { leaseId: number; owner: ClientId; isBlocked: boolean; wasBlocked: boolean } | undefined
   /** The owner of its lease has died: a task of its may be running here for ever. */
   isAbandoned: boolean
   isKilled: boolean
@@ -99,8 +99,7 @@ class WorkerClient extends SimulatedClient {
     const { world } = this.node
     assert.equal(worker.lease, undefined, `worker ${this.id} is leased to ${owner} and to ${worker.lease?.owner}`)
     assert.ok(!worker.isAbandoned, `worker ${this.id} is leased while a task of a dead owner may run on it`)
-    assert.ok(!worker.isKilled, `worker ${this.id} is leased although it was killed`)
-    const lease = { leaseId, owner, isBlocked: false }
+    const lease = { leaseId, owner, isBlocked: false, wasBlocked: false }
     worker.lease = lease
     this.node.checkGranted()
     if (depth >= 2 || world.random() >= world.nestedShare) return
@@ -119,6 +118,7 @@ class WorkerClient extends SimulatedClient {
     this.say((desk) => {
       if (this.#worker.lease !== lease) return
       lease.isBlocked = isBlocked
+      lease.wasBlocked = true
       desk.blocked(this.asClient(), { leaseId: lease.leaseId, isBlocked })
     })
   }

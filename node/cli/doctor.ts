@@ -1,0 +1,66 @@
+import { Command } from 'commander'
+import type { DoctorReport } from '../../protocols/admin.ts'
+import { ShoalError } from '../../protocols/errors.ts'
+import { shoalVersion } from '../../protocols/version.ts'
+import { ok, warn, type Finding } from '../doctor/finding.ts'
+import { checkLocal } from '../doctor/local-checks.ts'
+import { collectLocalFacts } from '../doctor/local-facts.ts'
+import { checkMesh } from '../doctor/mesh-checks.ts'
+import { clean, plural } from './format-text.ts'
+import { styled } from './style.ts'
+import { print, withNode } from './with-node.ts'
+
+const help = `
+Where two machines do not see each other, run it on both: the nodes try to connect to each other, and say what is in the way.
+It exits with 1 when something does not work.
+
+Examples:
+  shoal doctor
+  shoal doctor --json | jq '.[] | select(.level != "ok")'`
+
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .summary('find out what keeps this machine from its mesh')
+    .description('Checks this machine and the place of its node in the mesh, and says what to do about what it finds.')
+    .option('--json', 'print JSON, one line')
+    .addHelpText('after', help)
+    .action(doctor)
+}
+
+async function doctor(options: { json?: boolean }): Promise<void> {
+  const facts = collectLocalFacts(shoalVersion)
+  const findings = checkLocal(facts)
+  try {
+    const report: DoctorReport = await withNode((client) => client.call('doctor', {}))
+    findings.push(
+      ok('node', `runs as ${report.name}, mesh ${report.meshName}`),
+      ...checkMesh(report, facts, Date.now()),
+    )
+  } catch (error) {
+    if (!(error instanceof ShoalError)) throw error
+    findings.push(warn('node', error.message, 'only this machine was looked at, not its place in a mesh'))
+  }
+  print(findings, options, format)
+  if (findings.some(({ level }) => level === 'fail')) process.exitCode = 1
+}
+
+const marks = {
+  ok: { text: 'ok  ', style: 'green' },
+  warn: { text: 'warn', style: 'yellow' },
+  fail: { text: 'FAIL', style: 'red' },
+} as const
+
+function format(findings: readonly Finding[]): string {
+  const width = Math.max(...findings.map(({ name }) => name.length))
+  const lines = findings.flatMap(({ name, level, found, advice }) => {
+    const { text, style } = marks[level]
+    const line = `${styled(style, text)}  ${name.padEnd(width)}  ${clean(found)}`
+    return advice === '' ? [line] : [line, `${' '.repeat(width + 8)}-> ${clean(advice)}`]
+  })
+  const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length
+  const summary =
+    count('fail') + count('warn') === 0
+      ? 'All is well.'
+      : `${plural(count('fail'), 'failure')}, ${plural(count('warn'), 'warning')}.`
+  return [...lines, '', summary].join('\n')
+}

@@ -1,0 +1,57 @@
+import type { Term } from '../../protocols/election.ts'
+import type { NodeId } from '../../protocols/ids.ts'
+
+/** Rounds whose answers may still come. */
+const roundsKept = 20
+
+/** What a head, or one that wants to be it, holds. */
+export class Claim {
+  readonly term: Term
+  isActing = false
+  /** When it last held more than half of those in view. */
+  majorityAtMs: number
+  #round = 0
+  readonly #sentAtMs = new Map<number, number>()
+  readonly #untilMs = new Map<NodeId, number>()
+
+  constructor(term: Term, nowMs: number) {
+    this.term = term
+    this.majorityAtMs = nowMs
+  }
+
+  /** Nodes that support it. */
+  get size(): number {
+    return this.#untilMs.size
+  }
+
+  holds(node: NodeId, nowMs: number): boolean {
+    return nowMs < (this.#untilMs.get(node) ?? Number.NEGATIVE_INFINITY)
+  }
+
+  /** Begins a round of claims; gives its number. */
+  send(nowMs: number): number {
+    this.#round++
+    this.#sentAtMs.set(this.#round, nowMs)
+    this.#sentAtMs.delete(this.#round - roundsKept)
+    return this.#round
+  }
+
+  /**
+   * A node has answered a round: it is held for `leaseMs` from the time when that was sent, which is before the node made
+   * its promise. False when the round is too old.
+   */
+  supported(node: NodeId, round: number, leaseMs: number): boolean {
+    const sentAtMs = this.#sentAtMs.get(round)
+    if (sentAtMs === undefined) return false
+    this.hold(node, sentAtMs + leaseMs)
+    return true
+  }
+
+  hold(node: NodeId, untilMs: number): void {
+    this.#untilMs.set(node, Math.max(untilMs, this.#untilMs.get(node) ?? untilMs))
+  }
+
+  dropExpired(nowMs: number): void {
+    for (const [node, untilMs] of this.#untilMs) if (untilMs <= nowMs) this.#untilMs.delete(node)
+  }
+}
