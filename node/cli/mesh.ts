@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { Command } from 'commander'
-import { NodeDiedError } from '../../protocols/errors.ts'
 import { startLocalMesh, type LocalMesh } from '../local-mesh/local-mesh.ts'
 import { parseAmount, parseCount } from './parse-options.ts'
 import { formatTable } from './table.ts'
@@ -32,18 +31,20 @@ export function meshCommand(): Command {
 }
 
 async function mesh({ nodes, cpus, json }: MeshOptions): Promise<void> {
-  const signals = new AbortController()
-  const stopAsked = Promise.race(
-    (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal, { signal: signals.signal })),
-  )
-  // Who asks while the nodes start is answered when they have.
-  stopAsked.catch(() => {})
+  let isStopping = false
+  const signals = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal))
+  const stopAsked = Promise.race(signals).then(() => {
+    isStopping = true
+  })
   await using local = await startLocalMesh({ nodes, cpus })
   process.stdout.write(json === true ? `${JSON.stringify(toJson(local))}\n` : `${describe(local)}\n`)
-  const ended = await Promise.race([stopAsked.then(() => undefined), local.nodeEnded])
-  signals.abort()
-  if (ended !== undefined) throw new NodeDiedError(`the node ${ended} has ended; all others are stopped with it`)
-  if (json !== true) process.stdout.write('\nStopping all nodes.\n')
+  const ended = local.ended.map(async (node) => {
+    const { name } = await node
+    // Whoever ends a node wants to see what the others do.
+    if (!isStopping) process.stderr.write(`The node ${name} has ended.\n`)
+  })
+  await Promise.race([stopAsked, Promise.all(ended)])
+  isStopping = true
 }
 
 function toJson({ directory, nodes }: LocalMesh): unknown {

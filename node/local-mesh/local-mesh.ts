@@ -33,8 +33,8 @@ export interface LocalNode {
 export interface LocalMesh extends AsyncDisposable {
   readonly directory: string
   readonly nodes: readonly LocalNode[]
-  /** Fulfilled with the name of a node that has ended before it was told to. */
-  readonly nodeEnded: Promise<string>
+  /** One for each node: fulfilled when its process has ended. */
+  readonly ended: readonly Promise<LocalNode>[]
 }
 
 const nodesMax = 64
@@ -101,7 +101,7 @@ export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMe
   return {
     directory,
     nodes: started.map(({ node }) => node),
-    nodeEnded: Promise.race(started.map(({ ended, node }) => ended.then(() => node.name))),
+    ended: started.map(({ ended, node }) => ended.then(() => node)),
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   }
 }

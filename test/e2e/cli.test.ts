@@ -323,25 +323,22 @@ describe('the mesh', () => {
     assert.equal(joined.code, 0, joined.stderr)
     const { pid, nodeId, meshName } = JSON.parse(joined.stdout) as { pid: number; nodeId: string; meshName: string }
     t.after(() => isRunning(pid) && process.kill(pid, 'SIGTERM'))
-    const { meshName: expected } = await json<AdminValue<'meshInfo'>>(first.runtimeDirectory, 'status').then(
-      (status) => (status as unknown as { mesh: AdminValue<'meshInfo'> }).mesh,
-    )
-    assert.equal(meshName, expected)
+    const { mesh: info } = await json<{ mesh: AdminValue<'meshInfo'> }>(first.runtimeDirectory, 'status')
+    assert.equal(meshName, info.meshName)
     assert.notEqual(nodeId, first.nodeId)
     assert.deepEqual(await json(runtime, 'leave', '--yes'), { meshName, left: true })
     await until('the node has stopped', () => !isRunning(pid))
 
     process.env['SHOAL_TOKEN'] = token
-    const again = await shoal(runtime, 'join', '--detach', '--json', '--cpus', '1', '--gpus', '0')
+    const withEnvironment = startCommand(runtime, 'join', '--detach', '--json', '--cpus', '1', '--gpus', '0')
     delete process.env['SHOAL_TOKEN']
+    const again = await withEnvironment.result
     assert.equal(again.code, 0, again.stderr)
     const { pid: nextPid } = JSON.parse(again.stdout) as { pid: number }
     t.after(() => isRunning(nextPid) && process.kill(nextPid, 'SIGTERM'))
     assert.equal((await shoal(runtime, 'down')).code, 0)
-    process.env['SHOAL_STATE_DIR'] = path.join(runtime, 'state')
     const left = await shoal(runtime, 'leave', '--yes')
     const twice = await shoal(runtime, 'leave', '--yes')
-    delete process.env['SHOAL_STATE_DIR']
     assert.deepEqual([left.code, left.stdout], [0, `This machine has left mesh ${meshName}.\n`])
     assert.deepEqual([twice.code, twice.stderr], [1, 'shoal: this machine is not a member of any mesh\n'])
   })
@@ -360,12 +357,19 @@ describe('the mesh', () => {
   test('shoal mesh: several nodes until Ctrl-C, and nothing stays', async (t) => {
     const command = startCommand(temporaryDirectory(), 'mesh', '--nodes', '2', '--json')
     t.after(() => command.child.kill('SIGKILL'))
+    let text = ''
+    command.child.stdout.on('data', (chunk: string) => (text += chunk))
     await command.printed('\n')
-    command.child.kill('SIGINT')
-    const { code, stdout, stderr } = await command.result
-    assert.deepEqual([code, stderr], [0, ''])
-    const { directory, nodes } = JSON.parse(stdout) as { directory: string; nodes: { pid: number }[] }
+    const { directory, nodes } = JSON.parse(text) as {
+      directory: string
+      nodes: { pid: number; runtimeDirectory: string }[]
+    }
     assert.equal(nodes.length, 2)
+    assert.equal((await shoal(nodes[1]?.runtimeDirectory ?? '', 'down')).code, 0)
+    assert.equal((await shoal(nodes[0]?.runtimeDirectory ?? '', 'status')).code, 0, 'the other one goes on')
+    command.child.kill('SIGINT')
+    const { code, stderr } = await command.result
+    assert.deepEqual([code, stderr], [0, 'The node n2 has ended.\n'])
     assert.deepEqual(
       nodes.filter(({ pid }) => isRunning(pid)),
       [],

@@ -500,10 +500,22 @@ describe('tasks on one node', () => {
       ['no function', () => remote(42 as never), /remote\(\) takes a function; got 42/, InvalidArgumentError],
       ['a class', () => remote(class Counter {} as never), /actors are not built yet/, NotSupportedError],
       [
-        'a strategy to come',
-        () => remote(() => 1, { schedulingStrategy: 'spread' as never }),
-        /not built yet/,
-        NotSupportedError,
+        'a strategy that there is not',
+        () => remote(() => 1, { schedulingStrategy: 'scatter' as never }),
+        /schedulingStrategy must be 'default', 'spread', .*got "scatter"/,
+        InvalidArgumentError,
+      ],
+      [
+        'a node that is none',
+        () => remote(() => 1, { schedulingStrategy: { nodeId: 'lab1' } }),
+        /schedulingStrategy.nodeId must be the id of a node, 16 hex digits.*got "lab1"/,
+        InvalidArgumentError,
+      ],
+      [
+        'a label that cannot be',
+        () => remote(() => 1, { schedulingStrategy: { labels: { zone: { is: 'lab1' } as never } } }),
+        /schedulingStrategy.labels.zone must be a text, \{ in/,
+        InvalidArgumentError,
       ],
       [
         'a runtime environment to come',

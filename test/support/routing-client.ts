@@ -179,6 +179,6 @@ export class SimulatedClient {
       `request ${requestId} of ${this.id} was ${state}, then refused`,
     )
     request.state = 'refused'
-    if (state === 'open') this.node.world.refused(job, wish, error, message)
+    if (state === 'open') this.node.world.refused(this, job, wish, error, message)
   }
 }

@@ -8,6 +8,7 @@ import type { LeaseEnd } from '../../node/server/lease-end.ts'
 import type { Advert } from '../../protocols/advert.ts'
 import type { Term } from '../../protocols/election.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { SimulatedClient } from './routing-client.ts'
@@ -40,6 +41,17 @@ class FaultyRouter extends LeaseRouter {
   }
 }
 
+class PatchedDesk extends LeaseDesk {
+  override clientGone(client: ClientId): void {
+    for (const lease of this.remote.ofClient(client)) if (lease.owner.id === client) this.remote.remove(lease)
+    super.clientGone(client)
+  }
+
+  override granted(node: NodeId, client: ClientId, grant: MessageBody<'leaseGrant'>): void {
+    if (this.remote.at(node, grant.leaseId) === undefined) super.granted(node, client, grant)
+  }
+}
+
 /**
  * A node as far as it has to do with leases: its lease book, its router and what joins them are the real ones, the rest is
  * made of time and chance. Whatever comes from outside goes to the same parts in the same order as in a real node.
@@ -57,6 +69,7 @@ export class SimulatedNode {
   readonly clients = new Map<ClientId, SimulatedClient>()
   /** Clients of each node that a link leads to, as far as they were seen. */
   readonly #linked = new Map<NodeId, Map<ClientId, LeaseEnd>>()
+  readonly #lostAtMs = new Map<NodeId, number>()
   readonly #view = new Map<NodeId, Advert>()
   readonly #startedAtMs: number
   #lastClient = 0
@@ -79,7 +92,7 @@ export class SimulatedNode {
     this.router = new FaultyRouter({ self: id, labels: offer.labels, local: this.book })
     this.router.fault = settings.fault
     this.pool = new SimulatedPool(this)
-    this.desk = new LeaseDesk({
+    this.desk = new PatchedDesk({
       book: this.book,
       router: this.router,
       directory: {
@@ -146,6 +159,7 @@ export class SimulatedNode {
   onLinkDown(node: NodeId): void {
     const gone = [...(this.#linked.get(node)?.keys() ?? [])]
     this.#linked.delete(node)
+    this.#lostAtMs.set(node, this.world.clock.nowMs)
     this.office.onLinkDown(node)
     if (this.world.settings.fault === 'broken links keep leases') this.desk.route({ type: 'linkDown', node })
     else this.desk.nodeGone(node, gone, 'the link is broken')
@@ -241,20 +255,30 @@ export class SimulatedNode {
 
   // --- checks
 
+  /** What was asked for with a lease of this node. */
+  leased(leaseId: number): { resources: ResourceSet; gpuIds: readonly number[] } {
+    const route = this.desk.routes.get(leaseId)
+    assert.ok(route, `lease ${leaseId} of ${this.id} has begun, but the node does not know it`)
+    const { resources } = this.world.wishOf(route.owner.id, Math.abs(route.requestId))
+    return { resources, gpuIds: route.gpuIds }
+  }
+
+  /** True when the link to a node is up, and has been for a moment. */
+  hasSeenLately(node: NodeId): boolean {
+    return node === this.id || (this.#linked.has(node) && this.world.clock.nowMs - (this.#lostAtMs.get(node) ?? -1_000) > 100)
+  }
+
   /** What is leased now is no more than there is. To be looked at whenever something was granted. */
   checkGranted(): void {
     const sums = new Map<string, number>()
     const gpus = new Map<number, number>()
-    for (const { client, lease } of this.pool.all()) {
-      if (lease === undefined || client === undefined) continue
-      const route = this.desk.routes.get(lease.leaseId)
-      assert.ok(route, `lease ${lease.leaseId} of ${this.id} has begun, but the node does not know it`)
-      const { resources } = this.world.wishOf(route.owner.id, Math.abs(route.requestId))
-      for (const [name, amount] of Object.entries(resources)) {
+    for (const { lease } of this.pool.all()) {
+      if (lease === undefined) continue
+      for (const [name, amount] of Object.entries(lease.resources)) {
         // Tasks that come back from waiting take their CPUs again whether they are free or not.
         if (name !== 'CPU' || !lease.wasBlocked) sums.set(name, (sums.get(name) ?? 0) + amount)
       }
-      for (const gpu of route.gpuIds) gpus.set(gpu, (gpus.get(gpu) ?? 0) + Math.min(1, resources['GPU'] ?? 0))
+      for (const gpu of lease.gpuIds) gpus.set(gpu, (gpus.get(gpu) ?? 0) + Math.min(1, lease.resources['GPU'] ?? 0))
     }
     for (const [name, amount] of sums) {
       const total = this.offer.total[name] ?? (name === 'GPU' ? this.offer.gpuIds.length : 0)

@@ -1,16 +1,26 @@
 import assert from 'node:assert/strict'
 import type { ClientId } from '../../protocols/ids.ts'
+import type { ResourceSet } from '../../protocols/resources.ts'
 import type { MessageBody, MessageName } from '../../protocols/messages.ts'
 import type { WorkerExit } from '../../node/workers/worker-pool.ts'
 import { SimulatedClient } from './routing-client.ts'
 import type { SimulatedNode } from './routing-node.ts'
+
+interface WorkerLease {
+  readonly leaseId: number
+  readonly owner: ClientId
+  readonly resources: ResourceSet
+  readonly gpuIds: readonly number[]
+  isBlocked: boolean
+  wasBlocked: boolean
+}
 
 /** A worker process of a simulated node. */
 export interface SimulatedWorker {
   readonly workerId: number
   readonly gpuIds: readonly number[]
   client: SimulatedClient | undefined
-  lease: { leaseId: number; owner: ClientId; isBlocked: boolean; wasBlocked: boolean } | undefined
+  lease: WorkerLease | undefined
   /** The owner of its lease has died: a task of its may be running here for ever. */
   isAbandoned: boolean
   isKilled: boolean
@@ -99,7 +109,8 @@ class WorkerClient extends SimulatedClient {
     const { world } = this.node
     assert.equal(worker.lease, undefined, `worker ${this.id} is leased to ${owner} and to ${worker.lease?.owner}`)
     assert.ok(!worker.isAbandoned, `worker ${this.id} is leased while a task of a dead owner may run on it`)
-    const lease = { leaseId, owner, isBlocked: false, wasBlocked: false }
+    const { resources, gpuIds } = this.node.leased(leaseId)
+    const lease: WorkerLease = { leaseId, owner, resources, gpuIds, isBlocked: false, wasBlocked: false }
     worker.lease = lease
     this.node.checkGranted()
     if (depth >= 2 || world.random() >= world.nestedShare) return
@@ -113,7 +124,7 @@ class WorkerClient extends SimulatedClient {
     })
   }
 
-  #setBlocked(lease: NonNullable<SimulatedWorker['lease']>, isBlocked: boolean): void {
+  #setBlocked(lease: WorkerLease, isBlocked: boolean): void {
     if (this.isDead || this.#worker.lease !== lease || lease.isBlocked === isBlocked) return
     this.say((desk) => {
       if (this.#worker.lease !== lease) return

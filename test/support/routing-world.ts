@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import { matchesLabels, type SchedulingStrategy } from '../../protocols/scheduling.ts'
 import { VirtualClock } from './routing-clock.ts'
 import type { HeldLease, SimulatedClient, Wish } from './routing-client.ts'
@@ -106,9 +106,10 @@ export class RoutingWorld {
     }
   }
 
-  refused(job: ClientId, wish: Wish, error: string, message: string): void {
+  refused({ node }: SimulatedClient, job: ClientId, wish: Wish, error: string, message: string): void {
     this.count(`refused: ${error}`)
-    const isJobDead = this.clients.get(job)?.isDead !== false
+    // With its node out of reach a program is as good as dead.
+    const isJobDead = this.clients.get(job)?.isDead !== false || !node.hasSeenLately(nodeOf(job))
     const saysDead = message.includes('has ended')
     assert.notEqual(error, 'busy', 'a busy node is no answer for a client')
     assert.ok(!saysDead || isJobDead, `refused for the end of a program that lives: ${error}, ${message}`)
