@@ -28,20 +28,33 @@ export function doctorCommand(): Command {
 }
 
 async function doctor(options: { json?: boolean }): Promise<void> {
-  const facts = collectLocalFacts(shoalVersion)
-  const findings = checkLocal(facts)
-  try {
-    const report: DoctorReport = await withNode((client) => client.call('doctor', {}))
-    findings.push(
-      ok('node', `runs as ${report.name}, mesh ${report.meshName}`),
-      ...checkMesh(report, facts, Date.now()),
-    )
-  } catch (error) {
-    if (!(error instanceof ShoalError)) throw error
-    findings.push(warn('node', error.message, 'only this machine was looked at, not its place in a mesh'))
-  }
+  const own = collectLocalFacts(shoalVersion)
+  const report = await askNode()
+  // What holds for the node counts, not what holds for this command.
+  const facts =
+    report instanceof ShoalError
+      ? own
+      : { ...own, nodeVersion: report.nodeVersion, openFilesMax: report.openFilesMax ?? own.openFilesMax }
+  const findings =
+    report instanceof ShoalError
+      ? [...checkLocal(facts), warn('node', report.message, 'only this machine was looked at, not its place in a mesh')]
+      : [
+          ...checkLocal(facts),
+          ok('node', `runs as ${report.name}, mesh ${report.meshName}`),
+          ...checkMesh(report, facts, Date.now()),
+        ]
   print(findings, options, format)
   if (findings.some(({ level }) => level === 'fail')) process.exitCode = 1
+}
+
+/** What the node can tell, or why it cannot. */
+async function askNode(): Promise<DoctorReport | ShoalError> {
+  try {
+    return await withNode((client) => client.call('doctor', {}))
+  } catch (error) {
+    if (error instanceof ShoalError) return error
+    throw error
+  }
 }
 
 const marks = {

@@ -19,7 +19,7 @@ import { UsageError } from './usage-error.ts'
 const exitCodes = `
 Exit codes:
   0  done
-  1  it did not work: no node runs, a node runs already, the program failed
+  1  it did not work: no node runs, a node runs already, the program failed, doctor found a failure
   2  wrong usage: unknown command or option, or a value that cannot be
   \`shoal run\` passes on the exit code of the program.
 

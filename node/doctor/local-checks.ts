@@ -14,7 +14,7 @@ export function checkLocal(facts: LocalFacts): Finding[] {
 }
 
 function checkNodeVersion({ nodeVersion }: LocalFacts): Finding {
-  const major = Number.parseInt(nodeVersion, 10)
+  const major = Number.parseInt(nodeVersion.replace(/^v/, ''), 10)
   return major >= nodeMajorMin
     ? ok('Node.js', nodeVersion)
     : fail('Node.js', nodeVersion, `install Node.js ${nodeMajorMin} or later`)

@@ -3,7 +3,8 @@ import type { Term } from '../../protocols/election.ts'
 import { nodeOf, type NodeId } from '../../protocols/ids.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import type { PeerPost } from '../mesh/peer-post.ts'
-import { Scheduler, type SchedulerAction, type SchedulerNode } from '../scheduler/scheduler.ts'
+import { Scheduler } from '../scheduler/scheduler.ts'
+import type { SchedulerAction, SchedulerNode } from '../scheduler/scheduler-types.ts'
 
 export interface HeadOfficeOptions {
   post: PeerPost
@@ -17,8 +18,8 @@ const tickMs = 50
 interface Office {
   readonly term: Term
   readonly scheduler: Scheduler
-  /** Nodes that have reported in this term: only these are given work. */
-  readonly reported: Set<NodeId>
+  /** Nodes that have reported in this term, and how they stand: only these are given work. */
+  readonly reported: Map<NodeId, Advert>
   readonly keysByHome: Map<NodeId, Set<string>>
 }
 
@@ -46,7 +47,7 @@ export class HeadOffice {
 
   start(term: Term): void {
     this.stop()
-    this.#office = { term, scheduler: new Scheduler(), reported: new Set(), keysByHome: new Map() }
+    this.#office = { term, scheduler: new Scheduler(), reported: new Map(), keysByHome: new Map() }
     this.#with.log(`this node is the head now (term ${term.counter})`)
   }
 
@@ -60,13 +61,16 @@ export class HeadOffice {
 
   /** A node has reported to the head of this term. */
   onReported(state: Advert): void {
-    this.#office?.reported.add(state.node)
+    const { reported } = this.#office ?? {}
+    if (reported?.has(state.node) === false) reported.set(state.node, state)
     this.onState(state)
   }
 
   /** A node says how it stands. */
   onState(state: Advert): void {
-    if (this.#office?.reported.has(state.node) !== true) return
+    const known = this.#office?.reported.get(state.node)
+    if (this.#office === undefined || known === undefined || known.version > state.version) return
+    this.#office.reported.set(state.node, state)
     this.#office.scheduler.nodeChanged(schedulerNode(state))
     this.#stepSoon()
   }
@@ -107,8 +111,13 @@ export class HeadOffice {
     const office = this.#office
     const key = keyOf(demand)
     if (office?.keysByHome.get(home)?.has(key) !== true) return
-    const [said] = state
-    if (said !== undefined && said.node === demand.node) office.scheduler.refused(key, schedulerNode(said))
+    // What waited for a node that is gone was taken back with it, and what is said of it must not bring it back.
+    const known = office.reported.get(demand.node)
+    if (known === undefined) return
+    // A home that has no link to the node may have heard nothing of it, or nothing for long.
+    const newest = state.find((said) => said.node === demand.node && said.version > known.version) ?? known
+    office.reported.set(demand.node, newest)
+    office.scheduler.refused(key, schedulerNode(newest))
     this.#stepSoon()
   }
 

@@ -233,7 +233,10 @@ export class LeaseRouter {
   #onLocalRefused(open: OpenRequest, refusal: Refusal, nowMs: number): void {
     if (open.place.kind !== 'local') return
     open.place = { kind: 'none', sinceMs: nowMs }
-    if (this.#links.size > 0 && (refusal.error === 'busy' || refusal.error === 'infeasible')) {
+    const isAlone = this.#links.size === 0
+    // The head had named this node before the last link went down.
+    if (refusal.error === 'busy' && isAlone) this.#whenAlone(open)
+    else if (refusal.error === 'busy' || (refusal.error === 'infeasible' && !isAlone)) {
       this.#sendOn(open, this.#options.self, nowMs)
     } else {
       this.#refuse(open, refusal)

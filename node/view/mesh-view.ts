@@ -49,7 +49,7 @@ interface Left {
  * for (const { type, node } of view.tick(now)) console.log(node, type)
  */
 export class MeshView {
-  readonly #self: NodeId | undefined
+  readonly #self: NodeId
   readonly #nodes = new Map<NodeId, Seen>()
   /** Links may be up before their node has said anything. There are no more of them than the network allows. */
   readonly #links = new Set<NodeId>()
@@ -59,7 +59,7 @@ export class MeshView {
   #nowMs = 0
 
   /** @param self this node: it is never suspected, however long it is silent */
-  constructor(self?: NodeId) {
+  constructor(self: NodeId) {
     this.#self = self
   }
 

@@ -1,4 +1,3 @@
-import '../support/loopback.ts'
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'

@@ -63,8 +63,8 @@ export class ElectionSimulator {
   readonly nodes: SimNode[] = []
   readonly #random: () => number
   readonly #mutation: Mutation
-  readonly #lossShare: number
-  readonly #isCalm: boolean
+  #lossShare: number
+  #isCalm: boolean
   readonly #cuts = new Set<string>()
   readonly #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0
@@ -333,6 +333,8 @@ export class ElectionSimulator {
   runRandom(faultsMs: number): void {
     this.#planFaults(faultsMs)
     this.runUntil(faultsMs)
+    this.#lossShare = 0
+    this.#isCalm = true
     this.healAll()
     for (const node of this.nodes) {
       if (node.isFrozen) this.thaw(node, true)

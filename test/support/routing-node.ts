@@ -9,6 +9,7 @@ import type { Advert } from '../../protocols/advert.ts'
 import type { Term } from '../../protocols/election.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { SimulatedClient } from './routing-client.ts'
@@ -47,6 +48,15 @@ class PatchedDesk extends LeaseDesk {
     super.clientGone(client)
   }
 
+  override ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
+    const { client, requestId, job } = body
+    if (nodeOf(job) === this.patch.self || this.patch.isLinked(nodeOf(job))) return super.ask(node, body)
+    const refusal = { error: 'busy', message: 'this node cannot reach the program for which it is to run', details: {} } as const
+    this.patch.neighbours.refuseAsk(node, { client, requestId }, refusal)
+  }
+
+  patch!: { self: NodeId; isLinked(node: NodeId): boolean; neighbours: LeaseNeighbours }
+
   override granted(node: NodeId, client: ClientId, grant: MessageBody<'leaseGrant'>): void {
     if (this.remote.at(node, grant.leaseId) === undefined) super.granted(node, client, grant)
   }
@@ -62,7 +72,7 @@ export class SimulatedNode {
   readonly offer: NodeOffer
   readonly book: LeaseBook
   readonly router: FaultyRouter
-  readonly desk: LeaseDesk
+  readonly desk: PatchedDesk
   readonly office: HeadOffice
   readonly pool: SimulatedPool
   /** Drivers and workers. */
@@ -104,6 +114,7 @@ export class SimulatedNode {
       neighbours: this.#neighbours(),
       now,
     })
+    this.desk.patch = { self: id, isLinked: (node) => this.#linked.has(node), neighbours: this.#neighbours() }
     this.desk.onWorkerGone = (client) => this.#gone(client.id)
     const post = { send: (to: NodeId, name: Mail['name'], body: unknown) => this.mail(to, { name, body } as Mail) }
     this.office = new HeadOffice({ post: post as never, now, log: () => {} })
@@ -197,6 +208,7 @@ export class SimulatedNode {
   // --- mail
 
   onMail(from: NodeId, mail: Mail): void {
+    this.world.count('mail ' + mail.name)
     const { desk, office } = this
     switch (mail.name) {
       case 'leaseAsk':
@@ -337,8 +349,12 @@ export class SimulatedNode {
         this.mail(node, { name: 'leaseAsk', body })
       },
       cancelAsk: (node, key) => this.mail(node, { name: 'leaseAskCancel', body: key }),
-      refuseAsk: (node, key, { error, message, details }) =>
-        this.mail(node, { name: 'leaseAskRefuse', body: { ...key, error, message, details, state: this.#state() } }),
+      refuseAsk: (node, key, refusal) => {
+        const job = this.world.clients.get(key.client)?.requests.get(key.requestId)?.job ?? key.client
+        const isUnsure = refusal.message.includes('has ended') && nodeOf(job) !== this.id && !this.#linked.has(nodeOf(job))
+        const { error, message, details } = isUnsure ? { ...refusal, error: 'busy' as const } : refusal
+        this.mail(node, { name: 'leaseAskRefuse', body: { ...key, error, message, details, state: this.#state() } })
+      },
       returnLease: (node, client, leaseId) => this.mail(node, { name: 'leaseReturn', client, leaseId }),
       killLease: (node, client, leaseId, reason) => this.mail(node, { name: 'leaseKill', client, leaseId, reason }),
       tellHead: (action) => this.#tellDemand(action),

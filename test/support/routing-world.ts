@@ -260,7 +260,8 @@ export class RoutingWorld {
   #tellElected(head: NodeId | undefined): void {
     const term = head === undefined ? undefined : { counter: ++this.#termCounter, head }
     for (const node of this.#nodes.values()) {
-      this.clock.after(this.random() * 100, () => {
+      // A head knows it first: it is the one who was claiming.
+      this.clock.after(node.id === head ? 0 : this.random() * 100, () => {
         if (!node.isDead) node.onElected(term)
       })
     }

@@ -104,7 +104,7 @@ test('every finding that is not well comes with advice', () => {
 describe('the machine', () => {
   test('Node.js', () => {
     assert.equal(local('Node.js', { nodeVersion: '20.19.1' }).level, 'fail')
-    assert.equal(local('Node.js', { nodeVersion: '26.0.0' }).level, 'ok')
+    assert.equal(local('Node.js', { nodeVersion: 'v26.0.0' }).level, 'ok')
   })
 
   test('no network', () => {

@@ -37,7 +37,7 @@ function answerTo(
   return { ...ends, joined }
 }
 
-describe('join', () => {
+describe('join', { timeout: 60_000 }, () => {
   for (const role of ['worker', 'submitter', 'admin'] as const) {
     test(`a node with a token becomes a ${role} whom the others know`, async () => {
       await using folders = await MemberFolders.make()

@@ -1,0 +1,15 @@
+import { matchesLabels } from '../../../protocols/scheduling.ts'
+import { hybrid } from './hybrid.ts'
+import type { Policy } from './policy.ts'
+
+/** Among the nodes with the right labels as ever. */
+export const labels: Policy = {
+  why({ strategy }, { state }) {
+    if (strategy.kind !== 'labels' || matchesLabels(state.labels, strategy.selector)) return undefined
+    const [name] =
+      Object.entries(strategy.selector).find(([key, match]) => !matchesLabels(state.labels, { [key]: match })) ?? []
+    const value = name === undefined ? undefined : state.labels[name]
+    return value === undefined ? `it has no label ${name}` : `its label ${name} is ${value}`
+  },
+  cost: (wanted, node) => hybrid.cost(wanted, node),
+}
