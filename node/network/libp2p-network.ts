@@ -256,12 +256,13 @@ export class Libp2pNetwork implements PeerNetwork {
     const linked = this.#members.get(peer)
     if (linked !== undefined && this.#links.has(linked)) return linked
     const { promise, resolve, reject } = Promise.withResolvers<NodeId>()
+    // It may be refused while the stream is still being opened.
+    promise.catch(() => {})
     const waiter = { resolve, reject }
     const waiting = this.#waiting.get(peer) ?? new Set()
     this.#waiting.set(peer, waiting.add(waiter))
-    signal.addEventListener('abort', () => reject(new UnreachableError(`${peer} has not said hello in time`)), {
-      once: true,
-    })
+    const onLate = (): void => reject(new UnreachableError(`${peer} has not said hello in time`))
+    signal.addEventListener('abort', onLate, { once: true })
     try {
       const stream = await connection.newStream(protocols.peer, { signal })
       this.#startSession(stream, connection, true)
@@ -270,6 +271,7 @@ export class Libp2pNetwork implements PeerNetwork {
       if (cause instanceof MembershipError || cause instanceof UnreachableError) throw cause
       throw new UnreachableError(`${peer} takes no link: ${reasonOf(cause)}`, { cause })
     } finally {
+      signal.removeEventListener('abort', onLate)
       waiting.delete(waiter)
       if (waiting.size === 0) this.#waiting.delete(peer)
     }

@@ -18,13 +18,12 @@ export interface DemandRecord {
   refusedBy: Map<NodeId, number> | undefined
 }
 
-export function classKeyOf({ home, resources, strategy, depth }: Demand): string {
-  return `${home}|${depth}|${resourcesKey(resources)}|${strategyKey(strategy)}`
+export function classKeyOf({ resources, strategy, depth }: Demand): string {
+  return `${depth}|${resourcesKey(resources)}|${strategyKey(strategy)}`
 }
 
-/** Demands of one home that are alike: what holds for one of them holds for all. */
+/** Demands that are alike, whoever asks: what holds for one of them holds for all. */
 export class DemandClass implements Wanted {
-  readonly home: NodeId
   readonly resources: ResourceSet
   readonly strategy: SchedulingStrategy
   readonly depth: number
@@ -34,12 +33,14 @@ export class DemandClass implements Wanted {
   readonly waiting = new Map<string, DemandRecord>()
   /** In the queue of some node, the one that was sent there first in front. */
   readonly queued = new Map<string, DemandRecord>()
+  /** Placed to be served at once, and not answered yet. */
+  askedCount = 0
   #feasible: readonly PlannedNode[] = []
+  #able = new Set<NodeId>()
   #reason: string | undefined
   #generation = -1
 
-  constructor({ home, resources, strategy, depth }: Demand) {
-    this.home = home
+  constructor({ resources, strategy, depth }: Demand) {
     this.resources = resources
     this.strategy = strategy
     this.depth = depth
@@ -61,6 +62,7 @@ export class DemandClass implements Wanted {
     this.#generation = generation
     const able = nodes.filter((node) => this.whyNever(node) === undefined)
     this.#feasible = this.policy.narrow?.(this, able) ?? able
+    this.#able = new Set(this.#feasible.map(({ state }) => state.node))
     this.#reason = this.#feasible.length > 0 ? undefined : describeInfeasible(this, nodes)
   }
 
@@ -77,10 +79,16 @@ export class DemandClass implements Wanted {
   readonly costNow = (node: PlannedNode): number =>
     node.fits(this.resources) ? this.policy.cost(this, node) : Infinity
 
-  /** How long the queue of a node is for its size; of equals the home node is the nearest. */
-  readonly costQueued = (node: PlannedNode): number => {
-    const { total, node: id } = node.state
-    return node.queued / Math.max(1, total['CPU'] ?? 1) - (id === this.home ? 1e-6 : 0)
+  /** How long the queue of a node is for its size. */
+  readonly costQueued = (node: PlannedNode): number => node.queued / Math.max(1, node.state.total['CPU'] ?? 1)
+
+  isFeasible(node: PlannedNode): boolean {
+    return this.#able.has(node.state.node)
+  }
+
+  /** No demand of it is here any more. */
+  get isEmpty(): boolean {
+    return this.waiting.size + this.queued.size + this.askedCount === 0
   }
 
   noteGiven(node: NodeId): void {

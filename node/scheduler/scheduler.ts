@@ -85,7 +85,6 @@ export class Scheduler {
     this.#leave(record)
     // It was not served there: what was taken for it is free.
     if (place?.mode === 'now') this.#nodes.get(place.node)?.giveBack(of.resources)
-    if (of.waiting.size + of.queued.size === 0 && !this.#isAsked(of)) this.#classes.delete(classKeyOf(record.demand))
   }
 
   /** The demand has been served where it was placed. */
@@ -120,10 +119,8 @@ export class Scheduler {
     const nodes = (this.#nodeList ??= [...this.#nodes.values()])
     const active: DemandClass[] = []
     for (const [key, of] of this.#classes) {
-      if (of.waiting.size + of.queued.size === 0) {
-        if (!this.#isAsked(of)) this.#classes.delete(key)
-        continue
-      }
+      if (of.isEmpty) this.#classes.delete(key)
+      if (of.waiting.size + of.queued.size === 0) continue
       of.look(nodes, this.#generation)
       if (of.infeasible === undefined) active.push(of)
       this.#tellFeasibility(of, actions)
@@ -153,17 +150,12 @@ export class Scheduler {
     this.#nodeList = undefined
   }
 
-  #isAsked(of: DemandClass): boolean {
-    for (const record of this.#asked.values()) if (record.of === of) return true
-    return false
-  }
-
   /** Takes it off all lists. */
   #leave(record: DemandRecord): void {
     const { key } = record.demand
     record.of.waiting.delete(key)
     record.of.queued.delete(key)
-    this.#asked.delete(key)
+    if (this.#asked.delete(key)) record.of.askedCount--
     record.place = undefined
   }
 
@@ -205,30 +197,38 @@ export class Scheduler {
       candidates: candidatesOf(of, nowMs),
     }))
     while (turns.length > 0) {
-      turns = turns.filter(({ of, heap, candidates }) => {
+      turns = turns.filter(({ heap, candidates }) => {
         const next = candidates.next()
         if (next.done === true) return false
         const record = next.value
         const { refusedBy } = record
         const isRefused =
           refusedBy && ((node: PlannedNode) => (refusedBy.get(node.state.node) ?? -1) >= node.state.version)
-        const node = heap.best(isRefused)
+        const node = this.#homeFor(record, isRefused) ?? heap.best(isRefused)
         // Without refusals of its own, what is nothing for this one is nothing for the rest.
         if (node === undefined) return refusedBy !== undefined
-        if (node.state.node !== record.place?.node) this.#place(record, node, 'now', nowMs, actions)
-        else if (of.queued.has(record.demand.key)) this.#place(record, node, 'now', nowMs, actions)
+        this.#place(record, node, 'now', nowMs, actions)
         return true
       })
     }
+  }
+
+  /** The node whose client asks, if that is where it should be served. */
+  #homeFor({ demand, of }: DemandRecord, isRefused?: (node: PlannedNode) => boolean): PlannedNode | undefined {
+    const home = this.#nodes.get(demand.home)
+    if (home === undefined || !of.isFeasible(home) || isRefused?.(home) === true) return undefined
+    return home.fits(of.resources) && of.policy.prefersHome?.(of, home) === true ? home : undefined
   }
 
   #placeInQueues(of: DemandClass, nowMs: number, actions: SchedulerAction[]): void {
     if (of.waiting.size === 0) return
     const heap = new CostHeap(of.feasible, of.costQueued)
     for (const record of [...of.waiting.values()]) {
-      const node = heap.best()
-      if (node === undefined) return
-      this.#place(record, node, 'queue', nowMs, actions)
+      const best = heap.best()
+      if (best === undefined) return
+      const home = this.#nodes.get(record.demand.home)
+      const isHomeAsGood = home !== undefined && of.isFeasible(home) && of.costQueued(home) <= of.costQueued(best)
+      this.#place(record, isHomeAsGood ? home : best, 'queue', nowMs, actions)
     }
   }
 
@@ -246,6 +246,7 @@ export class Scheduler {
       node.take(of.resources)
       of.noteGiven(node.state.node)
       this.#asked.set(demand.key, record)
+      of.askedCount++
     } else {
       node.queued++
       of.queued.set(demand.key, record)

@@ -8,8 +8,6 @@ import type { LeaseEnd } from '../../node/server/lease-end.ts'
 import type { Advert } from '../../protocols/advert.ts'
 import type { Term } from '../../protocols/election.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
-import type { MessageBody } from '../../protocols/messages.ts'
-import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { SimulatedClient } from './routing-client.ts'
@@ -42,26 +40,6 @@ class FaultyRouter extends LeaseRouter {
   }
 }
 
-class PatchedDesk extends LeaseDesk {
-  override clientGone(client: ClientId): void {
-    for (const lease of this.remote.ofClient(client)) if (lease.owner.id === client) this.remote.remove(lease)
-    super.clientGone(client)
-  }
-
-  override ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
-    const { client, requestId, job } = body
-    if (nodeOf(job) === this.patch.self || this.patch.isLinked(nodeOf(job))) return super.ask(node, body)
-    const refusal = { error: 'busy', message: 'this node cannot reach the program for which it is to run', details: {} } as const
-    this.patch.neighbours.refuseAsk(node, { client, requestId }, refusal)
-  }
-
-  patch!: { self: NodeId; isLinked(node: NodeId): boolean; neighbours: LeaseNeighbours }
-
-  override granted(node: NodeId, client: ClientId, grant: MessageBody<'leaseGrant'>): void {
-    if (this.remote.at(node, grant.leaseId) === undefined) super.granted(node, client, grant)
-  }
-}
-
 /**
  * A node as far as it has to do with leases: its lease book, its router and what joins them are the real ones, the rest is
  * made of time and chance. Whatever comes from outside goes to the same parts in the same order as in a real node.
@@ -72,7 +50,7 @@ export class SimulatedNode {
   readonly offer: NodeOffer
   readonly book: LeaseBook
   readonly router: FaultyRouter
-  readonly desk: PatchedDesk
+  readonly desk: LeaseDesk
   readonly office: HeadOffice
   readonly pool: SimulatedPool
   /** Drivers and workers. */
@@ -102,7 +80,7 @@ export class SimulatedNode {
     this.router = new FaultyRouter({ self: id, labels: offer.labels, local: this.book })
     this.router.fault = settings.fault
     this.pool = new SimulatedPool(this)
-    this.desk = new PatchedDesk({
+    this.desk = new LeaseDesk({
       book: this.book,
       router: this.router,
       directory: {
@@ -114,7 +92,6 @@ export class SimulatedNode {
       neighbours: this.#neighbours(),
       now,
     })
-    this.desk.patch = { self: id, isLinked: (node) => this.#linked.has(node), neighbours: this.#neighbours() }
     this.desk.onWorkerGone = (client) => this.#gone(client.id)
     const post = { send: (to: NodeId, name: Mail['name'], body: unknown) => this.mail(to, { name, body } as Mail) }
     this.office = new HeadOffice({ post: post as never, now, log: () => {} })
@@ -268,11 +245,13 @@ export class SimulatedNode {
   // --- checks
 
   /** What was asked for with a lease of this node. */
-  leased(leaseId: number): { resources: ResourceSet; gpuIds: readonly number[] } {
+  leased(leaseId: number): { requestId: number; resources: ResourceSet; gpuIds: readonly number[] } {
     const route = this.desk.routes.get(leaseId)
     assert.ok(route, `lease ${leaseId} of ${this.id} has begun, but the node does not know it`)
-    const { resources } = this.world.wishOf(route.owner.id, Math.abs(route.requestId))
-    return { resources, gpuIds: route.gpuIds }
+    // Below zero where a fault has hidden it.
+    const requestId = Math.abs(route.requestId)
+    const { resources } = this.world.wishOf(route.owner.id, requestId)
+    return { requestId, resources, gpuIds: route.gpuIds }
   }
 
   /** True when the link to a node is up, and has been for a moment. */
@@ -349,12 +328,8 @@ export class SimulatedNode {
         this.mail(node, { name: 'leaseAsk', body })
       },
       cancelAsk: (node, key) => this.mail(node, { name: 'leaseAskCancel', body: key }),
-      refuseAsk: (node, key, refusal) => {
-        const job = this.world.clients.get(key.client)?.requests.get(key.requestId)?.job ?? key.client
-        const isUnsure = refusal.message.includes('has ended') && nodeOf(job) !== this.id && !this.#linked.has(nodeOf(job))
-        const { error, message, details } = isUnsure ? { ...refusal, error: 'busy' as const } : refusal
-        this.mail(node, { name: 'leaseAskRefuse', body: { ...key, error, message, details, state: this.#state() } })
-      },
+      refuseAsk: (node, key, { error, message, details }) =>
+        this.mail(node, { name: 'leaseAskRefuse', body: { ...key, error, message, details, state: this.#state() } }),
       returnLease: (node, client, leaseId) => this.mail(node, { name: 'leaseReturn', client, leaseId }),
       killLease: (node, client, leaseId, reason) => this.mail(node, { name: 'leaseKill', client, leaseId, reason }),
       tellHead: (action) => this.#tellDemand(action),

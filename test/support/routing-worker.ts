@@ -9,6 +9,7 @@ import type { SimulatedNode } from './routing-node.ts'
 interface WorkerLease {
   readonly leaseId: number
   readonly owner: ClientId
+  readonly requestId: number
   readonly resources: ResourceSet
   readonly gpuIds: readonly number[]
   isBlocked: boolean
@@ -30,8 +31,6 @@ export interface SimulatedWorker {
 export class SimulatedPool {
   readonly #node: SimulatedNode
   readonly #workers = new Map<number, SimulatedWorker>()
-  /** The share of starts that fail. */
-  failShare = 0
   onExit: (exit: WorkerExit) => void = () => {}
 
   constructor(node: SimulatedNode) {
@@ -57,10 +56,8 @@ export class SimulatedPool {
       isKilled: false,
     }
     this.#workers.set(workerId, worker)
-    const isFailing = random() < this.failShare
     clock.after(5 + random() * 50, () => {
       if (this.#node.isDead || worker.isKilled) return
-      if (isFailing) return this.#exit(worker, 'exit code 1', true)
       worker.client = new WorkerClient(this.#node, this.#node.nextClientId(), worker)
       this.#node.clients.set(worker.client.id, worker.client)
       this.#node.desk.workerReady(workerId)
@@ -69,22 +66,22 @@ export class SimulatedPool {
 
   leased(): void {}
 
-  kill(workerId: number, reason: string): void {
+  kill(workerId: number, reason: string, isOutside = false): void {
     const worker = this.#workers.get(workerId)
     if (worker === undefined || worker.isKilled) return
     worker.isKilled = true
     const { clock, random } = this.#node.world
     clock.after(random() * 10, () => {
-      if (!this.#node.isDead) this.#exit(worker, reason, worker.client === undefined)
+      if (!this.#node.isDead) this.#exit(worker, reason, isOutside)
     })
   }
 
-  #exit(worker: SimulatedWorker, reason: string, startFailed: boolean): void {
+  #exit(worker: SimulatedWorker, reason: string, isOutside: boolean): void {
     if (!this.#workers.delete(worker.workerId)) return
     const { client, workerId } = worker
     worker.lease = undefined
     client?.die()
-    this.onExit({ workerId, reason, startFailed, isOutside: false, client: client?.asClient() })
+    this.onExit({ workerId, reason, startFailed: client === undefined, isOutside, client: client?.asClient() })
   }
 }
 
@@ -109,8 +106,12 @@ class WorkerClient extends SimulatedClient {
     const { world } = this.node
     assert.equal(worker.lease, undefined, `worker ${this.id} is leased to ${owner} and to ${worker.lease?.owner}`)
     assert.ok(!worker.isAbandoned, `worker ${this.id} is leased while a task of a dead owner may run on it`)
-    const { resources, gpuIds } = this.node.leased(leaseId)
-    const lease: WorkerLease = { leaseId, owner, resources, gpuIds, isBlocked: false, wasBlocked: false }
+    const { requestId, resources, gpuIds } = this.node.leased(leaseId)
+    for (const other of this.node.pool.all()) {
+      const isSame = other.lease?.owner === owner && other.lease.requestId === requestId && !other.isKilled
+      assert.ok(!isSame, `request ${requestId} of ${owner} is granted twice by ${this.node.id}`)
+    }
+    const lease: WorkerLease = { leaseId, owner, requestId, resources, gpuIds, isBlocked: false, wasBlocked: false }
     worker.lease = lease
     this.node.checkGranted()
     if (depth >= 2 || world.random() >= world.nestedShare) return

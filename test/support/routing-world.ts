@@ -277,7 +277,7 @@ export class RoutingWorld {
   #endSomeWorker(): void {
     const node = this.#pick([...this.#nodes.values()])
     const worker = this.#pick([...(node?.pool.all() ?? [])])
-    if (worker !== undefined) node?.pool.kill(worker.workerId, 'signal SIGSEGV')
+    if (worker !== undefined) node?.pool.kill(worker.workerId, 'signal SIGKILL', true)
   }
 
   #start(id: NodeId): void {

@@ -11,5 +11,6 @@ export const labels: Policy = {
     const value = name === undefined ? undefined : state.labels[name]
     return value === undefined ? `it has no label ${name}` : `its label ${name} is ${value}`
   },
+  prefersHome: (wanted, home) => hybrid.prefersHome?.(wanted, home) === true,
   cost: (wanted, node) => hybrid.cost(wanted, node),
 }

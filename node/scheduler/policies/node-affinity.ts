@@ -7,6 +7,7 @@ export const nodeAffinity: Policy = {
     if (strategy.kind !== 'node' || strategy.isSoft || strategy.node === state.node) return undefined
     return `it is not node ${strategy.node}`
   },
+  prefersHome: (wanted, home) => hybrid.prefersHome?.(wanted, home) === true,
   cost: (wanted, node) => hybrid.cost(wanted, node),
   narrow({ strategy }, nodes) {
     const wished = nodes.filter(({ state }) => strategy.kind === 'node' && state.node === strategy.node)

@@ -185,6 +185,12 @@ describe('credentials', () => {
     assert.throws(() => check(mesh, selfIssued), refusal('forged'))
   })
 
+  test('a certificate names the one who has signed it', () => {
+    const mesh = new MeshFixture()
+    const member = resigned(mesh.admit('worker'), mesh.root, { issuer: mesh.admit('admin').identity.publicKey })
+    assert.throws(() => check(mesh, member), refusal('forged'))
+  })
+
   test('a chain has four certificates at most', () => {
     const mesh = new MeshFixture()
     let by = mesh.rootIssuer

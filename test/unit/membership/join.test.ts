@@ -227,6 +227,43 @@ describe('join', { timeout: 60_000 }, () => {
     await assert.rejects(played.joined, UnreachableError)
   })
 
+  test('a proof holds for the key that has made it only', async () => {
+    await using folders = await MemberFolders.make()
+    const founder = await folders.founder()
+    const joiner = await folders.open()
+    const middle = await folders.open()
+    const { text } = await founder.createToken()
+    const call = callOn(founder, middle.identity.publicKey)
+    const played = answerTo(joiner, text, founder.identity.publicKey, () => folders.nowMs)
+    call.joiner.send(await played.admitter.receive())
+    played.admitter.send(await call.joiner.receive())
+    call.joiner.send(await played.admitter.receive())
+    const outcome = await call.outcome
+    assert.ok(!outcome.isAdmitted)
+    refusal('unknown')(outcome.error)
+    played.admitter.close()
+    await assert.rejects(played.joined, UnreachableError)
+  })
+
+  test('the credentials of a welcome cannot be exchanged for others', async () => {
+    await using folders = await MemberFolders.make()
+    const founder = await folders.founder()
+    const joiner = await folders.open()
+    const { publicKey } = joiner.identity
+    const { text } = await founder.createToken({ uses: 2, role: 'admin' })
+    const worker = await founder.createToken({ role: 'worker' })
+    const others = await folders.join(joiner, founder, worker.text)
+    const call = callOn(founder, publicKey)
+    const played = answerTo(joiner, text, founder.identity.publicKey, () => folders.nowMs)
+    call.joiner.send(await played.admitter.receive())
+    played.admitter.send(await call.joiner.receive())
+    call.joiner.send(await played.admitter.receive())
+    const welcome = decodeJoinMessage(await call.joiner.receive())
+    assert.ok(welcome.name === 'welcome')
+    played.admitter.send(encodeJoinMessage('welcome', { ...welcome.body, credentials: others }))
+    await assert.rejects(played.joined, refusal('forged'))
+  })
+
   test('one in the middle with a mesh of its own hears nothing of the token', async () => {
     await using folders = await MemberFolders.make()
     const founder = await folders.founder()
@@ -298,6 +335,16 @@ describe('join', { timeout: 60_000 }, () => {
     await folders.join(await folders.open(), founder, text, '/ip4/192.0.2.8/tcp/1')
     folders.nowMs += minuteMs
     await folders.join(joiner, founder, text)
+  })
+
+  test('more nodes of one host may join in a minute than may fail', async () => {
+    await using folders = await MemberFolders.make()
+    const founder = await folders.founder()
+    const { text } = await founder.createToken({ uses: 15 })
+    for (let i = 0; i < 15; i++) await folders.join(await folders.open(), founder, text)
+    // Neither do those count that come too late.
+    for (let i = 0; i < 15; i++)
+      await assert.rejects(folders.join(await folders.open(), founder, text), refusal('usedUp'))
   })
 
   test('another version is told so, and messages out of turn end it', async () => {
