@@ -127,7 +127,8 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     ...(options.workerIdleMs === undefined ? {} : { idleMs: options.workerIdleMs }),
   })
   const labels = options.labels ?? {}
-  const router = new LeaseRouter({ self: nodeId, labels, local: book })
+  const expectsOthers = (): boolean => ground?.network.knowsOthers === true
+  const router = new LeaseRouter({ self: nodeId, labels, expectsOthers, local: book })
   const neighbours = new Neighbours()
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
   const leases = parts.adopt(desk, (each) => each.close())

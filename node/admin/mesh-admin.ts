@@ -168,7 +168,12 @@ export class MeshAdmin implements AdminCallee {
   async #doctor(): Promise<AdminValue<'doctor'>> {
     const { ground, election, store } = this.#parts
     const { membership, network, name } = ground
-    const peers = await Promise.all(Array.from(network.links(), (link) => this.#askPeer(link)))
+    const linked = await Promise.all(Array.from(network.links(), (link) => this.#askPeer(link)))
+    const others = this.#nodes().filter((node) => !node.linked && !node.isSelf)
+    const peers = [
+      ...linked,
+      ...others.map(({ id, name: n, version }) => ({ node: id, name: n, version, linked: false })),
+    ]
     const openFilesMax = openFilesLimit()
     const { head } = election
     return {

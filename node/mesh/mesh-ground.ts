@@ -60,7 +60,9 @@ export async function prepareMesh(
   { token, log }: { token: string | undefined; log(text: string): void },
 ): Promise<MeshGround> {
   const stateDirectory = stateDirectoryOf(options)
-  const membership = await Membership.open(stateDirectory, { nowMs: Date.now })
+  const membership = await Membership.open(stateDirectory, {
+    onSaveFailed: (error) => log(`the membership could not be written: ${error.message}`),
+  })
   const met = token === undefined ? [] : await join(membership, token, log)
   if (!membership.isMember) await membership.found(Date.now())
 
@@ -109,7 +111,8 @@ async function admit(
   log: (text: string) => void,
 ): Promise<void> {
   const outcome = await membership.admit(conversation)
-  log(`somebody at ${conversation.address} asked to join: ${JSON.stringify(outcome)}`)
+  if (outcome.isAdmitted) log(`node ${outcome.node} (${conversation.address}) has joined as ${outcome.role}`)
+  else log(`node ${outcome.node} (${conversation.address}) was not let in: ${outcome.error.message}`)
 }
 
 /**

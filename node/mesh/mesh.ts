@@ -1,6 +1,6 @@
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { advert, type Advert } from '../../protocols/advert.ts'
-import { ProtocolError } from '../../protocols/errors.ts'
+import { MembershipError, ProtocolError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import { decodeBody, messageName, type MessageName } from '../../protocols/messages.ts'
 import { mayAdmit, maySubmit } from '../../protocols/membership.ts'
@@ -196,19 +196,24 @@ export class Mesh {
         await membership.renewOwn(Date.now())
         return
       }
-      const admin = [...network.links()].find(({ peer }) => mayAdmit(peer.role))?.peer.node
-      if (admin === undefined) {
-        log('the membership of this node is to be renewed, and no admin is in reach')
-        return
-      }
-      const reply = await questions.ask<PeerMessageBody<'renewReply'>>(admin, (post, askId) =>
-        post.send(admin, 'renewAsk', { askId, credentials: membership.credentials() }),
-      )
-      if (reply.refused === '') await membership.acceptRenewed(reply.credentials)
-      else log(`node ${admin} has not renewed the membership of this node: ${reply.refused}`)
     } catch (error) {
       log(`the membership of this node could not be renewed: ${(error as Error).message}`)
     }
+    // An admin can give no longer than it has itself, so it may take several to find one that helps.
+    const admins = [...network.links()].map(({ peer }) => peer).filter(({ role }) => mayAdmit(role))
+    for (const { node } of admins) {
+      try {
+        const reply = await questions.ask<PeerMessageBody<'renewReply'>>(node, (post, askId) =>
+          post.send(node, 'renewAsk', { askId, credentials: membership.credentials() }),
+        )
+        if (reply.refused !== '') throw new MembershipError(reply.refused)
+        await membership.acceptRenewed(reply.credentials)
+        return
+      } catch (error) {
+        log(`node ${node} has not renewed the membership of this node: ${(error as Error).message}`)
+      }
+    }
+    log('the membership of this node is to be renewed, and no admin in reach has done it')
   }
 
   #onRenewAsk(from: NodeId, askId: number, credentials: Uint8Array): void {

@@ -27,6 +27,10 @@ export class Acquaintances {
     this.#random = random
   }
 
+  get isEmpty(): boolean {
+    return this.#known.size === 0
+  }
+
   all(): Iterable<Acquaintance> {
     return this.#known.values()
   }

@@ -89,6 +89,11 @@ export class Libp2pNetwork implements PeerNetwork {
     return found.toSorted((a, b) => distance(a) - distance(b))
   }
 
+  /** Some other member is known, whether or not there is a link to it. */
+  get knowsOthers(): boolean {
+    return !this.#acquaintances.isEmpty
+  }
+
   /** Members that were found by multicast since the start. */
   get neighboursSeen(): number {
     return this.#neighbours.size

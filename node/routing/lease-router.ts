@@ -6,6 +6,8 @@ import type { Refusal, RequestKey, RoutedRequest, RouterAction, RouterEvent } fr
 export interface LeaseRouterOptions {
   readonly self: NodeId
   readonly labels: Labels
+  /** Other nodes are known, so that a link to one may come up at any moment. */
+  expectsOthers?(): boolean
   /** What the own lease book says of a request. */
   readonly local: {
     /** Names of which this node as a whole has too little. */
@@ -144,18 +146,29 @@ export class LeaseRouter {
       infeasible: undefined,
     }
     this.#open.set(key, open)
-    if (this.#links.size === 0) this.#whenAlone(open)
+    if (this.#links.size === 0) this.#whenAlone(open, nowMs)
     else if (this.#isForHere(request)) this.#askLocal(open, true)
     else if (this.#head === undefined) this.#doWithoutHead(open)
     else this.#tellHead(open, nowMs)
   }
 
   /** Without other nodes the own one serves what it can, and what it cannot is refused at once. */
-  #whenAlone(open: OpenRequest): void {
+  #whenAlone(open: OpenRequest, nowMs: number): void {
     const { self, labels } = this.#options
     const why = unfit(open.request.strategy, self, labels)
     if (why === undefined) this.#askLocal(open, true)
-    else this.#refuse(open, { error: 'infeasible', message: why, details: { strategy: open.request.strategy } })
+    else
+      this.#refuseAlone(
+        open,
+        { error: 'infeasible', message: why, details: { strategy: open.request.strategy } },
+        nowMs,
+      )
+  }
+
+  /** What this node can never serve is refused: at once if there is nobody else, or when nobody has come after a while. */
+  #refuseAlone(open: OpenRequest, refusal: Refusal, nowMs: number): void {
+    if (this.#options.expectsOthers?.() !== true) this.#refuse(open, refusal)
+    else open.infeasible ??= { sinceMs: nowMs, refusal }
   }
 
   /** True for what the own node serves without asking the head. */
@@ -235,8 +248,9 @@ export class LeaseRouter {
     open.place = { kind: 'none', sinceMs: nowMs }
     const isAlone = this.#links.size === 0
     // The head had named this node before the last link went down.
-    if (refusal.error === 'busy' && isAlone) this.#whenAlone(open)
-    else if (refusal.error === 'busy' || (refusal.error === 'infeasible' && !isAlone)) {
+    if (refusal.error === 'busy' && isAlone) this.#whenAlone(open, nowMs)
+    else if (refusal.error === 'infeasible' && isAlone) this.#refuseAlone(open, refusal, nowMs)
+    else if (refusal.error === 'busy' || refusal.error === 'infeasible') {
       this.#sendOn(open, this.#options.self, nowMs)
     } else {
       this.#refuse(open, refusal)
@@ -320,7 +334,7 @@ export class LeaseRouter {
       } else if (place.kind === 'remote') {
         if (nowMs - place.askedAtMs >= askAgainMs) this.#askRemote(open, place.node, place.mayWait, nowMs)
       } else if (infeasible === undefined && nowMs - place.sinceMs >= headPatienceMs) {
-        if (this.#links.size === 0) this.#whenAlone(open)
+        if (this.#links.size === 0) this.#whenAlone(open, nowMs)
         else this.#doWithoutHead(open)
         // What was told may have been lost.
         open.isAtHead = false
