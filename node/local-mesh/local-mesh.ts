@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { InvalidArgumentError } from '../../protocols/errors.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import { InvalidArgumentError, UnreachableError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import { NodeClient } from '../cli/node-client.ts'
 import type { NodeOptions } from '../options.ts'
@@ -44,6 +45,8 @@ const storeShare = 1 / 3
 /** More at once only slows down each of them. */
 const startsAtOnce = 4
 const tokenMs = 3_600_000
+const linkedMs = 30_000
+const lookMs = 25
 
 /**
  * Starts nodes that find each other over 127.0.0.1 alone: the first makes the mesh, the others join it.
@@ -97,12 +100,29 @@ export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMe
     }
   }
 
+  await allLinked(started.map(({ node }) => node.socketPath))
   const moved = parts.move()
   return {
     directory,
     nodes: started.map(({ node }) => node),
     ended: started.map(({ ended, node }) => ended.then(() => node)),
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
+  }
+}
+
+/** Waits until every node has a link to every other. */
+async function allLinked(socketPaths: readonly string[]): Promise<void> {
+  const deadline = Date.now() + linkedMs
+  for (const socketPath of socketPaths) {
+    const client = await NodeClient.connect(socketPath)
+    try {
+      while ((await client.call('meshInfo', {})).links.length < socketPaths.length - 1) {
+        if (Date.now() > deadline) throw new UnreachableError(`the nodes have not found each other in ${linkedMs} ms`)
+        await delay(lookMs)
+      }
+    } finally {
+      client.close()
+    }
   }
 }
 

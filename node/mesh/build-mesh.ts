@@ -49,6 +49,8 @@ export interface MeshWork {
   onLeft(): void
 }
 
+const firstLinkMs = 2000
+
 /** A node's place in its mesh, for those who start it. */
 export interface MeshPlace {
   readonly meshName: string
@@ -188,7 +190,10 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       },
       makeToken: () => admin.makeFirstToken(),
     },
-    open: () => mesh.open(),
+    async open() {
+      await mesh.open()
+      if (ground.contacts.length > 0) await firstLink(ground)
+    },
     async close() {
       office.stop('the node stops')
       await mesh.close()
@@ -196,4 +201,11 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     },
     clientGone: (client) => mesh.clientGone(client),
   }
+}
+
+/** Waits for the first link of a node that has just joined, so that what it says of the mesh is so from the beginning. */
+async function firstLink({ network, contacts }: MeshGround): Promise<void> {
+  const tries = contacts.map((address) => network.connect(address, { timeoutMs: firstLinkMs }))
+  // Without a link the node goes on looking for one, and says so when it is asked.
+  await Promise.any(tries).catch(() => undefined)
 }

@@ -29,6 +29,8 @@ export interface MeshGround {
   /** Where it was to listen. */
   readonly listen: { readonly host: string; readonly port: number }
   readonly isMdnsOn: boolean
+  /** Members that it has just joined by: it is to be linked with one of them before it is ready. */
+  readonly contacts: readonly string[]
   /** The node does not belong to this mesh any more: it has no use for the addresses of its members. */
   forgetPeers(): void
   close(): void
@@ -100,6 +102,7 @@ export async function prepareMesh(
     stateDirectory,
     listen,
     isMdnsOn,
+    contacts: met,
     forgetPeers: () => peers.remove(),
     close: () => peers.close(),
   }

@@ -15,6 +15,8 @@ import type { Mail } from './routing-network.ts'
 import { SimulatedPool } from './routing-worker.ts'
 import type { RoutingWorld } from './routing-world.ts'
 
+const sayAgainMs = 3_000
+
 export interface NodeOffer {
   readonly total: ResourceSet
   readonly gpuIds: readonly number[]
@@ -26,7 +28,7 @@ export type Fault =
   | 'late grants are kept'
   | 'broken links keep leases'
   | 'asked twice, granted twice'
-  | 'moved, not cancelled'
+  | 'moved, not cancelled' | 'grants are said once'
 
 /** What the router wants, less what a fault makes it forget. */
 class FaultyRouter extends LeaseRouter {
@@ -100,6 +102,7 @@ export class SimulatedNode {
   open(): void {
     this.desk.open()
     this.#look()
+    this.#sayAgain()
   }
 
   /** The machine is gone from one moment to the next. */
@@ -401,6 +404,14 @@ export class SimulatedNode {
       store: { usedBytes: 0, bytesMax: 0 },
       isOpen: true,
     }
+  }
+
+  #sayAgain(): void {
+    this.world.clock.after(sayAgainMs, () => {
+      if (this.isDead) return
+      if (this.world.settings.fault !== 'grants are said once') this.desk.sayGrantsAgain()
+      this.#sayAgain()
+    })
   }
 
   /** Says how it stands when that has changed, and now and then anyway. */
