@@ -21,7 +21,7 @@ export interface ElectionRunnerComponents {
   log(text: string): void
 }
 
-const tickMs = 50
+const tickMs = 100
 
 /** Gives the election its clock, its disk and its links, and does what it decides. */
 export class ElectionRunner {

@@ -1,5 +1,6 @@
 import type { Advert } from '../../protocols/advert.ts'
 import type { Term } from '../../protocols/election.ts'
+import { TooManyTasksError } from '../../protocols/errors.ts'
 import { nodeOf, type NodeId } from '../../protocols/ids.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import type { PeerPost } from '../mesh/peer-post.ts'
@@ -91,7 +92,13 @@ export class HeadOffice {
     const { waitedMs, resources, strategy, depth, label } = demand
     const key = keyOf(demand)
     const requestedAtMs = this.#with.now() - waitedMs
-    office.scheduler.add({ key, home, resources, strategy, depth, label, requestedAtMs })
+    try {
+      office.scheduler.add({ key, home, resources, strategy, depth, label, requestedAtMs })
+    } catch (error) {
+      // The home tells it again when it has waited for an answer.
+      if (error instanceof TooManyTasksError) return
+      throw error
+    }
     let keys = office.keysByHome.get(home)
     if (keys === undefined) office.keysByHome.set(home, (keys = new Set()))
     keys.add(key)

@@ -46,7 +46,7 @@ export interface MeshParts {
   log(text: string): void
 }
 
-const tickMs = 250
+const tickMs = 1000
 /** Certificates end, and are renewed: both are looked at so often. */
 const checkMs = 60_000
 
@@ -64,13 +64,14 @@ export class Mesh {
   }
 
   async open(): Promise<void> {
-    const { network, post, bulk, election, own } = this.#parts
+    const { network, post, bulk, election, own, leases } = this.#parts
     post.open({
       messages: this.#handlers(),
       relay: (node, frame) => this.#parts.relay.takeFromNode(node, frame),
       onClientGone: (node, client) => this.#onClientGone(node, client),
     })
     own.onPublish = (state) => this.#publish(state)
+    leases.onChanged = () => own.touch()
     await network.open({
       onLinkUp: (link) => this.#onLinkUp(link),
       onLinkDown: (link, reason) => this.#onLinkDown(link, reason),

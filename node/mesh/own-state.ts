@@ -23,13 +23,17 @@ export interface OwnStateSources {
   nodeCount(): number
 }
 
-const lookMs = 50
+/** Changes are looked for soon after something has happened, and now and then when nothing has. */
+const soonMs = 20
+const restLookMs = 1000
 
 /** What this node says of itself, to all when something has changed, and to one when it is asked. */
 export class OwnState {
   readonly #from: OwnStateSources
   readonly #source: AdvertSource
   #timer: NodeJS.Timeout | undefined
+  #nextLookMs = 0
+  #isClosed = false
   onPublish: (state: Advert) => void = () => {}
 
   constructor(sources: OwnStateSources) {
@@ -38,16 +42,23 @@ export class OwnState {
   }
 
   open(): void {
-    this.#timer = setInterval(() => this.#look(), lookMs)
+    this.#lookIn(0)
   }
 
   close(): void {
-    clearInterval(this.#timer)
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+  }
+
+  /** Something has happened that may have changed the state. */
+  touch(): void {
+    if (this.#nextLookMs > this.#from.now() + soonMs) this.#lookIn(soonMs)
   }
 
   /** Somebody new may not know how this node stands. */
   tellAgain(): void {
     this.#source.tellAgain()
+    this.touch()
   }
 
   /** The state for one who asks. */
@@ -55,10 +66,19 @@ export class OwnState {
     return this.#source.next(this.#now())
   }
 
+  #lookIn(delayMs: number): void {
+    if (this.#isClosed) return
+    clearTimeout(this.#timer)
+    this.#nextLookMs = this.#from.now() + delayMs
+    this.#timer = setTimeout(() => this.#look(), delayMs)
+  }
+
   #look(): void {
     const { now, nodeCount } = this.#from
     const state = this.#source.offer(this.#now(), now(), nodeCount())
     if (state !== undefined) this.onPublish(state)
+    // What came too early after the last one is told as soon as it may be.
+    this.#lookIn(state === undefined && this.#source.hasMore ? soonMs : restLookMs)
   }
 
   #now(): OwnAdvert {

@@ -41,7 +41,7 @@ export interface Libp2pNetworkOptions {
 
 const helloMs = 5000
 const connectMs = 5000
-const redialMs = 100
+const redialMs = 200
 const lingerMs = 500
 const lastWordsMs = 50
 const joinsMax = 8

@@ -30,6 +30,8 @@ interface OpenRequest {
   /** The head knows of it. */
   isAtHead: boolean
   infeasible: { sinceMs: number; refusal: Refusal } | undefined
+  /** Nodes that it cannot go to, and when the head was told. */
+  shut: Map<NodeId, number> | undefined
 }
 
 /** What waits here for a lease; more is refused. */
@@ -144,6 +146,7 @@ export class LeaseRouter {
       place: { kind: 'none', sinceMs: nowMs },
       isAtHead: false,
       infeasible: undefined,
+      shut: undefined,
     }
     this.#open.set(key, open)
     if (this.#links.size === 0) this.#whenAlone(open, nowMs)
@@ -219,7 +222,7 @@ export class LeaseRouter {
     }
     if (open.place.kind === 'remote' && open.place.node === node && open.place.mayWait === mayWait) return
     if (!this.#links.has(node)) {
-      this.#tellRefused(open, node)
+      this.#tellShut(open, node, nowMs)
       return
     }
     this.#leavePlace(open, nowMs)
@@ -236,6 +239,17 @@ export class LeaseRouter {
     if (place.kind === 'local') this.#actions.push({ type: 'cancelLocal', ...idsOf(request) })
     if (place.kind === 'remote') this.#actions.push({ type: 'cancelRemote', node: place.node, ...idsOf(request) })
     open.place = { kind: 'none', sinceMs: nowMs }
+  }
+
+  /**
+   * The request cannot even wait at this node. The head may know no better one and name it again at once, so it is told
+   * once in a while only; between that the request counts as one that the head does not answer.
+   */
+  #tellShut(open: OpenRequest, node: NodeId, nowMs: number): void {
+    const shut = (open.shut ??= new Map<NodeId, number>())
+    if (nowMs - (shut.get(node) ?? -Infinity) < headPatienceMs) return
+    shut.set(node, nowMs)
+    this.#tellRefused(open, node)
   }
 
   #tellRefused(open: OpenRequest, node: NodeId): void {
@@ -259,8 +273,11 @@ export class LeaseRouter {
 
   #onRemoteRefused(open: OpenRequest, node: NodeId, refusal: Refusal, nowMs: number): void {
     if (open.place.kind !== 'remote' || open.place.node !== node) return
+    const { mayWait } = open.place
     open.place = { kind: 'none', sinceMs: nowMs }
-    if (refusal.error === 'busy' || refusal.error === 'infeasible') this.#sendOn(open, node, nowMs)
+    const isElsewhere = refusal.error === 'busy' || refusal.error === 'infeasible'
+    if (isElsewhere && mayWait && open.isAtHead && this.#head !== undefined) this.#tellShut(open, node, nowMs)
+    else if (isElsewhere) this.#sendOn(open, node, nowMs)
     else this.#refuse(open, { ...refusal, message: `node ${node}: ${refusal.message}` })
   }
 
@@ -316,6 +333,7 @@ export class LeaseRouter {
   #onHeadChanged(head: NodeId | undefined, nowMs: number): void {
     this.#head = head
     for (const open of this.#open.values()) {
+      open.shut = undefined
       open.isAtHead = false
       open.infeasible = undefined
       if (open.place.kind === 'none') open.place = { kind: 'none', sinceMs: nowMs }

@@ -79,6 +79,9 @@ export class LeaseDesk {
     return this.#routes
   }
 
+  /** Told when something has changed: who has which worker, or what waits. */
+  onChanged: () => void = () => {}
+
   /** Told when a worker is gone, after its leases were reported lost. */
   onWorkerGone: (client: Client) => void = () => {}
 
@@ -293,6 +296,7 @@ export class LeaseDesk {
     } finally {
       this.#isStepping = false
     }
+    this.onChanged()
     const wantsTick = book.wantsTick || router.wantsTick
     if (this.#timer === undefined && wantsTick) this.#timer = setTimeout(this.#onTimer, tickMs)
   }

@@ -26,16 +26,23 @@ export class AdvertSource {
   #version: number
   #told: OwnAdvert | undefined
   #toldAtMs = Number.NEGATIVE_INFINITY
+  #hasMore = false
 
   /** @param startedAtMs the time of the node's start: later starts count on from higher numbers */
   constructor(startedAtMs: number) {
     this.#version = startedAtMs
   }
 
+  /** The last offer came too soon after the one before: it is to be made again. */
+  get hasMore(): boolean {
+    return this.#hasMore
+  }
+
   /** What to publish now; undefined when nothing is due yet. */
   offer(state: OwnAdvert, nowMs: number, nodeCount: number): Advert | undefined {
     const sinceMs = nowMs - this.#toldAtMs
-    if (sinceMs < changeMs) return undefined
+    this.#hasMore = sinceMs < changeMs
+    if (this.#hasMore) return undefined
     if (sinceMs < rhythmOf(nodeCount).restMs && this.#told !== undefined && !isChange(this.#told, state)) {
       return undefined
     }

@@ -147,6 +147,7 @@ export class SimulatedClient {
         const lease = this.leases.get((body as MessageBody<'leaseLost'>).leaseId)
         if (lease === undefined) return
         this.leases.delete(lease.leaseId)
+        this.node.world.count('lost')
         this.node.world.released(lease)
       }
     }

@@ -40,7 +40,8 @@ export class VirtualClock {
       this.#pop()
       if (next.run === undefined) continue
       atOnce = next.atMs > this.nowMs ? 0 : atOnce + 1
-      if (atOnce > atOnceMax) throw new Error(`time stands still at ${this.nowMs} ms: one thing always leads to another`)
+      if (atOnce > atOnceMax)
+        throw new Error(`time stands still at ${this.nowMs} ms: one thing always leads to another`)
       this.nowMs = next.atMs
       next.run()
       if (isDone()) return

@@ -61,6 +61,7 @@ export interface SimulatedNetworkOptions {
   /** How often a piece of mail that `isFragile` is lost on a link that is up, and how often it comes twice. */
   lossShare?: number
   doubleShare?: number
+  onLost(): void
 }
 
 const fragile = new Set<Mail['name']>(['leaseAsk', 'leaseAskCancel', 'leaseAskRefuse', 'leaseGrant', 'leaseReturn'])
@@ -120,12 +121,15 @@ export class SimulatedNetwork {
   }
 
   send(from: NodeId, to: NodeId, mail: Mail): void {
-    const { clock, random, lossShare = 0, doubleShare = 0 } = this.#with
+    const { clock, random, lossShare = 0, doubleShare = 0, onLost } = this.#with
     const link = this.#links.get(keyOf(from, to))
     const way = link?.ways.find((each) => each.to.id === to)
     if (link === undefined || way === undefined || link.isCut) return
     const isFragile = !this.isCalm && fragile.has(mail.name)
-    if (isFragile && random() < lossShare) return
+    if (isFragile && random() < lossShare) {
+      onLost()
+      return
+    }
     const times = isFragile && random() < doubleShare ? 2 : 1
     for (let time = 0; time < times; time++) {
       const lateMs = (random() < 0.05 ? this.#between(20, 150) : this.#between(0.2, 8)) + time * this.#between(0, 500)

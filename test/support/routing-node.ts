@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { HeadOffice } from '../../node/head/head-office.ts'
 import { LeaseBook } from '../../node/leases/lease-book.ts'
-import { LeaseRouter } from '../../node/routing/lease-router.ts'
+import { LeaseRouter, type LeaseRouterOptions } from '../../node/routing/lease-router.ts'
 import type { RouterAction, RouterEvent } from '../../node/routing/router-events.ts'
 import { LeaseDesk, type LeaseNeighbours } from '../../node/server/lease-desk.ts'
 import type { LeaseEnd } from '../../node/server/lease-end.ts'
@@ -23,21 +23,21 @@ export interface NodeOffer {
   readonly labels: Labels
 }
 
-/** Ways to break a node on purpose: the simulation must find each out. */
-export type Fault =
-  | 'late grants are kept'
-  | 'broken links keep leases'
-  | 'asked twice, granted twice'
-  | 'moved, not cancelled' | 'grants are said once'
-
 /** What the router wants, less what a fault makes it forget. */
 class FaultyRouter extends LeaseRouter {
-  fault: Fault | undefined
+  readonly #world: RoutingWorld
+
+  constructor(options: LeaseRouterOptions, world: RoutingWorld) {
+    super(options)
+    this.#world = world
+  }
 
   override step(event: RouterEvent, nowMs: number): RouterAction[] {
     const actions = super.step(event, nowMs)
-    if (this.fault === 'late grants are kept') return actions.filter(({ type }) => type !== 'returnRemote')
-    if (this.fault === 'moved, not cancelled') return actions.filter(({ type }) => type !== 'cancelLocal')
+    const { fault } = this.#world.settings
+    if (actions.some(({ type }) => type === 'returnRemote')) this.#world.count('came too late')
+    if (fault === 'late grants are kept') return actions.filter(({ type }) => type !== 'returnRemote')
+    if (fault === 'moved, not cancelled') return actions.filter(({ type }) => type !== 'cancelLocal')
     return actions
   }
 }
@@ -74,13 +74,12 @@ export class SimulatedNode {
     this.world = world
     this.id = id
     this.offer = offer
-    const { clock, settings } = world
+    const { clock } = world
     this.#startedAtMs = Math.floor(clock.nowMs)
     this.#version = this.#startedAtMs * 1000
     const now = (): number => clock.nowMs
     this.book = new LeaseBook({ total: offer.total, gpuIds: offer.gpuIds, workersMax: 12, prestart: 1 })
-    this.router = new FaultyRouter({ self: id, labels: offer.labels, local: this.book })
-    this.router.fault = settings.fault
+    this.router = new FaultyRouter({ self: id, labels: offer.labels, local: this.book }, world)
     this.pool = new SimulatedPool(this)
     this.desk = new LeaseDesk({
       book: this.book,
@@ -188,7 +187,6 @@ export class SimulatedNode {
   // --- mail
 
   onMail(from: NodeId, mail: Mail): void {
-    this.world.count('mail ' + mail.name)
     const { desk, office } = this
     switch (mail.name) {
       case 'leaseAsk':
@@ -230,6 +228,7 @@ export class SimulatedNode {
         return office.onDemandRefused(from, mail.body)
       case 'demandPlace': {
         const { client, requestId, term, node, mayWait } = mail.body
+        this.world.placed(client, requestId)
         if (this.#obeys(from, term)) desk.route({ type: 'placed', client, requestId, node, mayWait })
         return
       }
@@ -259,7 +258,10 @@ export class SimulatedNode {
 
   /** True when the link to a node is up, and has been for a moment. */
   hasSeenLately(node: NodeId): boolean {
-    return node === this.id || (this.#linked.has(node) && this.world.clock.nowMs - (this.#lostAtMs.get(node) ?? -1_000) > 100)
+    return (
+      node === this.id ||
+      (this.#linked.has(node) && this.world.clock.nowMs - (this.#lostAtMs.get(node) ?? -1_000) > 100)
+    )
   }
 
   /** What is leased now is no more than there is. To be looked at whenever something was granted. */
@@ -326,11 +328,13 @@ export class SimulatedNode {
   #neighbours(): LeaseNeighbours {
     return {
       askLease: (node, { strategy: _, ...request }, mayWait) => {
-        this.world.count('asks')
         const body = { ...request, resources: { ...request.resources }, envVars: {}, mayWait }
         this.mail(node, { name: 'leaseAsk', body })
       },
-      cancelAsk: (node, key) => this.mail(node, { name: 'leaseAskCancel', body: key }),
+      cancelAsk: (node, key) => {
+        this.world.count('moved')
+        this.mail(node, { name: 'leaseAskCancel', body: key })
+      },
       refuseAsk: (node, key, { error, message, details }) =>
         this.mail(node, { name: 'leaseAskRefuse', body: { ...key, error, message, details, state: this.#state() } }),
       returnLease: (node, client, leaseId) => this.mail(node, { name: 'leaseReturn', client, leaseId }),

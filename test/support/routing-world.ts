@@ -4,8 +4,16 @@ import { matchesLabels, type SchedulingStrategy } from '../../protocols/scheduli
 import { VirtualClock } from './routing-clock.ts'
 import type { HeldLease, SimulatedClient, Wish } from './routing-client.ts'
 import { SimulatedNetwork } from './routing-network.ts'
-import { SimulatedNode, type Fault, type NodeOffer } from './routing-node.ts'
+import { SimulatedNode, type NodeOffer } from './routing-node.ts'
 import { seededRandom } from './seeded-random.ts'
+
+/** Ways to break a node on purpose: the simulation must find each out. */
+export type Fault =
+  | 'late grants are kept'
+  | 'broken links keep leases'
+  | 'asked twice, granted twice'
+  | 'moved, not cancelled'
+  | 'grants are said once'
 
 export interface RoutingWorldSettings {
   readonly seed: number
@@ -26,6 +34,8 @@ interface Weather {
 }
 
 const stormMs = 5_000
+/** A request has so many places at most, in some seconds of storm. */
+const placedCountMax = 60
 
 /**
  * Some nodes with their clients, and what befalls them, all by chance from one seed: a storm, then calm. Every rule that
@@ -43,6 +53,7 @@ export class RoutingWorld {
   readonly #weather: Weather
   readonly #offers = new Map<NodeId, NodeOffer>()
   readonly #nodes = new Map<NodeId, SimulatedNode>()
+  readonly #placedCounts = new Map<string, number>()
   readonly #holders = new Map<ClientId, HeldLease>()
   #drivers: SimulatedClient[] = []
   #termCounter = 0
@@ -52,7 +63,8 @@ export class RoutingWorld {
     this.settings = settings
     const random = seededRandom(settings.seed)
     this.random = random
-    this.network = new SimulatedNetwork({ ...settings, clock: this.clock, random })
+    const onLost = (): void => this.count('lost on the way')
+    this.network = new SimulatedNetwork({ ...settings, clock: this.clock, random, onLost })
     const isFine = random() < 0.2
     const chance = (share: number): boolean => !isFine && random() < share
     this.#weather = {
@@ -124,6 +136,14 @@ export class RoutingWorld {
     const request = this.clients.get(client)?.requests.get(requestId)
     assert.ok(request, `client ${client} never made request ${requestId}`)
     return request.wish
+  }
+
+  /** The head has sent a request somewhere. */
+  placed(client: ClientId, requestId: number): void {
+    const key = `${client}|${requestId}`
+    const count = (this.#placedCounts.get(key) ?? 0) + 1
+    this.#placedCounts.set(key, count)
+    assert.ok(count <= placedCountMax, `request ${requestId} of ${client} is sent from place to place without end`)
   }
 
   wish(): Wish {
@@ -232,6 +252,7 @@ export class RoutingWorld {
   #cutSome(): void {
     const [a, b] = [this.#pick([...this.#nodes.values()]), this.#pick([...this.#nodes.values()])]
     if (a === undefined || b === undefined || a === b) return
+    this.count('links broken')
     this.network.cut(a.id, b.id)
     this.clock.after(this.random() * 2_000, () => {
       if (!a.isDead && !b.isDead) this.network.connect(a, b)
@@ -241,6 +262,7 @@ export class RoutingWorld {
   #crashSome(): void {
     const node = this.#pick([...this.#nodes.values()])
     if (node === undefined || this.#nodes.size < 2) return
+    this.count('crashes')
     this.#nodes.delete(node.id)
     node.crash()
     this.network.cutAll(node.id)

@@ -191,8 +191,33 @@ describe('a node among others', () => {
     script.at(0, request(1), 'tell a: add 1, waited 0')
     script.at(10, placed(1, 'b'), 'tell a: 1 was refused by b')
     script.at(20, placed(1, 'a', 'may wait'), 'ask a: 1, may wait')
-    script.at(30, placed(1, 'b'), 'tell a: 1 was refused by b')
+    script.at(30, placed(1, 'c'), 'tell a: 1 was refused by c')
     assert.deepEqual(script.places(), ['1: a'])
+  })
+
+  test('that is sent to and fro by the head says so once in a while only', () => {
+    const script = new RoutingScript({ links: ['a', 'b'], head: 'a' })
+    script.at(0, request(1, { resources: { CPU: 9 } }), 'tell a: add 1, waited 0')
+    script.at(10, placed(1, 'c', 'may wait'), 'tell a: 1 was refused by c')
+    script.at(11, placed(1, 'c', 'may wait'))
+    script.at(12, placed(1, 'b', 'may wait'), 'ask b: 1, may wait')
+    script.at(13, refused(1, 'b', 'busy'), 'tell a: 1 was refused by b')
+    script.at(14, placed(1, 'b', 'may wait'), 'ask b: 1, may wait')
+    script.at(15, refused(1, 'b', 'busy'))
+    script.tick(1_000)
+    script.tick(1_015, 'tell a: add 1, waited 1015')
+    script.at(1_020, placed(1, 'c', 'may wait'), 'tell a: 1 was refused by c')
+    script.at(1_021, headChanged('b'), 'tell b: add 1, waited 1021')
+    script.at(1_022, placed(1, 'c', 'may wait'), 'tell b: 1 was refused by c')
+  })
+
+  test('that was only busy is told at once, however often', () => {
+    const script = new RoutingScript({ links: ['a', 'b'], head: 'a' })
+    script.at(0, request(1), 'tell a: add 1, waited 0')
+    for (const nowMs of [10, 20, 30]) {
+      script.at(nowMs, placed(1, 'b'), 'ask b: 1, now')
+      script.at(nowMs + 5, refused(1, 'b', 'busy'), 'tell a: 1 was refused by b')
+    }
   })
 
   test('tells the head to forget what it does not know', () => {
@@ -259,6 +284,7 @@ describe('links that break', () => {
     script.at(20, linkDown('b'), 'tell a: 1 was refused by b')
     assert.deepEqual(script.places(), ['1: nowhere', '2: a'])
     script.at(30, placed(1, 'b'), 'tell a: 1 was refused by b')
+    script.at(31, placed(1, 'b'))
     script.at(40, linkUp('b'))
     script.at(50, placed(1, 'b'), 'ask b: 1, now')
   })
@@ -285,6 +311,15 @@ describe('links that break', () => {
       ...[1, 2, 3, 4, 5].map((id) => `tell b: add ${id}, waited 40`),
       ...[6, 7, 8].map((id) => `tell b: add ${id}, waited 10`),
     )
+  })
+
+  test('the last link goes while the own node is asked: the client may wait there', () => {
+    const script = new RoutingScript({ links: ['a'], head: home })
+    script.at(0, request(1), 'tell home: add 1, waited 0')
+    script.at(1, linkDown('a'))
+    script.at(2, placed(1, home), 'ask here: 1, now')
+    script.at(2, refused(1, home, 'busy'), 'ask here: 1, may wait')
+    script.at(9, localGranted(1), 'tell home: remove 1, granted')
   })
 
   test('the last link goes, and the node is alone', () => {
@@ -353,11 +388,7 @@ describe('what no node can serve', () => {
     script.tick(1_000)
     script.tick(2_000)
     script.at(2_005, infeasible(1, 'no node has a GPU, and one has left'))
-    script.tick(
-      2_010,
-      'refuse 1: infeasible, no node has a GPU, and one has left',
-      'tell a: remove 1, not granted',
-    )
+    script.tick(2_010, 'refuse 1: infeasible, no node has a GPU, and one has left', 'tell a: remove 1, not granted')
     assert.equal(script.router.wantsTick, false)
   })
 
