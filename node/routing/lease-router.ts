@@ -354,6 +354,7 @@ export class LeaseRouter {
       } else if (infeasible === undefined && nowMs - place.sinceMs >= headPatienceMs) {
         if (this.#links.size === 0) this.#whenAlone(open, nowMs)
         else this.#doWithoutHead(open)
+        if (!this.#open.has(keyOf(open.request))) continue
         // What was told may have been lost.
         open.isAtHead = false
         this.#tellHead(open, nowMs)

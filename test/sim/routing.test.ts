@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { RoutingWorld, type Fault, type RoutingWorldSettings } from '../support/routing-world.ts'
+import type { Fault } from '../support/routing-faults.ts'
+import { RoutingWorld, type RoutingWorldSettings } from '../support/routing-world.ts'
 
 const runs = Number(process.env['SHOAL_SIM_RUNS'] ?? 150)
 
@@ -32,7 +33,7 @@ describe('leases across nodes', () => {
       ['granted here', 40],
       ['granted elsewhere', 40],
       ['refused: infeasible', 5],
-      ['moved', 1],
+      ['cancelled elsewhere', 1],
       ['came too late', 0.2],
       ['lost', 0.2],
       ['links broken', 1],

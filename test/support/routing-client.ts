@@ -1,18 +1,8 @@
 import assert from 'node:assert/strict'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageName } from '../../protocols/messages.ts'
-import type { ResourceSet } from '../../protocols/resources.ts'
-import type { SchedulingStrategy } from '../../protocols/scheduling.ts'
 import type { SimulatedNode } from './routing-node.ts'
-
-/** What a client asks for. */
-export interface Wish {
-  readonly resources: ResourceSet
-  readonly strategy: SchedulingStrategy
-  readonly envKey: string
-  /** How long it uses what it gets. */
-  readonly holdMs: number
-}
+import type { Wish } from './routing-wishes.ts'
 
 /** A lease as its owner sees it. */
 export interface HeldLease {
@@ -133,24 +123,23 @@ export class SimulatedClient {
   }
 
   protected hear<N extends MessageName>(name: N, body: MessageBody<N>): void {
-    switch (name) {
-      case 'leaseGrant':
-        return this.#onGrant(body as MessageBody<'leaseGrant'>)
-      case 'leaseRefuse':
-        return this.#onRefuse(body as MessageBody<'leaseRefuse'>)
-      case 'leaseReclaim': {
-        const lease = this.leases.get((body as MessageBody<'leaseReclaim'>).leaseId)
-        if (lease !== undefined) this.node.world.clock.after(20, () => this.giveBack(lease))
-        return
-      }
-      case 'leaseLost': {
-        const lease = this.leases.get((body as MessageBody<'leaseLost'>).leaseId)
-        if (lease === undefined) return
-        this.leases.delete(lease.leaseId)
-        this.node.world.count('lost')
-        this.node.world.released(lease)
-      }
-    }
+    if (name === 'leaseGrant') this.#onGrant(body as MessageBody<'leaseGrant'>)
+    else if (name === 'leaseRefuse') this.#onRefuse(body as MessageBody<'leaseRefuse'>)
+    else if (name === 'leaseReclaim') this.#onReclaim(body as MessageBody<'leaseReclaim'>)
+    else if (name === 'leaseLost') this.#onLost(body as MessageBody<'leaseLost'>)
+  }
+
+  #onReclaim({ leaseId }: MessageBody<'leaseReclaim'>): void {
+    const lease = this.leases.get(leaseId)
+    if (lease !== undefined) this.node.world.clock.after(20, () => this.giveBack(lease))
+  }
+
+  #onLost({ leaseId }: MessageBody<'leaseLost'>): void {
+    const lease = this.leases.get(leaseId)
+    if (lease === undefined) return
+    this.leases.delete(leaseId)
+    this.node.world.count('lost')
+    this.node.world.released(lease)
   }
 
   #onGrant({ requestId, leaseId, workerId }: MessageBody<'leaseGrant'>): void {

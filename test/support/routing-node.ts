@@ -1,46 +1,23 @@
 import assert from 'node:assert/strict'
 import { HeadOffice } from '../../node/head/head-office.ts'
 import { LeaseBook } from '../../node/leases/lease-book.ts'
-import { LeaseRouter, type LeaseRouterOptions } from '../../node/routing/lease-router.ts'
-import type { RouterAction, RouterEvent } from '../../node/routing/router-events.ts'
-import { LeaseDesk, type LeaseNeighbours } from '../../node/server/lease-desk.ts'
+import type { LeaseRouter } from '../../node/routing/lease-router.ts'
+import { LeaseDesk } from '../../node/server/lease-desk.ts'
 import type { LeaseEnd } from '../../node/server/lease-end.ts'
 import type { Advert } from '../../protocols/advert.ts'
 import type { Term } from '../../protocols/election.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
-import type { Labels } from '../../protocols/scheduling.ts'
+import { simulatedAdvert } from './routing-advert.ts'
 import { SimulatedClient } from './routing-client.ts'
+import { FaultyRouter, hideGrants } from './routing-faults.ts'
+import { simulatedNeighbours } from './routing-neighbours.ts'
 import type { Mail } from './routing-network.ts'
+import type { NodeOffer } from './routing-wishes.ts'
 import { SimulatedPool } from './routing-worker.ts'
 import type { RoutingWorld } from './routing-world.ts'
 
 const sayAgainMs = 3_000
-
-export interface NodeOffer {
-  readonly total: ResourceSet
-  readonly gpuIds: readonly number[]
-  readonly labels: Labels
-}
-
-/** What the router wants, less what a fault makes it forget. */
-class FaultyRouter extends LeaseRouter {
-  readonly #world: RoutingWorld
-
-  constructor(options: LeaseRouterOptions, world: RoutingWorld) {
-    super(options)
-    this.#world = world
-  }
-
-  override step(event: RouterEvent, nowMs: number): RouterAction[] {
-    const actions = super.step(event, nowMs)
-    const { fault } = this.#world.settings
-    if (actions.some(({ type }) => type === 'returnRemote')) this.#world.count('came too late')
-    if (fault === 'late grants are kept') return actions.filter(({ type }) => type !== 'returnRemote')
-    if (fault === 'moved, not cancelled') return actions.filter(({ type }) => type !== 'cancelLocal')
-    return actions
-  }
-}
 
 /**
  * A node as far as it has to do with leases: its lease book, its router and what joins them are the real ones, the rest is
@@ -51,7 +28,7 @@ export class SimulatedNode {
   readonly id: NodeId
   readonly offer: NodeOffer
   readonly book: LeaseBook
-  readonly router: FaultyRouter
+  readonly router: LeaseRouter
   readonly desk: LeaseDesk
   readonly office: HeadOffice
   readonly pool: SimulatedPool
@@ -79,7 +56,12 @@ export class SimulatedNode {
     this.#version = this.#startedAtMs * 1000
     const now = (): number => clock.nowMs
     this.book = new LeaseBook({ total: offer.total, gpuIds: offer.gpuIds, workersMax: 12, prestart: 1 })
-    this.router = new FaultyRouter({ self: id, labels: offer.labels, local: this.book }, world)
+    const { labels } = offer
+    this.router = new FaultyRouter(
+      { self: id, labels, local: this.book, expectsOthers: () => true },
+      world.settings.fault,
+      () => world.count('came too late'),
+    )
     this.pool = new SimulatedPool(this)
     this.desk = new LeaseDesk({
       book: this.book,
@@ -90,7 +72,12 @@ export class SimulatedNode {
         get: (client: ClientId) => this.#directoryGet(client),
       } as never,
       pool: this.pool as never,
-      neighbours: this.#neighbours(),
+      neighbours: simulatedNeighbours({
+        mail: (to, mail) => this.mail(to, mail),
+        state: () => this.#state(),
+        stateOf: (node) => (node === id ? this.#state() : this.#view.get(node)),
+        onCancelled: () => world.count('cancelled elsewhere'),
+      }),
       now,
     })
     this.desk.onWorkerGone = (client) => this.#gone(client.id)
@@ -191,7 +178,8 @@ export class SimulatedNode {
     switch (mail.name) {
       case 'leaseAsk':
         desk.ask(from, mail.body)
-        return this.#afterAsk()
+        if (this.world.settings.fault === 'asked twice, granted twice') hideGrants(desk)
+        return
       case 'leaseAskCancel':
         return desk.cancelAsk(mail.body)
       case 'leaseAskRefuse': {
@@ -325,56 +313,10 @@ export class SimulatedNode {
     return { id: client, wantsLogs: true, unsentBytes: 0, send, forward: () => {} }
   }
 
-  #neighbours(): LeaseNeighbours {
-    return {
-      askLease: (node, { strategy: _, ...request }, mayWait) => {
-        const body = { ...request, resources: { ...request.resources }, envVars: {}, mayWait }
-        this.mail(node, { name: 'leaseAsk', body })
-      },
-      cancelAsk: (node, key) => {
-        this.world.count('moved')
-        this.mail(node, { name: 'leaseAskCancel', body: key })
-      },
-      refuseAsk: (node, key, { error, message, details }) =>
-        this.mail(node, { name: 'leaseAskRefuse', body: { ...key, error, message, details, state: this.#state() } }),
-      returnLease: (node, client, leaseId) => this.mail(node, { name: 'leaseReturn', client, leaseId }),
-      killLease: (node, client, leaseId, reason) => this.mail(node, { name: 'leaseKill', client, leaseId, reason }),
-      tellHead: (action) => this.#tellDemand(action),
-      whyForbidden: () => undefined,
-    }
-  }
-
-  #tellDemand(action: Extract<RouterAction, { type: `demand${string}` }>): void {
-    switch (action.type) {
-      case 'demandAdd': {
-        const { client, requestId, resources, depth, label, strategy } = action.request
-        const body = { client, requestId, resources, depth, label, strategy, waitedMs: action.waitedMs }
-        return this.mail(action.head, { name: 'demandAdd', body })
-      }
-      case 'demandRemove': {
-        const { client, requestId, isGranted } = action
-        return this.mail(action.head, { name: 'demandRemove', body: { client, requestId, isGranted } })
-      }
-      case 'demandRefused': {
-        const { client, requestId, node } = action
-        const state = node === this.id ? this.#state() : this.#view.get(node)
-        const body = { client, requestId, node, state: state === undefined ? [] : [state] }
-        return this.mail(action.head, { name: 'demandRefused', body })
-      }
-    }
-  }
-
   #gone(client: ClientId): void {
     this.clients.delete(client)
     this.desk.clientGone(client)
     for (const node of this.#linked.keys()) this.mail(node, { name: 'clientGone', client })
-  }
-
-  #afterAsk(): void {
-    if (this.world.settings.fault !== 'asked twice, granted twice') return
-    const routes = this.desk.routes as Map<number, { requestId: number }>
-    for (const [leaseId, route] of routes)
-      if (route.requestId > 0) routes.set(leaseId, { ...route, requestId: -route.requestId })
   }
 
   #obeys(from: NodeId, term: Term): boolean {
@@ -388,26 +330,9 @@ export class SimulatedNode {
   }
 
   #state(): Advert {
-    const { total, available, workers, leases, queued } = this.book.load()
-    return {
-      node: this.id,
-      version: ++this.#version,
-      name: this.id,
-      shoalVersion: '1',
-      role: 'admin',
-      startedAtMs: this.#startedAtMs,
-      addresses: [],
-      total,
-      available,
-      gpus: [],
-      labels: this.offer.labels,
-      load: 0,
-      workers,
-      leases,
-      queued,
-      store: { usedBytes: 0, bytesMax: 0 },
-      isOpen: true,
-    }
+    const { id: node, offer } = this
+    const startedAtMs = this.#startedAtMs
+    return simulatedAdvert({ node, version: ++this.#version, startedAtMs, labels: offer.labels, ...this.book.load() })
   }
 
   #sayAgain(): void {

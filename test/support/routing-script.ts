@@ -14,6 +14,8 @@ export interface RoutingScriptOptions {
    * @default 4
    */
   cpus?: number
+  /** Other nodes are known, linked or not. */
+  expectsOthers?: boolean
 }
 
 /** The node whose router is on the stage. */
@@ -36,11 +38,12 @@ export class RoutingScript {
   isRoomy = false
   readonly cpus: number
 
-  constructor({ links = [], head, labels = {}, cpus = 4 }: RoutingScriptOptions = {}) {
+  constructor({ links = [], head, labels = {}, cpus = 4, expectsOthers = false }: RoutingScriptOptions = {}) {
     this.cpus = cpus
     this.router = new LeaseRouter({
       self: home,
       labels,
+      expectsOthers: () => expectsOthers,
       local: {
         missing: (resources) => Object.keys(resources).filter((name) => (resources[name] ?? 0) > this.#total(name)),
         hasAmpleRoom: () => this.isRoomy,

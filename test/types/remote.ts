@@ -61,7 +61,9 @@ square.options({ cpus: 2 })
 square.options({ numCpus: 'two' })
 square.options({ schedulingStrategy: 'spread' })
 square.options({ schedulingStrategy: { nodeId: '0123456789abcdef', soft: true } })
-square.options({ schedulingStrategy: { labels: { zone: 'lab1', gpu: { in: ['a100', 'h100'] }, laptop: { exists: false } } } })
+square.options({
+  schedulingStrategy: { labels: { zone: 'lab1', gpu: { in: ['a100', 'h100'] }, laptop: { exists: false } } },
+})
 // @ts-expect-error not a strategy
 square.options({ schedulingStrategy: 'scatter' })
 // @ts-expect-error not a match of a label

@@ -4,6 +4,7 @@ import { HeadOffice } from '../../../node/head/head-office.ts'
 import type { Advert } from '../../../protocols/advert.ts'
 import type { Term } from '../../../protocols/election.ts'
 import { defaultStrategy } from '../../../protocols/scheduling.ts'
+import { simulatedAdvert } from '../../support/routing-advert.ts'
 import { VirtualClock } from '../../support/routing-clock.ts'
 
 const head = '00000000000000aa'
@@ -41,25 +42,7 @@ function withDesk(body: (desk: OfficeDesk) => void): void {
 }
 
 function state(node: string, version: number, cpus = 4, free = cpus): Advert {
-  return {
-    node,
-    version,
-    name: node,
-    shoalVersion: '1',
-    role: 'admin',
-    startedAtMs: 1,
-    addresses: [],
-    total: { CPU: cpus },
-    available: { CPU: free },
-    gpus: [],
-    labels: {},
-    load: 0,
-    workers: 0,
-    leases: 0,
-    queued: 0,
-    store: { usedBytes: 0, bytesMax: 0 },
-    isOpen: true,
-  }
+  return simulatedAdvert({ node, version, total: { CPU: cpus }, available: { CPU: free } })
 }
 
 function demand(requestId: number, cpus = 1) {

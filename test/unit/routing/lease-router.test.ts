@@ -339,6 +339,36 @@ describe('links that break', () => {
   })
 })
 
+describe('a node that knows of others', () => {
+  const forA = { strategy: { kind: 'node', node: 'a', isSoft: false } } as const
+  const cannotReach = 'infeasible, asked for node a, which this node (home) cannot reach'
+
+  test('waits for them a while with what it cannot serve itself', () => {
+    const script = new RoutingScript({ expectsOthers: true })
+    script.at(0, request(1, forA))
+    script.at(0, request(2, { resources: { CPU: 9 } }), 'ask here: 2, may wait')
+    script.at(0, refused(2, home, 'infeasible'))
+    script.tick(1_950)
+    script.tick(2_000, `refuse 1: ${cannotReach}`, 'refuse 2: infeasible, it is infeasible')
+  })
+
+  test('asks the head when they come in time', () => {
+    const script = new RoutingScript({ expectsOthers: true })
+    script.at(0, request(1, forA))
+    script.at(1_000, linkUp('a'))
+    script.at(1_500, headChanged('a'), 'tell a: add 1, waited 1500')
+    script.tick(2_000)
+    script.at(2_100, placed(1, 'a'), 'ask a: 1, now')
+  })
+
+  test('gives up at once when it knows of none any more, and tells the head nothing new', () => {
+    const script = new RoutingScript({ links: ['a'], head: home })
+    script.at(0, request(1, forA), 'tell home: add 1, waited 0')
+    script.at(10, linkDown('a'))
+    script.tick(1_000, `refuse 1: ${cannotReach}`, 'tell home: remove 1, not granted')
+  })
+})
+
 describe('heads that change', () => {
   test('the new head is told all that is open, once', () => {
     const script = new RoutingScript({ links: ['a', 'b'], head: 'a' })
