@@ -47,6 +47,7 @@ export interface MeshParts {
 }
 
 const tickMs = 1000
+const sayAgainTicks = 5
 /** Certificates end, and are renewed: both are looked at so often. */
 const checkMs = 60_000
 
@@ -58,6 +59,7 @@ export class Mesh {
   readonly #parts: MeshParts
   #timer: NodeJS.Timeout | undefined
   #nextCheckAtMs = 0
+  #ticks = 0
 
   constructor(parts: MeshParts) {
     this.#parts = parts
@@ -181,7 +183,8 @@ export class Mesh {
   }
 
   #tick(): void {
-    const { view, network, membership, log, now } = this.#parts
+    const { view, network, membership, leases, log, now } = this.#parts
+    if (++this.#ticks % sayAgainTicks === 0) leases.sayGrantsAgain()
     for (const { type, node } of view.tick(now())) log(`node ${node} is ${type}`)
     if (now() < this.#nextCheckAtMs) return
     this.#nextCheckAtMs = now() + checkMs

@@ -43,6 +43,10 @@ interface Asked {
   label: string
 }
 
+const ended: Refusal = { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} }
+/** Another node may reach it. */
+const outOfReach: Refusal = { error: 'busy', message: 'there is no link to the node of its program', details: {} }
+
 type DeskEvent = { to: 'book'; event: LeaseEvent } | { to: 'router'; event: RouterEvent }
 
 export interface LeaseDeskOptions {
@@ -105,7 +109,7 @@ export class LeaseDesk {
     const resources = checked(body.resources, label)
     if (directory.get(job) === undefined) {
       // Of work that has been ended already: its last requests were still on their way.
-      this.#refuse(key, { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} })
+      this.#refuse(key, ended)
       return
     }
     const why = neighbours.whyForbidden(job)
@@ -168,8 +172,10 @@ export class LeaseDesk {
     for (const lease of this.remote.ofClient(client)) {
       this.remote.remove(lease)
       const reason = 'the program for which it ran has ended'
-      if (lease.owner.id === client) this.#with.neighbours.returnLease(lease.node, client, lease.leaseId)
-      else lease.owner.send('leaseLost', { leaseId: lease.alias, reason })
+      // The other node hears of the end of the owner itself, and stops the worker, which may be running a task.
+      if (lease.owner.id === client) continue
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason })
+      this.#with.neighbours.killLease(lease.node, lease.owner.id, lease.leaseId, reason)
     }
     this.route({ type: 'clientGone', client })
     this.#tell({ type: 'clientGone', client })
@@ -192,8 +198,11 @@ export class LeaseDesk {
       return
     }
     const resources = checked(body.resources, label)
-    const why =
-      directory.get(job) === undefined ? 'the program for which it was to run has ended' : neighbours.whyForbidden(job)
+    if (directory.get(job) === undefined) {
+      neighbours.refuseAsk(node, key, directory.isLocal(job) ? ended : outOfReach)
+      return
+    }
+    const why = neighbours.whyForbidden(job)
     if (why !== undefined) neighbours.refuseAsk(node, key, { error: 'forbidden', message: why, details: {} })
     else this.#askBook({ ...key, resources, depth, job, label, envKey, envVars }, owner, mayWait)
   }
@@ -204,7 +213,16 @@ export class LeaseDesk {
   }
 
   granted(node: NodeId, client: ClientId, { requestId, ...grant }: MessageBody<'leaseGrant'>): void {
+    // It may come twice.
+    if (this.remote.at(node, grant.leaseId)?.owner.id === client) return
     this.route({ type: 'remoteGranted', node, client, requestId, grant })
+  }
+
+  /** Says again which workers here the clients of other nodes have: if a grant was lost, the worker comes back. */
+  sayGrantsAgain(): void {
+    for (const route of this.#routes.values()) {
+      if (!this.#with.directory.isLocal(route.owner.id)) this.#sendGrant(route, route.requestId)
+    }
   }
 
   /** What another node says of a lease that a client of this one holds there. */
@@ -225,8 +243,23 @@ export class LeaseDesk {
       this.remote.remove(lease)
       lease.owner.send('leaseLost', { leaseId: lease.alias, reason: `node ${node} is gone: ${reason}` })
     }
-    for (const client of clients) this.clientGone(client)
+    const gone = new Set(clients)
+    this.#refuseOutOfReach(gone)
+    for (const client of gone) this.clientGone(client)
     this.route({ type: 'linkDown', node })
+  }
+
+  /** Requests of nodes that are still there, for programs that only this node cannot reach any more. */
+  #refuseOutOfReach(jobs: ReadonlySet<ClientId>): void {
+    const { directory, neighbours } = this.#with
+    for (const [client, asked] of this.#asked) {
+      if (directory.isLocal(client) || jobs.has(client)) continue
+      for (const [requestId, { job }] of [...asked]) {
+        if (!jobs.has(job)) continue
+        this.cancelAsk({ client, requestId })
+        neighbours.refuseAsk(nodeOf(client), { client, requestId }, outOfReach)
+      }
+    }
   }
 
   /** Something has happened that the router is to know. */

@@ -7,7 +7,9 @@ import { machineFacts } from './machine.ts'
 import { manyTasksBenchmark } from './many-tasks.ts'
 import { profile } from './profiler.ts'
 import type { BenchRun } from './result.ts'
+import { failoverBenchmark } from './failover.ts'
 import { remoteCallBenchmarks } from './remote-calls.ts'
+import { schedulerBenchmarks } from './scheduler.ts'
 import { startBenchmarks } from './start.ts'
 import { table } from './table.ts'
 
@@ -28,6 +30,8 @@ const benchmarks: readonly Benchmark[] = [
   ...startBenchmarks,
   ...callBenchmarks,
   ...remoteCallBenchmarks,
+  ...schedulerBenchmarks,
+  failoverBenchmark,
 ]
 
 const smallCallsNote =

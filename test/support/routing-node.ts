@@ -8,16 +8,17 @@ import type { Advert } from '../../protocols/advert.ts'
 import type { Term } from '../../protocols/election.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
-import { simulatedAdvert } from './routing-advert.ts'
 import { SimulatedClient } from './routing-client.ts'
 import { FaultyRouter, hideGrants } from './routing-faults.ts'
 import { simulatedNeighbours } from './routing-neighbours.ts'
 import type { Mail } from './routing-network.ts'
+import { SimulatedOwnState } from './routing-own-state.ts'
 import type { NodeOffer } from './routing-wishes.ts'
 import { SimulatedPool } from './routing-worker.ts'
 import type { RoutingWorld } from './routing-world.ts'
 
 const sayAgainMs = 3_000
+const lookMs = 50
 
 /**
  * A node as far as it has to do with leases: its lease book, its router and what joins them are the real ones, the rest is
@@ -39,10 +40,8 @@ export class SimulatedNode {
   readonly #lostAtMs = new Map<NodeId, number>()
   readonly #view = new Map<NodeId, Advert>()
   readonly #startedAtMs: number
+  readonly #own: SimulatedOwnState
   #lastClient = 0
-  #version: number
-  #told = ''
-  #toldAtMs = 0
   #term: Term | undefined
   #head: NodeId | undefined
   isDead = false
@@ -53,10 +52,10 @@ export class SimulatedNode {
     this.offer = offer
     const { clock } = world
     this.#startedAtMs = Math.floor(clock.nowMs)
-    this.#version = this.#startedAtMs * 1000
     const now = (): number => clock.nowMs
     this.book = new LeaseBook({ total: offer.total, gpuIds: offer.gpuIds, workersMax: 12, prestart: 1 })
     const { labels } = offer
+    this.#own = new SimulatedOwnState({ node: id, startedAtMs: this.#startedAtMs, labels }, this.book)
     this.router = new FaultyRouter(
       { self: id, labels, local: this.book, expectsOthers: () => true },
       world.settings.fault,
@@ -74,8 +73,8 @@ export class SimulatedNode {
       pool: this.pool as never,
       neighbours: simulatedNeighbours({
         mail: (to, mail) => this.mail(to, mail),
-        state: () => this.#state(),
-        stateOf: (node) => (node === id ? this.#state() : this.#view.get(node)),
+        state: () => this.#own.now(),
+        stateOf: (node) => (node === id ? this.#own.now() : this.#view.get(node)),
         onCancelled: () => world.count('cancelled elsewhere'),
       }),
       now,
@@ -127,7 +126,7 @@ export class SimulatedNode {
 
   onLinkUp(node: NodeId): void {
     this.#linked.set(node, new Map())
-    this.mail(node, { name: 'nodeState', state: this.#state() })
+    this.mail(node, { name: 'nodeState', state: this.#own.now() })
     this.desk.route({ type: 'linkUp', node })
     this.#tellHead()
     this.#report()
@@ -151,7 +150,7 @@ export class SimulatedNode {
     this.#term = term ?? this.#term
     if (term?.head === this.id) {
       if (this.office.term?.counter !== term.counter) this.office.start(term)
-      this.office.onReported(this.#state())
+      this.office.onReported(this.#own.now())
     } else if (this.office.term !== undefined) this.office.stop()
     this.#tellHead()
     this.#report()
@@ -168,7 +167,7 @@ export class SimulatedNode {
 
   #report(): void {
     if (this.#term === undefined || this.#head === undefined || this.#head === this.id) return
-    this.mail(this.#head, { name: 'report', term: this.#term, state: this.#state() })
+    this.mail(this.#head, { name: 'report', term: this.#term, state: this.#own.now() })
   }
 
   // --- mail
@@ -252,25 +251,6 @@ export class SimulatedNode {
     )
   }
 
-  /** What is leased now is no more than there is. To be looked at whenever something was granted. */
-  checkGranted(): void {
-    const sums = new Map<string, number>()
-    const gpus = new Map<number, number>()
-    for (const { lease } of this.pool.all()) {
-      if (lease === undefined) continue
-      for (const [name, amount] of Object.entries(lease.resources)) {
-        // Tasks that come back from waiting take their CPUs again whether they are free or not.
-        if (name !== 'CPU' || !lease.wasBlocked) sums.set(name, (sums.get(name) ?? 0) + amount)
-      }
-      for (const gpu of lease.gpuIds) gpus.set(gpu, (gpus.get(gpu) ?? 0) + Math.min(1, lease.resources['GPU'] ?? 0))
-    }
-    for (const [name, amount] of sums) {
-      const total = this.offer.total[name] ?? (name === 'GPU' ? this.offer.gpuIds.length : 0)
-      assert.ok(amount <= total + 1e-9, `node ${this.id} has granted ${amount} of its ${total} ${name}`)
-    }
-    for (const [gpu, share] of gpus) assert.ok(share <= 1, `GPU ${gpu} of ${this.id} is granted ${share} times`)
-  }
-
   /** What is still held or waited for; empty when all is at rest. */
   leftOver(): string[] {
     const { total, available, leases, queued } = this.book.load()
@@ -329,12 +309,6 @@ export class SimulatedNode {
     this.office.onState(state)
   }
 
-  #state(): Advert {
-    const { id: node, offer } = this
-    const startedAtMs = this.#startedAtMs
-    return simulatedAdvert({ node, version: ++this.#version, startedAtMs, labels: offer.labels, ...this.book.load() })
-  }
-
   #sayAgain(): void {
     this.world.clock.after(sayAgainMs, () => {
       if (this.isDead) return
@@ -347,19 +321,16 @@ export class SimulatedNode {
   #look(): void {
     if (this.isDead) return
     const { clock, network, random } = this.world
-    const { total, available, leases, queued } = this.book.load()
-    const said = JSON.stringify([total, available, leases, queued])
-    if (said !== this.#told || clock.nowMs - this.#toldAtMs > 2_000) {
-      this.#told = said
-      this.#toldAtMs = clock.nowMs
-      const state = this.#state()
+    const state = this.#own.due(clock.nowMs)
+    if (state !== undefined) {
       this.#onState(state)
       const head = this.#reachableHead
       if (head !== undefined && head !== this.id) this.mail(head, { name: 'nodeState', state })
       // By gossip, which may be lost.
-      for (const node of this.#linked.keys())
+      for (const node of this.#linked.keys()) {
         if (random() < 0.7) network.send(this.id, node, { name: 'nodeState', state })
+      }
     }
-    clock.after(100, () => this.#look())
+    clock.after(lookMs, () => this.#look())
   }
 }

@@ -76,6 +76,26 @@ export class SimulatedPool {
     })
   }
 
+  /** What is leased now is no more than there is. To be looked at whenever something was granted. */
+  checkGranted(): void {
+    const { id, offer } = this.#node
+    const sums = new Map<string, number>()
+    const gpus = new Map<number, number>()
+    for (const { lease } of this.#workers.values()) {
+      if (lease === undefined) continue
+      for (const [name, amount] of Object.entries(lease.resources)) {
+        // Tasks that come back from waiting take their CPUs again whether they are free or not.
+        if (name !== 'CPU' || !lease.wasBlocked) sums.set(name, (sums.get(name) ?? 0) + amount)
+      }
+      for (const gpu of lease.gpuIds) gpus.set(gpu, (gpus.get(gpu) ?? 0) + Math.min(1, lease.resources['GPU'] ?? 0))
+    }
+    for (const [name, amount] of sums) {
+      const total = offer.total[name] ?? (name === 'GPU' ? offer.gpuIds.length : 0)
+      assert.ok(amount <= total + 1e-9, `node ${id} has granted ${amount} of its ${total} ${name}`)
+    }
+    for (const [gpu, share] of gpus) assert.ok(share <= 1, `GPU ${gpu} of ${id} is granted ${share} times`)
+  }
+
   #exit(worker: SimulatedWorker, reason: string, isOutside: boolean): void {
     if (!this.#workers.delete(worker.workerId)) return
     const { client, workerId } = worker
@@ -113,7 +133,7 @@ class WorkerClient extends SimulatedClient {
     }
     const lease: WorkerLease = { leaseId, owner, requestId, resources, gpuIds, isBlocked: false, wasBlocked: false }
     worker.lease = lease
-    this.node.checkGranted()
+    this.node.pool.checkGranted()
     if (depth >= 2 || world.random() >= world.nestedShare) return
     world.clock.after(world.random() * 20, () => {
       if (this.isDead || worker.lease !== lease || this.node.world.isCalm) return
