@@ -59,7 +59,10 @@ export const electionMessage: Codec<ElectionMessage> = {
   write(writer, message) {
     writer.u8(names.indexOf(message.type))
     const { head, fence } = message as { head?: Term; fence?: Term }
-    const lists = message.type === 'beat' ? { head: head === undefined ? [] : [head], fence: fence === undefined ? [] : [fence] } : {}
+    const lists =
+      message.type === 'beat'
+        ? { head: head === undefined ? [] : [head], fence: fence === undefined ? [] : [fence] }
+        : {}
     const reply = message.type === 'probeReply' ? { fence: fence === undefined ? [] : [fence] } : {}
     ;(bodies[message.type] as Codec<unknown>).write(writer, { ...message, ...lists, ...reply })
   },
@@ -67,9 +70,16 @@ export const electionMessage: Codec<ElectionMessage> = {
     const type = names[reader.u8()]
     if (type === undefined) throw new ProtocolError('an election message is of no known type')
     const body = bodies[type].read(reader) as Record<string, unknown>
-    if (type === 'beat') return { ...body, type, head: (body['head'] as Term[])[0], fence: (body['fence'] as Term[])[0] } as ElectionMessage
+    if (type === 'beat')
+      return {
+        ...body,
+        type,
+        head: (body['head'] as Term[])[0],
+        fence: (body['fence'] as Term[])[0],
+      } as ElectionMessage
     if (type === 'probeReply') return { ...body, type, fence: (body['fence'] as Term[])[0] } as ElectionMessage
-    if (type === 'support' && (body['report'] as Uint8Array).length > reportBytesMax) throw new ProtocolError('a report is too large')
+    if (type === 'support' && (body['report'] as Uint8Array).length > reportBytesMax)
+      throw new ProtocolError('a report is too large')
     return { ...body, type } as ElectionMessage
   },
 }

@@ -23,7 +23,7 @@ export function ownerOf(id: ObjectId): ClientId {
 }
 
 /** The node of a client, of an object's owner, or of what a client has stored: their ids begin with it. */
-export function nodeOf(id: ClientId | ObjectId): NodeId {
+export function nodeOf(id: ClientId): NodeId {
   return id.slice(0, nodeIdBytes * 2)
 }
 

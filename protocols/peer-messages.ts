@@ -114,7 +114,7 @@ export type PeerMessageBody<N extends PeerMessageName> =
 export type PeerMessageHandlers = { [N in PeerMessageName]: (from: string, body: PeerMessageBody<N>) => void }
 
 /** Messages between clients that links carry as they are. */
-export const clientMessagesOnLinks = [
+const clientMessagesOnLinks = [
   'taskPush',
   'taskCancel',
   'streamConsumed',

@@ -28,7 +28,7 @@ export type SchedulingStrategy =
 export const defaultStrategy: SchedulingStrategy = Object.freeze({ kind: 'default' })
 
 export const labelsMax = 64
-export const labelValuesMax = 64
+const labelValuesMax = 64
 const namePattern = /^[A-Za-z][\w./-]{0,62}$/
 const valuePattern = /^[\w./:-]{0,63}$/
 const nodePattern = new RegExp(`^[0-9a-f]{${nodeIdBytes * 2}}$`)

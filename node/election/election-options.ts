@@ -22,7 +22,7 @@ export interface ElectionTimers {
   readonly clockRate: number
 }
 
-export const defaultTimers: ElectionTimers = Object.freeze({
+const defaultTimers: ElectionTimers = Object.freeze({
   beatMs: 200,
   suspectMs: 700,
   leaseMs: 1000,

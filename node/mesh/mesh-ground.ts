@@ -65,7 +65,7 @@ export async function prepareMesh(
   const membership = await Membership.open(stateDirectory, {
     onSaveFailed: (error) => log(`the membership could not be written: ${error.message}`),
   })
-  const met = token === undefined ? [] : await join(membership, token, log)
+  const met = token === undefined ? [] : await joinBy(membership, token, log)
   if (!membership.isMember) await membership.found(Date.now())
 
   const ports = new PortFile(stateDirectory)
@@ -122,7 +122,7 @@ async function admit(
  * Becomes a member by a token; gives the addresses of those who let others in. A node that is one already, of the same
  * mesh, stays as it is.
  */
-async function join(membership: Membership, text: string, log: (text: string) => void): Promise<readonly string[]> {
+async function joinBy(membership: Membership, text: string, log: (text: string) => void): Promise<readonly string[]> {
   const token = parseToken(text)
   if (membership.isMember) {
     if (Buffer.compare(membership.meshId, token.meshId) === 0) {

@@ -85,7 +85,7 @@ export class PeerPost implements FrameLinks {
     const reader = new ByteReader(frame.body)
     const body = peerMessages[name].body.read(reader)
     if (reader.remaining !== 0) throw new ProtocolError(`a ${name} message has ${reader.remaining} bytes too many`)
-    this.#handle(node, name, body as never)
+    this.#handle(node, name, body)
   }
 
   #handle<N extends PeerMessageName>(from: NodeId, name: N, body: PeerMessageBody<N>): void {

@@ -27,7 +27,7 @@ export class Questions {
       throw new UnreachableError(`${askedMax} questions to other nodes wait for answers already`)
     const askId = (this.#lastId = (this.#lastId + 1) % 0xffff_ffff)
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    this.#asked.set(askId, { node, resolve: resolve as (answer: unknown) => void, reject })
+    this.#asked.set(askId, { node, resolve, reject })
     const timer = setTimeout(() => this.#fail(askId, `node ${node} has not answered for ${answerMs} ms`), answerMs)
     if (!send(this.#post, askId)) this.#fail(askId, `there is no link to node ${node}`)
     try {

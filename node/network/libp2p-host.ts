@@ -1,6 +1,5 @@
 import type { Connection, Libp2p, PeerId, PrivateKey, Stream } from '@libp2p/interface'
 import type { GossipSub } from '@chainsafe/libp2p-gossipsub'
-import type { Identify } from '@libp2p/identify'
 
 export const protocols = {
   peer: '/shoal/peer/1',
@@ -98,7 +97,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
   })
   closeToStrangers(libp2p, isMember)
   const { pubsub, identify: identifyService } = libp2p.services
-  return { libp2p, pubsub, identify: (connection) => (identifyService as Identify).identify(connection) }
+  return { libp2p, pubsub, identify: (connection) => identifyService.identify(connection) }
 }
 
 /**

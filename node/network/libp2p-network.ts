@@ -483,12 +483,12 @@ export async function dialToJoin(options: {
   }
 }
 
-export function nodeIdOf(publicKey: Uint8Array): NodeId {
+function nodeIdOf(publicKey: Uint8Array): NodeId {
   return createHash('sha256').update(publicKey).digest('hex').slice(0, 16)
 }
 
 /** The PeerId of a key, as text. */
-export async function peerIdOf(publicKey: Uint8Array): Promise<string> {
+async function peerIdOf(publicKey: Uint8Array): Promise<string> {
   const [{ publicKeyFromRaw }, { peerIdFromPublicKey }] = await Promise.all([
     import('@libp2p/crypto/keys'),
     import('@libp2p/peer-id'),

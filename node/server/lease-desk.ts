@@ -177,8 +177,9 @@ export class LeaseDesk {
       lease.owner.send('leaseLost', { leaseId: lease.alias, reason })
       this.#with.neighbours.killLease(lease.node, lease.owner.id, lease.leaseId, reason)
     }
-    this.route({ type: 'clientGone', client })
+    // The book first: what the router gives up would leave room there for requests of the same program.
     this.#tell({ type: 'clientGone', client })
+    this.route({ type: 'clientGone', client })
   }
 
   // --- other nodes

@@ -19,7 +19,7 @@ export function rate({ name, operations = 1, prepare, attach = init }: Rate): Be
   return {
     name,
     async measure({ rounds, profiled }) {
-      await using _attached = await attach()
+      await using _ = await attach()
       const call = prepare()
       await repeat(call, warmUpMs)
       const values = await profiled(async () => {

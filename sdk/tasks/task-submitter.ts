@@ -136,7 +136,16 @@ export class TaskSubmitter {
     let pool = this.#pools.get(key)
     if (pool === undefined) {
       const givenByNode = terms.strategy.kind === 'spread' ? new Map<NodeId, number>() : undefined
-      pool = { key, job, terms, queue: new TaskQueue(), leases: new Map(), requests: new Map(), givenByNode, isLookPlanned: false }
+      pool = {
+        key,
+        job,
+        terms,
+        queue: new TaskQueue(),
+        leases: new Map(),
+        requests: new Map(),
+        givenByNode,
+        isLookPlanned: false,
+      }
       this.#pools.set(key, pool)
     }
     this.#lastPool = pool

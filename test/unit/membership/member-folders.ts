@@ -14,6 +14,7 @@ export class MemberFolders implements AsyncDisposable {
   readonly directory: string
   readonly random = seededBytes(5)
   nowMs = startMs
+  readonly #opened: Membership[] = []
   #count = 0
 
   private constructor(directory: string) {
@@ -32,8 +33,10 @@ export class MemberFolders implements AsyncDisposable {
     return path.join(this.directory, `node-${++this.#count}`)
   }
 
-  open(directory = this.newFolder()): Promise<Membership> {
-    return Membership.open(directory, this.options)
+  async open(directory = this.newFolder()): Promise<Membership> {
+    const membership = await Membership.open(directory, this.options)
+    this.#opened.push(membership)
+    return membership
   }
 
   async founder(directory = this.newFolder()): Promise<Membership> {
@@ -66,6 +69,7 @@ export class MemberFolders implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#opened.map((membership) => membership.settled()))
     await rm(this.directory, { recursive: true, force: true })
   }
 }

@@ -90,9 +90,9 @@ class DeskHarness {
     this.desk.nodeGone(node, clients, 'the link is broken')
   }
 
-  request(requestId: number, client = driver, job = client): void {
-    const common = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, envKey: '', depth: 0, label: 'f' }
-    this.desk.request(this.end(client) as never, { ...common, requestId, job })
+  request(requestId: number, client = driver, job = client, envKey = ''): void {
+    const common = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, depth: 0, label: 'f' }
+    this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job })
   }
 
   /** A lease of a client of this node on a worker of another. */
@@ -232,19 +232,17 @@ describe('leases on other nodes', () => {
 })
 
 describe('a client that goes', () => {
-  test('gets nothing that its own requests for others leave free', (t) => {
+  test('gets nothing of what its program leaves free', (t) => {
     const harness = new DeskHarness(t)
-    harness.request(1, nested, driver)
+    // It holds the CPU while a worker with its environment is started; the plain worker stays idle.
+    harness.request(1, nested, driver, 'torch')
     harness.desk.route({ type: 'placed', client: nested, requestId: 1, node: self, mayWait: true })
-    assert.equal(harness.desk.routes.size, 1)
-    for (const [client, id] of [
-      [nested, 2],
-      [driver, 3],
-    ] as const) {
-      harness.request(id, client, driver)
-      harness.desk.route({ type: 'placed', client, requestId: id, node: self, mayWait: true })
-    }
-    harness.told(() => harness.clientGone(driver))
+    harness.request(2)
+    harness.desk.route({ type: 'placed', client: driver, requestId: 2, node: self, mayWait: true })
+    assert.deepEqual(
+      harness.told(() => harness.clientGone(driver)).map(([to, what]) => [to, what]),
+      [[nested, 'leaseRefuse']],
+    )
     assert.equal(harness.desk.routes.size, 0)
   })
 })
