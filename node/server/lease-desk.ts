@@ -235,7 +235,7 @@ export class LeaseDesk {
     const lease = this.remote.at(node, body.leaseId)
     if (lease === undefined) return
     if (name === 'leaseLost') this.remote.remove(lease)
-    lease.owner.send(name, { ...body, leaseId: lease.alias } as never)
+    lease.owner.send(name, { ...body, leaseId: lease.alias })
   }
 
   /** The link to a node is down: what its clients had here ends, and what clients of this node had there is lost. */
