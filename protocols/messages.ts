@@ -83,8 +83,15 @@ export const messages = {
   leaseGrant: message(
     12,
     small,
-    /** The worker may be on another node: its id tells which. */
-    struct({ requestId: u32, leaseId: u32, workerId: clientId, workerPid: u32, gpuIds: list(u32, 1024) }),
+    /** The worker may be on another node: its id tells which. So many nodes could run what was asked for. */
+    struct({
+      requestId: u32,
+      leaseId: u32,
+      workerId: clientId,
+      workerPid: u32,
+      gpuIds: list(u32, 1024),
+      nodesAble: u32,
+    }),
   ),
   leaseRefuse: message(
     13,

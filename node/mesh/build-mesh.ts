@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
-import { advert } from '../../protocols/advert.ts'
+import { advert, type Advert } from '../../protocols/advert.ts'
 import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
 import { RemoteBlobs } from '../code/remote-blobs.ts'
@@ -148,6 +149,12 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     post,
     state: () => own.state(),
     stateOf: (node) => (node === self ? own.state() : view.get(node)),
+    nodesAble(resources) {
+      const others = view
+        .nodes()
+        .flatMap(({ advert: state, isLinked }) => (isLinked && state.node !== self ? [state] : []))
+      return [own.state(), ...others].filter((state) => isAble(state, resources)).length
+    },
     whyMayNotSubmit: (node) => {
       if (node === self) return whyMayNotSubmit({ name: 'this node', role: membership.role })
       const peer = network.link(node)?.peer
@@ -208,4 +215,9 @@ async function firstLink({ network, contacts }: MeshGround): Promise<void> {
   const tries = contacts.map((address) => network.connect(address, { timeoutMs: firstLinkMs }))
   // Without a link the node goes on looking for one, and says so when it is asked.
   await Promise.any(tries).catch(() => undefined)
+}
+
+/** Whether a node could run what needs these resources, once it is free. */
+function isAble({ isOpen, total }: Advert, resources: ResourceSet): boolean {
+  return isOpen && Object.entries(resources).every(([name, amount]) => amount <= (total[name] ?? 0))
 }

@@ -1,5 +1,6 @@
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { Advert } from '../../protocols/advert.ts'
+import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Refusal, RequestKey, RoutedRequest, RouterAction } from '../routing/router-events.ts'
 import type { LeaseNeighbours } from '../server/lease-desk.ts'
 import type { PeerPost } from './peer-post.ts'
@@ -11,6 +12,8 @@ export interface NeighboursOptions {
   state(): Advert
   /** What another node has said of itself last. */
   stateOf(node: NodeId): Advert | undefined
+  /** How many nodes could run what needs these resources. */
+  nodesAble(resources: ResourceSet): number
   /** Why a node may not submit work; undefined when it may. */
   whyMayNotSubmit(node: NodeId): string | undefined
 }
@@ -69,6 +72,10 @@ export class Neighbours implements LeaseNeighbours {
         post.send(action.head, 'demandRefused', { client, requestId, node, state: state === undefined ? [] : [state] })
       }
     }
+  }
+
+  nodesAble(resources: ResourceSet): number {
+    return this.#with?.nodesAble(resources) ?? 1
   }
 
   whyForbidden(job: ClientId): string | undefined {

@@ -29,6 +29,8 @@ const connectionsMax = 1000
 const connectionsPendingMax = 64
 const connectionsPerSecondMax = 50
 const gossipBytesMax = 128 * 1024
+/** The other side of a stream may be so far ahead of its reader. libp2p ends streams that have more than 4 MiB unread. */
+const windowBytesMax = 2 * 1024 * 1024
 
 /**
  * The libp2p of a member. Loaded only when a node needs a network, since it takes a third of a second and 50 MB. All
@@ -64,7 +66,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     addresses: { listen: [`/${listen.host.includes(':') ? 'ip6' : 'ip4'}/${listen.host}/tcp/${listen.port}`] },
     transports: [tcp()],
     connectionEncrypters: [tls()],
-    streamMuxers: [yamux()],
+    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: windowBytesMax } })],
     connectionManager: {
       maxConnections: connectionsMax,
       maxIncomingPendingConnections: connectionsPendingMax,

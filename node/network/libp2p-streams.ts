@@ -1,4 +1,4 @@
-import type { Stream } from '@libp2p/interface'
+import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
 import { UnreachableError } from '../../protocols/errors.ts'
 import { FrameReader, FrameWriter } from '../../protocols/frame.ts'
 import type { BulkStream, JoinConversation } from './network.ts'
@@ -104,6 +104,10 @@ export class StreamConversation implements JoinConversation {
 }
 
 const chunkBytesMax = 64 * 1024
+/** A writer waits while so much waits to be sent. */
+const unsentBytesMax = 256 * 1024
+/** A stream takes no more from the other side while so much waits to be read. */
+const waitingBytesMax = 1024 * 1024
 
 /** A libp2p stream for bulk. */
 export class Libp2pBulkStream implements BulkStream {
@@ -111,13 +115,37 @@ export class Libp2pBulkStream implements BulkStream {
 
   constructor(stream: Stream) {
     this.#stream = stream
+    // Until somebody reads.
+    stream.pause()
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += chunkBytesMax) {
-      if (this.#stream.writeStatus !== 'writable') throw new UnreachableError('the other side has closed the stream')
-      if (!this.#stream.send(bytes.subarray(at, at + chunkBytesMax))) await this.#stream.onDrain()
+      this.#assertWritable()
+      this.#stream.send(bytes.subarray(at, at + chunkBytesMax))
+      while (this.#stream.writeBufferLength > unsentBytesMax) {
+        await this.#drained()
+        this.#assertWritable()
+      }
     }
+  }
+
+  #assertWritable(): void {
+    if (this.#stream.writeStatus !== 'writable') throw new UnreachableError('the other side has closed the stream')
+  }
+
+  /** That of libp2p (3.3) resolves at once after the first time. */
+  #drained(): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#stream.removeEventListener('drain', done)
+        this.#stream.removeEventListener('close', done)
+        // It goes on sending only after this event.
+        setImmediate(resolve)
+      }
+      this.#stream.addEventListener('drain', done)
+      this.#stream.addEventListener('close', done)
+    })
   }
 
   async end(): Promise<void> {
@@ -133,6 +161,54 @@ export class Libp2pBulkStream implements BulkStream {
   }
 }
 
+/** libp2p's own iterator takes in whatever comes; this one stops the other side when nobody takes it out. */
 async function* read(stream: Stream): AsyncGenerator<Uint8Array> {
-  for await (const data of stream) yield bytesOf(data)
+  const chunks: Buffer[] = []
+  let waitingBytes = 0
+  let isEnded = false
+  let broken: Error | undefined
+  let wake = (): void => {}
+  const listeners = new AbortController()
+  const { signal } = listeners
+  const onEvent = (name: 'message' | 'end' | 'close', handle: (event: Event) => void): void =>
+    stream.addEventListener(
+      name,
+      (event) => {
+        handle(event)
+        wake()
+      },
+      { signal },
+    )
+  onEvent('message', (event) => {
+    const bytes = bytesOf((event as StreamMessageEvent).data)
+    chunks.push(bytes)
+    waitingBytes += bytes.length
+    if (waitingBytes > waitingBytesMax && stream.readStatus === 'readable') stream.pause()
+  })
+  onEvent('end', () => (isEnded = true))
+  onEvent('close', (event) => {
+    const { error } = event as StreamCloseEvent
+    if (error === undefined) isEnded = true
+    else broken ??= new UnreachableError(`the stream was broken off: ${error.message}`, { cause: error })
+  })
+  try {
+    for (;;) {
+      if (stream.readStatus === 'paused' && waitingBytes <= waitingBytesMax / 2) stream.resume()
+      const chunk = chunks.shift()
+      if (chunk !== undefined) {
+        waitingBytes -= chunk.length
+        yield chunk
+      } else if (broken !== undefined || stream.status === 'aborted' || stream.status === 'reset') {
+        throw broken ?? new UnreachableError('the stream was broken off')
+      } else if (isEnded || stream.readStatus === 'closed') {
+        return
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+    }
+  } finally {
+    listeners.abort()
+  }
 }

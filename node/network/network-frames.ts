@@ -1,11 +1,16 @@
 import { ByteReader, type ByteWriter } from '../../protocols/bytes.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
-import { bytes, list, string, struct, u32, type Codec } from '../../protocols/schema.ts'
+import { bytes, list, oneOf, string, struct, u32, type Codec } from '../../protocols/schema.ts'
+
+const addressesOfNode = list(string(512), 16)
 
 /** The network's own frames on a link, types 200 to 219. Those below are the upper layer's. */
 export const networkFrames = {
-  /** The first on every link, both ways. The version comes first and stays there, so that it can be read by any other. */
+  /**
+   * The first on every link, both ways. The two versions come first and stay there, so that any version can read those of
+   * any other.
+   */
   hello: {
     type: 200,
     bytesMax: 16 * 1024,
@@ -15,17 +20,21 @@ export const networkFrames = {
       meshId: bytes,
       name: string(256),
       credentials: bytes,
-      addresses: list(string(512), 16),
+      addresses: addressesOfNode,
     }),
   },
   /** The sender has checked the other's hello. */
   accepted: { type: 201, bytesMax: 0, body: struct({}) },
-  /** The sender ends the link, and says why. */
-  goodbye: { type: 202, bytesMax: 4096, body: struct({ reason: string(2048) }) },
+  /** The sender ends the link, and says why: it has nothing against the other, refuses it, or has another link to it. */
+  goodbye: {
+    type: 202,
+    bytesMax: 4096,
+    body: struct({ kind: oneOf('closed', 'refused', 'double'), reason: string(3072) }),
+  },
   /** Nothing else was to be said for a while. */
   keepAlive: { type: 203, bytesMax: 0, body: struct({}) },
   /** Where other members are. */
-  peersKnown: { type: 204, bytesMax: 256 * 1024, body: list(list(string(512), 16), 1000) },
+  peersKnown: { type: 204, bytesMax: 64 * 1024, body: list(addressesOfNode, 1000) },
 } as const
 
 type NetworkFrames = typeof networkFrames
@@ -58,4 +67,22 @@ export function readNetworkFrame<N extends NetworkFrameName>(name: N, frame: Fra
   const body = networkFrames[name].body.read(reader)
   if (reader.remaining !== 0) throw new ProtocolError(`a ${name} frame has ${reader.remaining} bytes too many`)
   return body as NetworkFrameBody<N>
+}
+
+/** Parts of a list of nodes' addresses that each fit into one frame. */
+export function* peersKnownParts(nodes: Iterable<readonly string[]>): Generator<string[][]> {
+  let part: string[][] = []
+  let partBytes = 4
+  for (const all of nodes) {
+    const addresses = all.slice(0, 16)
+    const nodeBytes = addresses.reduce((sum, address) => sum + 4 + Buffer.byteLength(address), 4)
+    if (part.length >= 1000 || partBytes + nodeBytes > networkFrames.peersKnown.bytesMax) {
+      yield part
+      part = []
+      partBytes = 4
+    }
+    part.push(addresses)
+    partBytes += nodeBytes
+  }
+  if (part.length > 0) yield part
 }

@@ -30,6 +30,8 @@ export interface RemoteGrant {
   readonly workerId: ClientId
   readonly workerPid: number
   readonly gpuIds: readonly number[]
+  /** So many nodes could run what was asked for, as the other node sees it. */
+  readonly nodesAble: number
 }
 
 /** Why a node, or the mesh, does not give what was asked for. */

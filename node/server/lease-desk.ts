@@ -31,6 +31,8 @@ export interface LeaseNeighbours {
   returnLease(node: NodeId, client: ClientId, leaseId: number): void
   killLease(node: NodeId, client: ClientId, leaseId: number, reason: string): void
   tellHead(action: Extract<RouterAction, { type: `demand${string}` }>): void
+  /** How many nodes could run what needs these resources, this one included. */
+  nodesAble(resources: ResourceSet): number
   /** Why work of this client may not be submitted; undefined when it may. */
   whyForbidden(job: ClientId): string | undefined
 }
@@ -41,6 +43,7 @@ interface Asked {
   depth: number
   job: ClientId
   label: string
+  resources: ResourceSet
 }
 
 const ended: Refusal = { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} }
@@ -309,10 +312,10 @@ export class LeaseDesk {
   }
 
   #askBook(request: Omit<RoutedRequest, 'strategy'>, owner: LeaseEnd, mayWait: boolean): void {
-    const { client, requestId, depth, job, label } = request
+    const { client, requestId, depth, job, label, resources } = request
     const asked = this.#asked.get(client) ?? new Map<number, Asked>()
     if (asked.has(requestId)) return
-    this.#asked.set(client, asked.set(requestId, { owner, depth, job, label }))
+    this.#asked.set(client, asked.set(requestId, { owner, depth, job, label, resources }))
     this.#tell({ type: 'requested', ...request, mayWait })
   }
 
@@ -423,17 +426,18 @@ export class LeaseDesk {
     if (asked === undefined || worker === undefined) {
       throw new Error(`lease ${leaseId} was granted for a request or a worker that is not known`)
     }
-    const { owner, job, depth, label } = asked
+    const { owner, job, depth, label, resources } = asked
     pool.leased(workerId, { to: job, name: label })
-    const route = { leaseId, requestId, owner, worker, workerId, gpuIds: [...gpuIds] }
+    const nodesAble = this.#with.neighbours.nodesAble(resources)
+    const route = { leaseId, requestId, owner, worker, workerId, gpuIds: [...gpuIds], nodesAble }
     this.#routes.set(leaseId, route)
     worker.send('leaseStart', { leaseId, owner: client, job, depth, gpuIds: [...gpuIds] })
     if (directory.isLocal(client)) this.route({ type: 'localGranted', client, requestId })
     this.#sendGrant(route, requestId)
   }
 
-  #sendGrant({ leaseId, owner, worker, gpuIds }: LeaseRoute, requestId: number): void {
-    owner.send('leaseGrant', { requestId, leaseId, workerId: worker.id, workerPid: worker.pid, gpuIds })
+  #sendGrant({ leaseId, owner, worker, gpuIds, nodesAble }: LeaseRoute, requestId: number): void {
+    owner.send('leaseGrant', { requestId, leaseId, workerId: worker.id, workerPid: worker.pid, gpuIds, nodesAble })
   }
 }
 

@@ -15,6 +15,7 @@ export interface LeaseRoute {
   readonly worker: Client
   readonly workerId: number
   readonly gpuIds: number[]
+  readonly nodesAble: number
 }
 
 /** Links to other nodes, as far as frames go over them. */

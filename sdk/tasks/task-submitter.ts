@@ -1,10 +1,11 @@
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import { recordOf } from '../objects/object-ref.ts'
+import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
 import { crashError, refusalError, tooLarge } from './task-errors.ts'
@@ -52,18 +53,14 @@ interface Pool {
   leases: Map<number, Lease>
   /** Requests without an answer, and when each was sent. */
   requests: Map<number, number>
-  /** With 'spread': how many tasks each node has been given. */
-  givenByNode: Map<NodeId, number> | undefined
+  /** With 'spread'. */
+  shares: SpreadShares | undefined
   isLookPlanned: boolean
 }
 
 /** How long a cancelled task may take to end by itself; then its worker is killed. */
 const cancelGraceMs = 2000
-/** With 'spread': for so long answers of other nodes are hoped for, and first results of their workers. */
-const spreadAnswerMs = 200
-const spreadStartMs = 1000
-/** So many tasks a node may be given more than another meanwhile. */
-const spreadAhead = 8
+/** What holds tasks with 'spread' back may end by time alone. */
 const spreadLookMs = 50
 /** Lease requests of one kind that may wait at the node at a time. */
 const requestsPendingMax = 16
@@ -135,7 +132,7 @@ export class TaskSubmitter {
     const key = `${job}|${terms.key}`
     let pool = this.#pools.get(key)
     if (pool === undefined) {
-      const givenByNode = terms.strategy.kind === 'spread' ? new Map<NodeId, number>() : undefined
+      const shares = terms.strategy.kind === 'spread' ? new SpreadShares(this.#host.nowMs()) : undefined
       pool = {
         key,
         job,
@@ -143,7 +140,7 @@ export class TaskSubmitter {
         queue: new TaskQueue(),
         leases: new Map(),
         requests: new Map(),
-        givenByNode,
+        shares,
         isLookPlanned: false,
       }
       this.#pools.set(key, pool)
@@ -167,7 +164,7 @@ export class TaskSubmitter {
   #pump(pool: Pool): void {
     const batches = new Map<Lease, { specs: TaskSpec[]; bytes: number }>()
     for (let task = pool.queue.peek(); task !== undefined; task = pool.queue.peek()) {
-      const lease = pool.givenByNode === undefined ? bestLease(pool, task) : this.#leaseForSpread(pool, task)
+      const lease = pool.shares === undefined ? bestLease(pool, task) : this.#leaseForSpread(pool, pool.shares, task)
       if (lease === undefined) break
       pool.queue.shift()
       const spec = this.#specOf(task)
@@ -177,7 +174,6 @@ export class TaskSubmitter {
         continue
       }
       lease.add(task, bytes)
-      pool.givenByNode?.set(lease.node, (pool.givenByNode.get(lease.node) ?? 0) + 1)
       let batch = batches.get(lease)
       if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
       if (batch.bytes + bytes > pushBytesMax && batch.specs.length > 0) {
@@ -193,26 +189,10 @@ export class TaskSubmitter {
     this.#returnUnwanted(pool)
   }
 
-  /**
-   * With 'spread' a task goes to the node that has been given the fewest. Leases on other nodes come a little later than
-   * those at hand, and their workers have to load the code first. So that those at hand do not run all of many small tasks
-   * meanwhile, no node gets far ahead until all had time to begin.
-   */
-  #leaseForSpread(pool: Pool, task: TaskRecord): Lease | undefined {
+  #leaseForSpread(pool: Pool, shares: SpreadShares, task: TaskRecord): Lease | undefined {
     const nowMs = this.#host.nowMs()
-    const given = (lease: Lease): number => pool.givenByNode?.get(lease.node) ?? 0
-    const leases = [...pool.leases.values()]
-    const isBeginning =
-      [...pool.requests.values()].some((sentAtMs) => nowMs - sentAtMs < spreadAnswerMs) ||
-      leases.some((lease) => !lease.hasAnswered && nowMs - lease.grantedAtMs < spreadStartMs)
-    const givenMax = isBeginning ? Math.min(...leases.map(given)) + spreadAhead : Infinity
-    let best: Lease | undefined
-    for (const lease of leases) {
-      if (!lease.canTake(task) || given(lease) > givenMax || (isBeginning && lease.tasks.size > 0)) continue
-      if (best === undefined || (given(lease) - given(best) || lease.loadMs - best.loadMs) < 0) best = lease
-    }
-    // What held it back may end by time alone.
-    if (best === undefined && isBeginning && !pool.isLookPlanned) {
+    const best = shares.pick([...pool.leases.values()], task, nowMs)
+    if (best === undefined && !pool.isLookPlanned && shares.isBeginning(pool.leases.values(), nowMs)) {
       pool.isLookPlanned = true
       this.#host.after(spreadLookMs, () => {
         pool.isLookPlanned = false
@@ -282,6 +262,7 @@ export class TaskSubmitter {
   #forgetLease(pool: Pool, lease: Lease): void {
     pool.leases.delete(lease.id)
     this.#poolOfLease.delete(lease.id)
+    if (pool.leases.size === 0) pool.shares?.paused(this.#host.nowMs())
   }
 
   #planIdleCheck(): void {
@@ -304,7 +285,9 @@ export class TaskSubmitter {
     })
   }
 
-  onGrant(grant: Pick<MessageBody<'leaseGrant'>, 'requestId' | 'leaseId' | 'workerId' | 'workerPid'>): void {
+  onGrant(
+    grant: Pick<MessageBody<'leaseGrant'>, 'requestId' | 'leaseId' | 'workerId' | 'workerPid' | 'nodesAble'>,
+  ): void {
     const pool = this.#poolOfRequest.get(grant.requestId)
     if (pool === undefined) {
       // Its request was cancelled while the answer was on its way.
@@ -313,6 +296,7 @@ export class TaskSubmitter {
     }
     pool.requests.delete(grant.requestId)
     this.#poolOfRequest.delete(grant.requestId)
+    pool.shares?.granted(grant.nodesAble)
     pool.leases.set(
       grant.leaseId,
       new Lease(grant.leaseId, grant.workerPid, nodeOf(grant.workerId), this.#host.nowMs()),

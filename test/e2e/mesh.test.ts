@@ -47,7 +47,7 @@ describe('three machines on a network', options, () => {
     assert.equal(right, true)
     const ids = [a, b, c].map(({ ready }) => ready?.nodeId ?? '')
     assert.deepEqual(Object.keys(counts).toSorted(), ids.toSorted())
-    for (const count of Object.values(counts)) assert.ok(count > 100, JSON.stringify(counts))
+    for (const count of Object.values(counts)) assert.ok(count >= 8, JSON.stringify(counts))
   })
 
   test('large values and shipped code cross, and what they print comes home', async () => {

@@ -175,7 +175,9 @@ class Simulation {
     if (requestId === undefined) return
     const leaseId = this.#nextLease++
     this.#workers.set(leaseId, { leaseId, queue: [], unsent: [], isAlive: true, isBlocked: false })
-    this.#toOwner.push(() => this.submitter.onGrant({ requestId, leaseId, workerId: '', workerPid: leaseId }))
+    this.#toOwner.push(() =>
+      this.submitter.onGrant({ requestId, leaseId, workerId: '', workerPid: leaseId, nodesAble: 1 }),
+    )
   }
 
   #reclaim(): void {

@@ -27,6 +27,7 @@ export function simulatedNeighbours(with_: {
     returnLease: (node, client, leaseId) => mail(node, { name: 'leaseReturn', client, leaseId }),
     killLease: (node, client, leaseId, reason) => mail(node, { name: 'leaseKill', client, leaseId, reason }),
     tellHead: (action) => mail(action.head, demandMail(action, with_.stateOf)),
+    nodesAble: () => 1,
     whyForbidden: () => undefined,
   }
 }

@@ -87,7 +87,7 @@ export function placed(requestId: number, node: string, how: 'now' | 'may wait' 
 }
 
 export function granted(requestId: number, node: string, leaseId: number): RouterEvent {
-  const grant = { leaseId, workerId: `${node}-worker`, workerPid: 1, gpuIds: [] }
+  const grant = { leaseId, workerId: `${node}-worker`, workerPid: 1, gpuIds: [], nodesAble: 1 }
   return { type: 'remoteGranted', node, client: driver, requestId, grant }
 }
 

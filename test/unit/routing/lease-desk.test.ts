@@ -55,6 +55,7 @@ class DeskHarness {
         returnLease: (node, _, leaseId) => tell(node, 'return', leaseId),
         killLease: (node, _, leaseId) => tell(node, 'kill', leaseId),
         tellHead: () => {},
+        nodesAble: () => 1,
         whyForbidden: () => undefined,
       },
       now: () => 1_000,
@@ -106,6 +107,7 @@ class DeskHarness {
       workerId: `${node}0000000000000009`,
       workerPid: 1,
       gpuIds: [],
+      nodesAble: 1,
     })
   }
 }
@@ -179,7 +181,14 @@ describe('leases on other nodes', () => {
   test('are kept when their grant comes twice', (t) => {
     const harness = new DeskHarness(t)
     harness.leaseAt(home, 7)
-    const grant = { requestId: 1_007, leaseId: 7, workerId: `${home}0000000000000009`, workerPid: 1, gpuIds: [] }
+    const grant = {
+      requestId: 1_007,
+      leaseId: 7,
+      workerId: `${home}0000000000000009`,
+      workerPid: 1,
+      gpuIds: [],
+      nodesAble: 1,
+    }
     assert.deepEqual(
       harness.told((desk) => desk.granted(home, driver, grant)),
       [],
@@ -189,7 +198,14 @@ describe('leases on other nodes', () => {
 
   test('go back when nobody waits for them', (t) => {
     const harness = new DeskHarness(t)
-    const grant = { requestId: 1, leaseId: 7, workerId: `${home}0000000000000009`, workerPid: 1, gpuIds: [] }
+    const grant = {
+      requestId: 1,
+      leaseId: 7,
+      workerId: `${home}0000000000000009`,
+      workerPid: 1,
+      gpuIds: [],
+      nodesAble: 1,
+    }
     assert.deepEqual(
       harness.told((desk) => desk.granted(home, driver, grant)),
       [[home, 'return', 7]],

@@ -8,7 +8,7 @@ function owner(id: string): LeaseEnd {
 }
 
 function grant(leaseId: number) {
-  return { leaseId, workerId: 'worker', workerPid: 1, gpuIds: [] }
+  return { leaseId, workerId: 'worker', workerPid: 1, gpuIds: [], nodesAble: 1 }
 }
 
 describe('leases on other nodes', () => {
