@@ -10,6 +10,7 @@ import type { ElectionRunner } from '../election/election-runner.ts'
 import type { HeadOffice } from '../head/head-office.ts'
 import type { Membership } from '../membership/membership.ts'
 import type { PeerLink, PeerNetwork } from '../network/network.ts'
+import { RefusalLog } from '../network/refusal-log.ts'
 import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
@@ -57,12 +58,14 @@ const checkMs = 60_000
  */
 export class Mesh {
   readonly #parts: MeshParts
+  readonly #refusals: RefusalLog
   #timer: NodeJS.Timeout | undefined
   #nextCheckAtMs = 0
   #ticks = 0
 
   constructor(parts: MeshParts) {
     this.#parts = parts
+    this.#refusals = new RefusalLog(parts.log)
   }
 
   async open(): Promise<void> {
@@ -167,13 +170,12 @@ export class Mesh {
   }
 
   #onGossip(from: NodeId, data: Uint8Array): void {
-    const { log } = this.#parts
     try {
       const state = advert.read(new ByteReader(Buffer.from(data.buffer, data.byteOffset, data.byteLength)))
       if (state.node === from) this.#onState(state, 'gossip')
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
-      log(`gossip of ${from} refused: ${error.message}`)
+      this.#refusals.say(from, `gossip of ${from} refused: ${error.message}`)
     }
   }
 

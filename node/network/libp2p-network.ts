@@ -90,7 +90,7 @@ export class Libp2pNetwork implements PeerNetwork {
         if (/^\/ip[46]\/.+\/p2p\/\w+$/.test(address)) this.#met(address)
       },
       onRefused: ({ peer, address }, reason) => this.#refusals.say(peer, `no link with ${address}: ${reason}`),
-      onLineFree: (line) => this.#closeWhenUnused(line),
+      onLineFree: (line) => this.#closeWhenUnused(this.#connections.get(line)),
     })
   }
 
@@ -268,9 +268,8 @@ export class Libp2pNetwork implements PeerNetwork {
   #onConnection(connection: Connection): void {
     if (connection.direction !== 'inbound') return
     const timer = setTimeout(() => {
-      const { remotePeer, remoteAddr, streams, status } = connection
-      const isJoining = streams.some(({ protocol }) => protocol === protocols.join)
-      if (isJoining || status !== 'open' || this.#table.isMeeting(remotePeer.toString())) return
+      const { remotePeer, remoteAddr, status } = connection
+      if (status !== 'open' || this.#isUsed(connection) || this.#table.isMeeting(remotePeer.toString())) return
       this.#refusals.say(
         hostOf(remoteAddr.toString()),
         `${String(remoteAddr)} has shown no certificate: connection closed`,
@@ -318,13 +317,20 @@ export class Libp2pNetwork implements PeerNetwork {
     this.#handlers?.onLinkUp(link)
   }
 
-  /** The line may carry another link to the same node soon. */
-  #closeWhenUnused(line: Line): void {
+  /** It may carry another link to the same node soon. */
+  #closeWhenUnused(connection: Connection | undefined): void {
+    if (connection === undefined) return
     const timer = setTimeout(() => {
-      const connection = this.#connections.get(line)
-      if (connection !== undefined && !this.#table.isUsed(line)) hangUp(connection)
+      if (!this.#isUsed(connection)) hangUp(connection)
     }, lingerMs)
     timer.unref()
+  }
+
+  /** It carries a link, or what may become one, or somebody is just joining over it. */
+  #isUsed(connection: Connection): boolean {
+    const line = this.#lines.get(connection)
+    if (line !== undefined && this.#table.isUsed(line)) return true
+    return connection.streams.some(({ protocol }) => protocol === protocols.join)
   }
 
   // --- joining, bulk
@@ -336,7 +342,10 @@ export class Libp2pNetwork implements PeerNetwork {
       return
     }
     this.#joins++
-    stream.addEventListener('close', () => this.#joins--)
+    stream.addEventListener('close', () => {
+      this.#joins--
+      this.#closeWhenUnused(connection)
+    })
     this.#options.onJoin(new StreamConversation(stream, publicKey, connection.remoteAddr.toString()))
   }
 

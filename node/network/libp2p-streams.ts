@@ -32,6 +32,7 @@ const messageBytesMax = 16 * 1024
 const messageType = 1
 const messagesWaitingMax = 16
 const receiveMs = 10_000
+const lingerMs = 1000
 
 /** The conversation of one that wants to join, over a stream of its own. */
 export class StreamConversation implements JoinConversation {
@@ -89,6 +90,8 @@ export class StreamConversation implements JoinConversation {
 
   close(): void {
     this.#stream.close().catch((error: Error) => this.#stream.abort(error))
+    // The other side may take what was said last, but not stay for ever.
+    setTimeout(() => this.#stream.abort(new Error('the conversation is over')), lingerMs).unref()
   }
 
   #take(message: Uint8Array): void {

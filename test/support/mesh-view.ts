@@ -14,7 +14,11 @@ interface Upped {
 }
 
 /** Calls a node as the command line does. */
-async function ask<N extends AdminCallName>({ ready }: Upped, name: N, args: AdminArgs<N>): Promise<AdminValue<N>> {
+export async function ask<N extends AdminCallName>(
+  { ready }: Upped,
+  name: N,
+  args: AdminArgs<N>,
+): Promise<AdminValue<N>> {
   const client = await FakeClient.attach(ready?.socketPath ?? '', { role: 'command' })
   try {
     client.send('adminCall', { requestId: 1, name, args })
