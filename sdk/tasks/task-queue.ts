@@ -17,8 +17,9 @@ export class TaskQueue<T> {
     this.#head = 0
   }
 
-  peek(): T | undefined {
-    return this.#items[this.#head]
+  /** The next one, or one that stands so many behind it. */
+  peek(behind = 0): T | undefined {
+    return this.#items[this.#head + behind]
   }
 
   shift(): T | undefined {

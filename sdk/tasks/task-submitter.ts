@@ -227,9 +227,11 @@ export class TaskSubmitter {
     const wanted = Math.min(pool.queue.length, requestsPendingMax)
     while (pool.requests.size < wanted) {
       const requestId = this.#nextRequestId++
+      // Each in the name of the task that it is likely to be for.
+      const { name } = pool.queue.peek(pool.requests.size) as TaskRecord
       pool.requests.set(requestId, this.#host.nowMs())
       this.#poolOfRequest.set(requestId, pool)
-      this.#messages.requestLease(requestId, pool.terms, pool.job, (pool.queue.peek() as TaskRecord).name)
+      this.#messages.requestLease(requestId, pool.terms, pool.job, name)
     }
     if (pool.queue.length > 0) return
     for (const requestId of pool.requests.keys()) this.#dropRequest(pool, requestId)

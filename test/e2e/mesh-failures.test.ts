@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { until } from '../support/daemon-process.ts'
 import { DriverProgram } from '../support/driver-program.ts'
 import { nodesSeenBy, settled } from '../support/mesh-view.ts'
 import { canMakeNetworks, NetworkLab, type LabMachine } from '../support/network-lab.ts'
@@ -17,11 +19,14 @@ async function meshOf(lab: NetworkLab): Promise<{ head: LabMachine; others: LabM
   return { head, others: lab.machines.filter((machine) => machine !== head) }
 }
 
-/** A program of 2,000 tasks, each of which notes on disk that it has begun; and of long ones, which tell their pid. */
-function work({ runtimeDirectory, directory }: LabMachine, count = 2000): DriverProgram {
+/**
+ * A program of 2,000 tasks, each of which notes on disk that it has begun; and of one long one on each of some nodes, which
+ * goes on until it is let go.
+ */
+function work({ runtimeDirectory, directory }: LabMachine, count = 2000, longAt: LabMachine[] = []): DriverProgram {
   return new DriverProgram(
     `
-    import { appendFileSync } from 'node:fs'
+    import { appendFileSync, existsSync } from 'node:fs'
     import { init, remote, get } from 'SDK'
     await init()
     const journal = ${JSON.stringify(`${directory}/journal`)}
@@ -30,14 +35,48 @@ function work({ runtimeDirectory, directory }: LabMachine, count = 2000): Driver
       await new Promise((resolve) => setTimeout(resolve, 10))
       return i * 2
     }, { schedulingStrategy: 'spread', maxRetries: 2 })
+    const long = remote(async (node: string) => {
+      appendFileSync(journal, 'long ' + node + ' pid ' + process.pid + '\\n')
+      while (!existsSync(journal + '.enough')) await new Promise((resolve) => setTimeout(resolve, 20))
+      return process.pid
+    }, { numCpus: 1, maxRetries: 2 })
+    const longOnes = ${JSON.stringify(longAt.map(({ ready }) => ready?.nodeId))}
+      .map((nodeId: string) => [nodeId, long.options({ schedulingStrategy: { nodeId } }).remote(nodeId)] as const)
     const results = Array.from({ length: ${count} }, (_, i) => once.remote(i))
     await get(results[100])
     console.log('UNDER WAY')
     const values = await get(results)
+    console.log('SHORT ONES DONE')
+    for (const [node, ref] of longOnes) console.log('ENDED long ' + node + ' pid ' + await get(ref))
     console.log('RESULT ' + values.every((value, i) => value === i * 2))
     `,
     { SHOAL_RUNTIME_DIR: runtimeDirectory },
   )
+}
+
+function journalOf({ directory }: LabMachine): string {
+  return readFileSync(`${directory}/journal`, 'utf8')
+}
+
+/** Waits until the long tasks run. */
+async function begun(machine: LabMachine, longAt: readonly LabMachine[]): Promise<void> {
+  const at = `${machine.directory}/journal`
+  for (const { ready } of longAt) {
+    await until('a long task runs', () => existsSync(at) && journalOf(machine).includes(`long ${ready?.nodeId}`))
+  }
+}
+
+/** Lets the long tasks end. */
+function letGo({ directory }: LabMachine): void {
+  writeFileSync(`${directory}/journal.enough`, '')
+}
+
+/** Every long task has begun once, and ended in the worker in which it began. */
+function assertUndisturbed(journal: string, stdout: string, longAt: readonly LabMachine[]): void {
+  const begins = journal.split('\n').filter((line) => line.startsWith('long '))
+  const ends = stdout.split('\n').flatMap((line) => /^ENDED (long .*)/.exec(line)?.[1] ?? [])
+  assert.deepEqual(begins.toSorted(), ends.toSorted())
+  assert.equal(begins.length, longAt.length)
 }
 
 function assertTries(journal: string, triesMax: number): void {
@@ -58,14 +97,17 @@ describe('when machines fail', options, () => {
     await using lab = new NetworkLab('a', 'b', 'c')
     const { head, others } = await meshOf(lab)
     const [driverAt] = others as [LabMachine, ...LabMachine[]]
-    await using driver = work(driverAt)
+    await using driver = work(driverAt, 2000, others)
     await driver.printed(/UNDER WAY/)
+    await begun(driverAt, others)
     await head.down('SIGKILL')
+    await driver.printed(/SHORT ONES DONE/)
+    await settled(others)
+    letGo(driverAt)
     const { stdout, stderr } = await driver.ended()
     assert.match(stdout, /RESULT true/, stderr)
-    const { readFileSync } = await import('node:fs')
-    assertTries(readFileSync(`${driverAt.directory}/journal`, 'utf8'), 3)
-    await settled(others)
+    assertTries(journalOf(driverAt), 3)
+    assertUndisturbed(journalOf(driverAt), stdout, others)
     for (const machine of others) assert.equal(await leasesAt(machine), 0)
   })
 
@@ -73,16 +115,20 @@ describe('when machines fail', options, () => {
     await using lab = new NetworkLab('a', 'b', 'c')
     const { head, others } = await meshOf(lab)
     const [driverAt] = others as [LabMachine, ...LabMachine[]]
-    await using driver = work(driverAt)
+    await using driver = work(driverAt, 2000, others)
     await driver.printed(/UNDER WAY/)
+    await begun(driverAt, others)
     head.child?.kill('SIGSTOP')
     await delay(5000)
     const between = await settledHead(others)
     assert.notEqual(between, head.ready?.nodeId)
     head.child?.kill('SIGCONT')
+    await driver.printed(/SHORT ONES DONE/)
+    assert.equal(await settled(lab.machines), between)
+    letGo(driverAt)
     const { stdout, stderr } = await driver.ended()
     assert.match(stdout, /RESULT true/, stderr)
-    assert.equal(await settled(lab.machines), between)
+    assertUndisturbed(journalOf(driverAt), stdout, others)
   })
 
   test('a cut network for 10 s: each side works on, one head after it', async () => {
@@ -90,18 +136,23 @@ describe('when machines fail', options, () => {
     const { head, others } = await meshOf(lab)
     const [b, c] = others as [LabMachine, LabMachine]
     head.setCable(false)
-    await using alone = work(head, 300)
-    await using together = work(b, 300)
+    await using alone = work(head, 300, [head])
+    await using together = work(b, 300, [b, c])
     await delay(10_000)
     const between = await settledHead([b, c])
     assert.notEqual(between, head.ready?.nodeId)
     assert.equal(await settledHead([head]), head.ready?.nodeId)
     head.setCable(true)
-    for (const driver of [alone, together]) {
+    assert.equal(await settled(lab.machines), between)
+    for (const [driver, machine, longAt] of [
+      [alone, head, [head]],
+      [together, b, [b, c]],
+    ] as const) {
+      letGo(machine)
       const { stdout, stderr } = await driver.ended()
       assert.match(stdout, /RESULT true/, stderr)
+      assertUndisturbed(journalOf(machine), stdout, longAt)
     }
-    assert.equal(await settled(lab.machines), between)
   })
 })
 
