@@ -30,6 +30,8 @@ export type ElectionMessage =
       /** Nodes that the sender holds as head. */
       readonly size: number
       readonly rank: Rank
+      /** The sender will be heard again within that time. */
+      readonly nextMs: number
     }
   | { readonly type: 'probe'; readonly round: number; readonly rank: Rank }
   | { readonly type: 'probeReply'; readonly round: number; readonly yes: boolean; readonly fence: Term | undefined }
@@ -44,7 +46,7 @@ const rank: Codec<Rank> = struct({ kind: u32, startedAtMs: u48 })
 const reportBytesMax = 32 * 1024
 
 const bodies = {
-  beat: struct({ head: maybeTerm, fence: maybeTerm, acting: bool, size: u32, rank }),
+  beat: struct({ head: maybeTerm, fence: maybeTerm, acting: bool, size: u32, rank, nextMs: u32 }),
   probe: struct({ round: u32, rank }),
   probeReply: struct({ round: u32, yes: bool, fence: maybeTerm }),
   claim: struct({ term, n: u48 }),

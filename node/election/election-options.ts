@@ -4,8 +4,12 @@ import { defaultRules, type ElectionRules } from './election-rules.ts'
 
 /** All of it in milliseconds, but for `clockRate`. */
 export interface ElectionTimers {
-  /** Between two beats to every peer. */
+  /** Between two beats, claims, or answers to a claim. */
   readonly beatMs: number
+  /** Between two beats to a peer that follows the same head: at least, */
+  readonly calmMs: number
+  /** and for every node of the mesh, so that many nodes do not say more to each other than few. */
+  readonly calmPerNodeMs: number
   /** A peer that has not been heard for so long is not in view. */
   readonly suspectMs: number
   /** How long a promise lasts. */
@@ -24,6 +28,8 @@ export interface ElectionTimers {
 
 const defaultTimers: ElectionTimers = Object.freeze({
   beatMs: 200,
+  calmMs: 1000,
+  calmPerNodeMs: 100,
   suspectMs: 700,
   leaseMs: 1000,
   probeMs: 150,

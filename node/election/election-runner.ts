@@ -12,8 +12,8 @@ export interface ElectionRunnerComponents {
   nowMs(): number
   random(): number
   send(to: NodeId, message: ElectionMessage): void
-  /** How this node stands, for its head. */
-  report(): Uint8Array
+  /** How this node stands, for its head; undefined when it has said so to this head already. */
+  report(head: Term): Uint8Array | undefined
   onStartActing(term: Term): void
   onStopActing(term: Term, reason: string): void
   onHeadChanged(head: NodeId | undefined, term: Term | undefined): void
@@ -94,7 +94,8 @@ export class ElectionRunner {
     const { send, report, nowMs } = this.#with
     const { messages, actions } = this.#election.step(event, nowMs())
     for (const { to, message } of messages) {
-      send(to, message.type === 'support' ? { ...message, report: report() } : message)
+      const told = message.type === 'support' ? report(message.term) : undefined
+      send(to, told === undefined ? message : ({ ...message, report: told } as ElectionMessage))
     }
     for (const action of actions) this.#perform(action)
   }
@@ -112,7 +113,8 @@ export class ElectionRunner {
       case 'headChanged':
         return onHeadChanged(action.head, action.term)
       case 'reported':
-        return onReported(action.node, action.term, action.report)
+        if (action.report.length > 0) onReported(action.node, action.term, action.report)
+        return
     }
   }
 

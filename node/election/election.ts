@@ -8,10 +8,16 @@ import type { ElectionRules } from './election-rules.ts'
 /** What a peer has said last. */
 interface Heard {
   readonly atMs: number
+  /** By then it was to be heard again. */
+  readonly nextMs: number
+  readonly head: Term | undefined
   readonly fence: Term | undefined
   readonly isActing: boolean
   readonly rank: Rank
 }
+
+/** Whoever says that it is silent for longer is not believed. */
+const nextMsMax = 60_000
 
 type Message<T extends ElectionMessage['type']> = Extract<ElectionMessage, { type: T }>
 
@@ -50,6 +56,9 @@ export class Election {
   #lastRound = 0
   #claim: Claim | undefined
   #nextBeatMs: number
+  readonly #beatAtMs = new Map<NodeId, number>()
+  /** Since when it follows no head; undefined while it does, or is one. */
+  #unsettledSinceMs: number | undefined
   #lastStepMs: number
   #head: Term | undefined
   #isStopped = false
@@ -115,6 +124,7 @@ export class Election {
         return this.#onPersisted(event.term, nowMs)
       case 'peersChanged':
         this.#peers = event.peers
+        for (const node of this.#beatAtMs.keys()) if (!event.peers.includes(node)) this.#beatAtMs.delete(node)
         this.#nextBeatMs = nowMs
         return
       case 'stop':
@@ -136,9 +146,14 @@ export class Election {
   // --- what it sees
 
   #view(nowMs: number): NodeId[] {
+    const { beatMs, suspectMs } = this.#timers
+    // When the head is lost, all say so at once to all: who has not by now is lost, too.
+    const isUnsettled = this.#unsettledSinceMs !== undefined && nowMs - this.#unsettledSinceMs > suspectMs - 2 * beatMs
     const isHeard = (node: NodeId): boolean => {
       const heard = this.#heard.get(node)
-      return heard !== undefined && nowMs - heard.atMs <= this.#timers.suspectMs
+      if (heard === undefined) return false
+      const silentMsMax = isUnsettled ? suspectMs : 2 * heard.nextMs + suspectMs - 2 * beatMs
+      return nowMs - heard.atMs <= silentMsMax
     }
     return [this.self, ...this.#peers.filter(isHeard)]
   }
@@ -155,6 +170,8 @@ export class Election {
   // --- time
 
   #advance(nowMs: number): void {
+    if (this.#obeyed(nowMs) !== undefined) this.#unsettledSinceMs = undefined
+    else this.#unsettledSinceMs ??= nowMs
     this.#checkSupport(nowMs)
     this.#checkProbe(nowMs)
     if (this.#claim === undefined && this.#probe === undefined) this.#considerRunning(nowMs)
@@ -271,15 +288,36 @@ export class Election {
   // --- messages
 
   #sendBeats(nowMs: number): void {
-    const beat: ElectionMessage = {
-      type: 'beat',
+    const beat = {
       head: this.#claim?.isActing === true ? this.#claim.term : this.#promised(nowMs),
       fence: this.#fence,
       acting: this.isActing,
       size: this.#claim?.size ?? 0,
       rank: this.#rank,
+    } as const
+    const { beatMs } = this.#timers
+    const calmMs = this.#calmMs
+    const head = this.#obeyed(nowMs)
+    for (const to of this.#peers) {
+      const isCalm = head !== undefined && this.#isCalmWith(to, head)
+      const atMs = this.#beatAtMs.get(to)
+      if (isCalm && atMs !== undefined && nowMs - atMs < calmMs - beatMs / 2) continue
+      this.#beatAtMs.set(to, nowMs)
+      // The head hears from those who support it with every answer to its claims.
+      this.#send(to, { type: 'beat', ...beat, nextMs: isCalm && to !== head.head ? calmMs : beatMs })
     }
-    for (const to of this.#peers) this.#send(to, beat)
+  }
+
+  get #calmMs(): number {
+    const { calmMs, calmPerNodeMs } = this.#timers
+    return Math.max(calmMs, calmPerNodeMs * this.#peers.length)
+  }
+
+  /** Two that follow the same head have little to tell each other; a head itself has to be heard by all. */
+  #isCalmWith(peer: NodeId, head: Term): boolean {
+    if (head.head === this.self) return false
+    const theirs = this.#heard.get(peer)?.head
+    return theirs !== undefined && compareTerms(theirs, head) === 0
   }
 
   #send(to: NodeId, message: ElectionMessage): void {
@@ -297,7 +335,7 @@ export class Election {
       case 'claim':
         return this.#onClaim(from, message, nowMs)
       case 'support':
-        return this.#onSupport(from, message)
+        return this.#onSupport(from, message, nowMs)
       case 'reject':
         return this.#onReject(message, nowMs)
       case 'release':
@@ -305,8 +343,8 @@ export class Election {
     }
   }
 
-  #onBeat(from: NodeId, { head, fence, acting, size, rank }: Message<'beat'>, nowMs: number): void {
-    this.#heard.set(from, { atMs: nowMs, fence, isActing: acting, rank })
+  #onBeat(from: NodeId, { head, fence, acting, size, rank, nextMs }: Message<'beat'>, nowMs: number): void {
+    this.#heard.set(from, { atMs: nowMs, nextMs: Math.min(nextMs, nextMsMax), head, fence, isActing: acting, rank })
     const claim = this.#claim
     if (!acting || head === undefined || claim?.isActing !== true) return
     // The size first: a lone laptop with an inflated term must not win against a lab.
@@ -386,7 +424,9 @@ export class Election {
     }
   }
 
-  #onSupport(from: NodeId, { term, n, report }: Message<'support'>): void {
+  #onSupport(from: NodeId, { term, n, report }: Message<'support'>, nowMs: number): void {
+    const heard = this.#heard.get(from)
+    if (heard !== undefined) this.#heard.set(from, { ...heard, atMs: nowMs, nextMs: this.#timers.beatMs })
     const claim = this.#claim
     if (claim === undefined || compareTerms(term, claim.term) !== 0) return
     if (claim.supported(from, n, this.#safeLeaseMs)) this.#actions.push({ type: 'reported', node: from, term, report })

@@ -12,8 +12,30 @@ export function bytesOf(data: Data): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/** What a stream of yamux has besides. */
+interface YamuxWindow {
+  recvWindow: number
+  recvWindowCapacity: number
+  sendWindowUpdate(): void
+}
+
+/**
+ * yamux (8.0) answers every message with a frame that opens the window again by as much. For small messages that is as dear
+ * as the message itself, so it waits until half of the window is used up.
+ */
+function openWindowSparingly(stream: Stream): void {
+  const window = stream as Partial<YamuxWindow> & Stream
+  const open = window.sendWindowUpdate?.bind(stream)
+  if (open === undefined) return
+  window.sendWindowUpdate = () => {
+    const { recvWindow = 0, recvWindowCapacity = 0 } = window
+    if (recvWindowCapacity < recvWindow / 2) open()
+  }
+}
+
 /** A libp2p stream as a session takes it. */
 export function rawStream(stream: Stream): RawStream {
+  openWindowSparingly(stream)
   return {
     write(bytes) {
       if (stream.writeStatus === 'writable') stream.send(bytes)
