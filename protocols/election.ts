@@ -35,7 +35,13 @@ export type ElectionMessage =
     }
   | { readonly type: 'probe'; readonly round: number; readonly rank: Rank }
   | { readonly type: 'probeReply'; readonly round: number; readonly yes: boolean; readonly fence: Term | undefined }
-  | { readonly type: 'claim'; readonly term: Term; readonly n: number }
+  | {
+      readonly type: 'claim'
+      readonly term: Term
+      readonly n: number
+      /** The sender acts as head, and has not been told by the receiver how that stands. */
+      readonly wantsReport: boolean
+    }
   | { readonly type: 'support'; readonly term: Term; readonly n: number; readonly report: Uint8Array }
   | { readonly type: 'reject'; readonly term: Term; readonly fence: Term; readonly promised: boolean }
   | { readonly type: 'release'; readonly term: Term }
@@ -49,7 +55,7 @@ const bodies = {
   beat: struct({ head: maybeTerm, fence: maybeTerm, acting: bool, size: u32, rank, nextMs: u32 }),
   probe: struct({ round: u32, rank }),
   probeReply: struct({ round: u32, yes: bool, fence: maybeTerm }),
-  claim: struct({ term, n: u48 }),
+  claim: struct({ term, n: u48, wantsReport: bool }),
   support: struct({ term, n: u48, report: bytes }),
   reject: struct({ term, fence: term, promised: bool }),
   release: struct({ term }),

@@ -13,6 +13,8 @@ export class Claim {
   #round = 0
   readonly #sentAtMs = new Map<number, number>()
   readonly #untilMs = new Map<NodeId, number>()
+  /** Who has told this head, since it acts, how it stands. */
+  readonly #reported = new Set<NodeId>()
 
   constructor(term: Term, nowMs: number) {
     this.term = term
@@ -47,11 +49,23 @@ export class Claim {
     return true
   }
 
+  wantsReport(node: NodeId): boolean {
+    return this.isActing && !this.#reported.has(node)
+  }
+
+  reported(node: NodeId): void {
+    if (this.isActing) this.#reported.add(node)
+  }
+
   hold(node: NodeId, untilMs: number): void {
     this.#untilMs.set(node, Math.max(untilMs, this.#untilMs.get(node) ?? untilMs))
   }
 
   dropExpired(nowMs: number): void {
-    for (const [node, untilMs] of this.#untilMs) if (untilMs <= nowMs) this.#untilMs.delete(node)
+    for (const [node, untilMs] of this.#untilMs) {
+      if (untilMs > nowMs) continue
+      this.#untilMs.delete(node)
+      this.#reported.delete(node)
+    }
   }
 }

@@ -23,10 +23,12 @@ export type ElectionAction =
   /** A node that supports this head has said how it stands. */
   | { readonly type: 'reported'; readonly node: NodeId; readonly term: Term; readonly report: Uint8Array }
 
-/** A message to one peer. The shell fills the report of a `support` in. */
+/** A message to one peer. */
 export interface OutgoingMessage {
   readonly to: NodeId
   readonly message: ElectionMessage
+  /** Set for a `support`: the shell is to fill its report in. */
+  readonly wantsReport?: boolean
 }
 
 export interface ElectionStep {

@@ -12,8 +12,8 @@ export interface ElectionRunnerComponents {
   nowMs(): number
   random(): number
   send(to: NodeId, message: ElectionMessage): void
-  /** How this node stands, for its head; undefined when it has said so to this head already. */
-  report(head: Term): Uint8Array | undefined
+  /** How this node stands, for its head. */
+  report(): Uint8Array
   onStartActing(term: Term): void
   onStopActing(term: Term, reason: string): void
   onHeadChanged(head: NodeId | undefined, term: Term | undefined): void
@@ -21,14 +21,13 @@ export interface ElectionRunnerComponents {
   log(text: string): void
 }
 
-const tickMs = 100
-
 /** Gives the election its clock, its disk and its links, and does what it decides. */
 export class ElectionRunner {
   readonly #with: ElectionRunnerComponents
   readonly #election: Election
   readonly #steps: ElectionEvent[] = []
   #isStepping = false
+  #isRunning = false
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
 
@@ -53,7 +52,7 @@ export class ElectionRunner {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.#step({ type: 'tick' }), tickMs)
+    this.#isRunning = true
     this.#step({ type: 'tick' })
   }
 
@@ -74,7 +73,8 @@ export class ElectionRunner {
   /** Releases what this node holds. */
   async stop(): Promise<void> {
     this.#step({ type: 'stop' })
-    clearInterval(this.#timer)
+    this.#isRunning = false
+    clearTimeout(this.#timer)
     await this.#writing
   }
 
@@ -88,14 +88,21 @@ export class ElectionRunner {
     } finally {
       this.#isStepping = false
     }
+    this.#sleep()
+  }
+
+  #sleep(): void {
+    clearTimeout(this.#timer)
+    if (!this.#isRunning) return
+    const nowMs = this.#with.nowMs()
+    this.#timer = setTimeout(() => this.#step({ type: 'tick' }), Math.max(1, this.#election.wakeAtMs(nowMs) - nowMs))
   }
 
   #do(event: ElectionEvent): void {
     const { send, report, nowMs } = this.#with
     const { messages, actions } = this.#election.step(event, nowMs())
-    for (const { to, message } of messages) {
-      const told = message.type === 'support' ? report(message.term) : undefined
-      send(to, told === undefined ? message : ({ ...message, report: told } as ElectionMessage))
+    for (const { to, message, wantsReport } of messages) {
+      send(to, wantsReport === true && message.type === 'support' ? { ...message, report: report() } : message)
     }
     for (const action of actions) this.#perform(action)
   }
@@ -113,8 +120,7 @@ export class ElectionRunner {
       case 'headChanged':
         return onHeadChanged(action.head, action.term)
       case 'reported':
-        if (action.report.length > 0) onReported(action.node, action.term, action.report)
-        return
+        return onReported(action.node, action.term, action.report)
     }
   }
 

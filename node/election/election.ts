@@ -40,7 +40,7 @@ export class Election {
   readonly #random: () => number
   #fence: Term | undefined
   /** A claim that is granted as soon as its term is on the disk. */
-  #wanted: { readonly term: Term; readonly round: number } | undefined
+  #wanted: { readonly term: Term; readonly round: number; readonly wantsReport: boolean } | undefined
   #promise: { readonly term: Term; readonly untilMs: number } | undefined
   readonly #quietUntilMs: number
   #peers: readonly NodeId[] = []
@@ -90,6 +90,16 @@ export class Election {
 
   get isActing(): boolean {
     return this.#claim?.isActing === true
+  }
+
+  /** When it has to be stepped at the latest, if nothing comes before that. */
+  wakeAtMs(nowMs: number): number {
+    const { beatMs, jumpMs, suspectMs } = this.#timers
+    const promise = this.#promised(nowMs)
+    const heard = promise === undefined ? undefined : this.#heard.get(promise.head)
+    // Who is a head, or wants to be, or has none, has something to do all the time.
+    if (this.#claim !== undefined || this.#head === undefined || heard === undefined) return nowMs + beatMs / 2
+    return Math.min(nowMs + jumpMs * 0.7, this.#promise?.untilMs ?? nowMs, heard.atMs + suspectMs + 1)
   }
 
   /** The nodes that this one believes to hold. */
@@ -257,7 +267,8 @@ export class Election {
     const claim = this.#claim
     if (claim === undefined) return
     const n = claim.send(nowMs)
-    for (const to of this.#peers) this.#send(to, { type: 'claim', term: claim.term, n })
+    for (const to of this.#peers)
+      this.#send(to, { type: 'claim', term: claim.term, n, wantsReport: claim.wantsReport(to) })
     this.#supportSelf(claim, nowMs)
   }
 
@@ -379,7 +390,7 @@ export class Election {
     if (yes && this.#probe?.round === round) this.#probe.yes.add(from)
   }
 
-  #onClaim(from: NodeId, { term, n }: Message<'claim'>, nowMs: number): void {
+  #onClaim(from: NodeId, { term, n, wantsReport }: Message<'claim'>, nowMs: number): void {
     if (this.#isStopped || term.head !== from || nowMs < this.#quietUntilMs) return
     if (!this.#mayGrant(term, nowMs)) {
       const promise = this.#promised(nowMs)
@@ -391,14 +402,14 @@ export class Election {
     if (this.#claim?.isActing === false) this.#claim = undefined
     this.#probe = undefined
     this.#runAtMs = undefined
-    if (this.#fence !== undefined && compareTerms(term, this.#fence) === 0) this.#grant(term, n, nowMs)
-    else this.#grantWhenPersisted(term, n)
+    if (this.#fence !== undefined && compareTerms(term, this.#fence) === 0) this.#grant(term, n, wantsReport, nowMs)
+    else this.#grantWhenPersisted(term, n, wantsReport)
   }
 
-  #grantWhenPersisted(term: Term, round: number): void {
+  #grantWhenPersisted(term: Term, round: number, wantsReport: boolean): void {
     const order = this.#wanted === undefined ? 1 : compareTerms(term, this.#wanted.term)
     if (order < 0) return
-    this.#wanted = { term, round }
+    this.#wanted = { term, round, wantsReport }
     if (order > 0) this.#actions.push({ type: 'persistFence', term })
   }
 
@@ -408,9 +419,10 @@ export class Election {
     return this.#rules.isFree(facts) && this.#rules.isHighEnough(facts)
   }
 
-  #grant(term: Term, n: number, nowMs: number): void {
+  #grant(term: Term, n: number, wantsReport: boolean, nowMs: number): void {
     this.#promise = { term, untilMs: nowMs + this.#timers.leaseMs }
-    this.#send(term.head, { type: 'support', term, n, report: new Uint8Array() })
+    const message = { type: 'support', term, n, report: new Uint8Array() } as const
+    this.#messages.push({ to: term.head, message, wantsReport })
   }
 
   #onPersisted(term: Term, nowMs: number): void {
@@ -420,7 +432,7 @@ export class Election {
       if (this.#claim !== undefined && compareTerms(this.#claim.term, term) === 0) this.#supportSelf(this.#claim, nowMs)
     } else if (wanted !== undefined && compareTerms(wanted.term, term) === 0) {
       this.#wanted = undefined
-      if (!this.#isStopped && this.#mayGrant(term, nowMs)) this.#grant(term, wanted.round, nowMs)
+      if (!this.#isStopped && this.#mayGrant(term, nowMs)) this.#grant(term, wanted.round, wanted.wantsReport, nowMs)
     }
   }
 
@@ -429,7 +441,9 @@ export class Election {
     if (heard !== undefined) this.#heard.set(from, { ...heard, atMs: nowMs, nextMs: this.#timers.beatMs })
     const claim = this.#claim
     if (claim === undefined || compareTerms(term, claim.term) !== 0) return
-    if (claim.supported(from, n, this.#safeLeaseMs)) this.#actions.push({ type: 'reported', node: from, term, report })
+    if (!claim.supported(from, n, this.#safeLeaseMs) || report.length === 0) return
+    claim.reported(from)
+    this.#actions.push({ type: 'reported', node: from, term, report })
   }
 
   /** A node that is free but has accepted a higher term: the head rises above it, and claims everyone again. */

@@ -1,6 +1,5 @@
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { advert, type Advert } from '../../protocols/advert.ts'
-import { compareTerms, type Term } from '../../protocols/election.ts'
 import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
@@ -71,8 +70,6 @@ export interface BuiltMesh {
   clientGone(client: ClientId): void
 }
 
-const reportAgainMs = 5000
-
 /** Builds the node's side of the mesh, each part after those that it needs. */
 export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const { membership, network, post, linked, bulk, name, stateDirectory } = ground
@@ -105,12 +102,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const flush = new OutputFlush(post)
   const questions = new Questions(post)
   const office = new HeadOffice({ post, now, log })
-  let reported: { term: Term; atMs: number } | undefined
-  /** With the first promise to a head, and now and then after it; what changes meanwhile is told as it does. */
-  const report = (term: Term): Uint8Array | undefined => {
-    const isKnown = reported !== undefined && compareTerms(reported.term, term) === 0
-    if (isKnown && now() - (reported?.atMs ?? 0) < reportAgainMs) return undefined
-    reported = { term, atMs: now() }
+  const encodedState = (): Uint8Array => {
     const writer = new ByteWriter(512)
     advert.write(writer, own.state())
     return writer.take()
@@ -123,7 +115,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     nowMs: () => clock.nowMs(),
     random: Math.random,
     send: (to, message) => void post.send(to, 'election', { message }),
-    report,
+    report: encodedState,
     onStartActing: (term) => {
       office.start(term)
       office.onReported(own.state())

@@ -31,6 +31,11 @@ export class Acquaintances {
     return this.#known.size === 0
   }
 
+  /** Somebody could not be reached, and is to be tried again. */
+  get hasFailed(): boolean {
+    return this.#known.values().some(({ failures }) => failures > 0)
+  }
+
   all(): Iterable<Acquaintance> {
     return this.#known.values()
   }

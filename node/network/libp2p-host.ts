@@ -94,6 +94,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
         fallbackToFloodsub: false,
         maxInboundDataLength: gossipBytesMax,
         doPX: false,
+        heartbeatInterval: 3000,
       }),
     },
   })

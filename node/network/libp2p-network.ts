@@ -47,6 +47,7 @@ export interface Libp2pNetworkOptions {
 const provingMs = 5000
 const connectMs = 5000
 const redialMs = 200
+const restMs = 1000
 const lingerMs = 500
 const lastWordsMs = 50
 const joinsMax = 8
@@ -84,7 +85,10 @@ export class Libp2pNetwork implements PeerNetwork {
       silentMsMax,
       unsentBytesMax,
       onLinkUp: (link) => this.#onLinkUp(link),
-      onLinkDown: (link, reason) => this.#handlers?.onLinkDown(link, reason),
+      onLinkDown: (link, reason) => {
+        this.#redialIn(redialMs)
+        this.#handlers?.onLinkDown(link, reason)
+      },
       onFrame: (link, frame) => this.#handlers?.onFrame(link, frame),
       onAddress: (address) => {
         if (/^\/ip[46]\/.+\/p2p\/\w+$/.test(address)) this.#met(address)
@@ -128,7 +132,7 @@ export class Libp2pNetwork implements PeerNetwork {
     })
     for (const address of remembered) this.#met(address)
     for (const address of fixed) this.#met(address, true)
-    this.#timer = setInterval(() => this.#redial(), redialMs)
+    this.#redial()
   }
 
   links(): Iterable<PeerLink> {
@@ -175,7 +179,7 @@ export class Libp2pNetwork implements PeerNetwork {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     this.#table.close('the node is stopping')
     // Half of what was to be read must not look like the whole.
     for (const stream of this.#bulk) stream.abort(new Error('the node is stopping'))
@@ -209,16 +213,25 @@ export class Libp2pNetwork implements PeerNetwork {
 
   #met(address: string, isFixed = false): void {
     if (keyOf(address) === this.#host?.libp2p.peerId.toString()) return
-    if (this.#acquaintances.met(address, performance.now(), isFixed)) this.#tellChanged()
+    if (!this.#acquaintances.met(address, performance.now(), isFixed)) return
+    this.#tellChanged()
+    if (this.#timer !== undefined) this.#redialIn(redialMs)
+  }
+
+  #redialIn(delayMs: number): void {
+    clearTimeout(this.#timer)
+    if (!this.#isClosed) this.#timer = setTimeout(this.#redial, delayMs)
   }
 
   #tellChanged(): void {
     this.#options.onPeersChanged(Array.from(this.#acquaintances.all(), ({ addresses }) => [...addresses]).flat())
   }
 
-  #redial(): void {
+  readonly #redial = (): void => {
+    let isComplete = true
     for (const known of this.#acquaintances.due(performance.now())) {
       if (this.#table.isMeeting(known.key) || this.#isLinkedAt(known.key)) continue
+      isComplete = false
       known.isDialing = true
       this.#dial([...known.addresses], AbortSignal.timeout(connectMs)).then(
         () => {
@@ -227,6 +240,7 @@ export class Libp2pNetwork implements PeerNetwork {
         (error: Error) => this.#onDialFailed(known, error),
       )
     }
+    this.#redialIn(isComplete && !this.#acquaintances.hasFailed ? restMs : redialMs)
   }
 
   #onDialFailed(known: Acquaintance, error: Error): void {

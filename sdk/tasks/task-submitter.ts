@@ -264,7 +264,7 @@ export class TaskSubmitter {
   #forgetLease(pool: Pool, lease: Lease): void {
     pool.leases.delete(lease.id)
     this.#poolOfLease.delete(lease.id)
-    if (pool.leases.size === 0) pool.shares?.paused(this.#host.nowMs())
+    if (pool.leases.size + pool.queue.length === 0) pool.shares?.paused(this.#host.nowMs())
   }
 
   #planIdleCheck(): void {

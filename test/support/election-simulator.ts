@@ -236,9 +236,10 @@ export class ElectionSimulator {
 
   #step(node: SimNode, event: ElectionEvent): void {
     const { messages, actions } = node.election.step(event, this.localMs(node))
-    for (const { to, message } of messages) {
+    for (const { to, message, wantsReport } of messages) {
       if (message.type === 'support') this.#onSupport(node, message.term)
-      this.#transmit(node, to, message)
+      const isReport = wantsReport === true && message.type === 'support'
+      this.#transmit(node, to, isReport ? { ...message, report: Uint8Array.of(1) } : message)
     }
     for (const action of actions) {
       if (action.type === 'persistFence') this.#write(node, action.term)
