@@ -22,14 +22,14 @@ const steps: readonly Step[] = [
   {
     name: 'unit',
     title: 'unit, compliance and simulation tests',
-    command: ['node', '--test'],
+    command: ['node', '--test', '--test-timeout=180000'],
     tests: ['test/unit/**/*.test.ts', 'test/compliance/**/*.test.ts', 'test/sim/**/*.test.ts'],
   },
   {
     name: 'e2e',
     // Each file starts nodes and workers of its own: more than two at once only makes them wait for one another.
     title: 'end-to-end tests',
-    command: ['node', '--test', '--test-concurrency=2'],
+    command: ['node', '--test', '--test-concurrency=2', '--test-timeout=180000'],
     tests: ['test/e2e/**/*.test.ts'],
   },
 ]

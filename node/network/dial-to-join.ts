@@ -1,5 +1,5 @@
 import { UnreachableError } from '../../protocols/errors.ts'
-import { protocols, startJoiner } from './libp2p-host.ts'
+import { protocols, startJoiner, stopLibp2p } from './libp2p-host.ts'
 import { StreamConversation } from './libp2p-streams.ts'
 import type { JoinConversation } from './network.ts'
 import { keyOfPeer, reasonOf } from './peers.ts'
@@ -19,9 +19,9 @@ export async function dialToJoin(options: {
     if (publicKey === undefined) throw new Error('its key is not an Ed25519 key')
     const stream = await connection.newStream(protocols.join, { signal })
     const conversation = new StreamConversation(stream, publicKey, connection.remoteAddr.toString())
-    return Object.assign(conversation, { [Symbol.asyncDispose]: async () => libp2p.stop() })
+    return Object.assign(conversation, { [Symbol.asyncDispose]: () => stopLibp2p(libp2p) })
   } catch (cause) {
-    await libp2p.stop()
+    await stopLibp2p(libp2p)
     throw new UnreachableError(`nobody answers at ${options.address}: ${reasonOf(cause)}`, { cause })
   }
 }

@@ -120,6 +120,21 @@ function closeToStrangers(libp2p: Libp2p, isMember: (peer: PeerId) => boolean): 
   }
 }
 
+const stopMs = 1000
+
+/** Ends all connections in good order, but does not wait for others that do not answer. */
+export async function stopLibp2p(libp2p: Libp2p): Promise<void> {
+  const stopped = libp2p.stop()
+  const timer = setTimeout(() => {
+    for (const connection of libp2p.getConnections()) connection.abort(new Error('it does not answer'))
+  }, stopMs)
+  const { promise: late, resolve } = Promise.withResolvers<void>()
+  const lastTimer = setTimeout(resolve, 2 * stopMs)
+  await Promise.race([stopped, late])
+  clearTimeout(timer)
+  clearTimeout(lastTimer)
+}
+
 /** The least that it takes to ask a member to be let in. */
 export async function startJoiner(seed: Uint8Array): Promise<Libp2p> {
   const [{ createLibp2p }, { tcp }, { tls }, { yamux }] = await Promise.all([

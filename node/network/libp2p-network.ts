@@ -5,7 +5,7 @@ import type { NodeId } from '../../protocols/ids.ts'
 import { nodeIdOf } from '../membership/identity.ts'
 import { Acquaintances, keyOf, type Acquaintance } from './acquaintances.ts'
 import { Gossip } from './gossip.ts'
-import { protocols, startHost, type Host } from './libp2p-host.ts'
+import { protocols, startHost, stopLibp2p, type Host } from './libp2p-host.ts'
 import { bytesOf, Libp2pBulkStream, rawStream, StreamConversation } from './libp2p-streams.ts'
 import { LinkTable } from './link-table.ts'
 import { realClock } from './network-clock.ts'
@@ -185,7 +185,7 @@ export class Libp2pNetwork implements PeerNetwork {
     for (const stream of this.#bulk) stream.abort(new Error('the node is stopping'))
     // What was said last is to arrive.
     await delay(lastWordsMs)
-    await this.#host?.libp2p.stop()
+    if (this.#host !== undefined) await stopLibp2p(this.#host.libp2p)
   }
 
   async #listen({ libp2p }: Host): Promise<void> {

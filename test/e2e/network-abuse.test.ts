@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Stream } from '@libp2p/interface'
 import { meshIdOf } from '../../node/membership/certificate.ts'
 import { Identity } from '../../node/membership/identity.ts'
@@ -274,6 +275,7 @@ async function connected(network: PeerNetwork, address: string): Promise<NodeId>
       return await network.connect(address)
     } catch (error) {
       if (!(error instanceof UnreachableError) || deadline.aborted) throw error
+      await delay(20)
     }
   }
 }

@@ -7,7 +7,7 @@ import { decodeCredentials, issueCredentials } from '../../node/membership/certi
 import { Identity, nodeIdOf } from '../../node/membership/identity.ts'
 import { KeyPair } from '../../node/membership/key-pair.ts'
 import { StateFiles } from '../../node/membership/state-files.ts'
-import { startJoiner } from '../../node/network/libp2p-host.ts'
+import { startJoiner, stopLibp2p } from '../../node/network/libp2p-host.ts'
 import { Libp2pNetwork } from '../../node/network/libp2p-network.ts'
 import type { LocalNode } from '../../node/local-mesh/local-mesh.ts'
 import type { MemberRole } from '../../protocols/membership.ts'
@@ -86,8 +86,8 @@ export class Outsider implements AsyncDisposable {
 /** A bare connection, to speak any protocol over. */
 export async function stranger(address: string): Promise<{ libp2p: Libp2p; connection: Connection } & AsyncDisposable> {
   const libp2p = await startJoiner(randomBytes(32))
-  const connection = await libp2p.dial(multiaddr(address))
-  return { libp2p, connection, [Symbol.asyncDispose]: async () => libp2p.stop() }
+  const connection = await libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(10_000) })
+  return { libp2p, connection, [Symbol.asyncDispose]: () => stopLibp2p(libp2p) }
 }
 
 /** The lines of a node's log. */
