@@ -4,7 +4,7 @@ import { foldCount, foldDigits } from './cross-validation.ts'
 import { loadDigits } from './digits.ts'
 import { Progress, showAccuracy, showCandidate } from './progress.ts'
 import { drawCandidates } from './search-space.ts'
-import { search, type Scored } from './search.ts'
+import { search, type FoldRun, type Scored } from './search.ts'
 import { seededRandom } from './seeded-random.ts'
 import { timeSingleProcess, type SingleProcessTime } from './single-process.ts'
 
@@ -45,7 +45,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
     const [best] = scored as [Scored, ...Scored[]]
     say(`\nbest       ${showCandidate(best.candidate)}`)
     say(`accuracy   ${showAccuracy(best.accuracy)}, the mean of ${foldCount} folds`)
-    say(`time       ${showSeconds(elapsedMs)} for ${runs.length} tasks on ${availableParallelism()} CPUs`)
+    say(`time       ${showSeconds(elapsedMs)} for ${runs.length} tasks on ${whereOf(runs)}`)
 
     let single: SingleProcessTime | undefined
     if (options.compare !== 'none') {
@@ -61,6 +61,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
         best: { ...best.candidate, accuracy: best.accuracy },
         scored,
         tasks: runs.length,
+        nodes: new Set(runs.map(({ node }) => node)).size,
         startMs,
         elapsedMs,
         singleProcessMs: single?.elapsedMs ?? null,
@@ -72,6 +73,13 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   } finally {
     await shutdown()
   }
+}
+
+/** On one node what it has, on several how many tasks each of them ran. */
+function whereOf(runs: readonly FoldRun[]): string {
+  const counts = [...Map.groupBy(runs, ({ node }) => node).values()].map(({ length }) => length)
+  if (counts.length === 1) return `${availableParallelism()} CPUs`
+  return `${counts.length} nodes: ${counts.toSorted((a, b) => b - a).join(', ')}`
 }
 
 function describeSingle({ elapsedMs, measured }: SingleProcessTime, total: number): string {

@@ -1,4 +1,4 @@
-import { get, put, remote, wait } from '../../sdk/index.ts'
+import { get, put, remote, taskContext, wait } from '../../sdk/index.ts'
 import { foldCount, type FoldedDigits } from './cross-validation.ts'
 import type { Candidate } from './search-space.ts'
 import { evaluateFold, type FoldResult } from './svm.ts'
@@ -7,6 +7,8 @@ import { evaluateFold, type FoldResult } from './svm.ts'
 export interface FoldRun extends FoldResult {
   candidate: Candidate
   fold: number
+  /** The node that ran it. */
+  node: string
 }
 
 /** A candidate whose folds are all done. */
@@ -40,7 +42,13 @@ export async function search(
 ): Promise<SearchResult> {
   const startedAt = performance.now()
   const data = put(digits)
-  const fold = remote(evaluateFold, { name: 'fold' })
+  const fold = remote(
+    (of: FoldedDigits, candidate: Candidate, number: number) => ({
+      ...evaluateFold(of, candidate, number),
+      node: taskContext().nodeId,
+    }),
+    { name: 'fold' },
+  )
   const tasks = new Map(
     candidates.flatMap((candidate) =>
       Array.from({ length: foldCount }, (_, number) => [
