@@ -4,15 +4,23 @@ const lookMs = 100
 
 /** A clock that goes on while the machine is suspended: the system's own monotonic clock may stand still then. */
 export class BootClock {
+  readonly #monotonicMs: () => number
+  readonly #uptimeMs: () => number
   #suspendedMs = 0
   #lookedAtMs = Number.NEGATIVE_INFINITY
   #offsetMs: number | undefined
 
+  /** The system's clocks, unless a test has its own. */
+  constructor(monotonic: () => number = () => performance.now(), uptime: () => number = uptimeMs) {
+    this.#monotonicMs = monotonic
+    this.#uptimeMs = uptime
+  }
+
   nowMs(): number {
-    const monotonicMs = performance.now()
+    const monotonicMs = this.#monotonicMs()
     if (monotonicMs - this.#lookedAtMs >= lookMs) {
       this.#lookedAtMs = monotonicMs
-      const upMs = uptimeMs() ?? Date.now()
+      const upMs = this.#uptimeMs()
       this.#offsetMs ??= upMs - monotonicMs
       const gainedMs = upMs - monotonicMs - this.#offsetMs
       // Less than that is the grain of the clocks.
@@ -22,10 +30,11 @@ export class BootClock {
   }
 }
 
-function uptimeMs(): number | undefined {
+/** With the time of suspends; where the system does not tell it, the time of day has to do. */
+function uptimeMs(): number {
   try {
     return Number.parseFloat(readFileSync('/proc/uptime', 'latin1')) * 1000
   } catch {
-    return undefined
+    return Date.now()
   }
 }

@@ -95,7 +95,7 @@ describe('comparison with one process', () => {
   test('a sample is scaled by what the folds took on the workers', async () => {
     const digits = foldDigits(await loadDigits(), seededRandom(1))
     const { accuracy } = evaluateFold(digits, good, 0)
-    const run = { candidate: good, fold: 0, accuracy, elapsedMs: 100 }
+    const run = { candidate: good, fold: 0, node: '', accuracy, elapsedMs: 100 }
     const whole = timeSingleProcess(digits, [run], 1, seededRandom(1))
     assert.equal(whole.measured, 1)
     assert.throws(
