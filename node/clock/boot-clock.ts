@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { openSync, readSync } from 'node:fs'
 
 const lookMs = 100
 
@@ -30,10 +30,14 @@ export class BootClock {
   }
 }
 
+const text = Buffer.alloc(64)
+let descriptor: number | undefined
+
 /** With the time of suspends; where the system does not tell it, the time of day has to do. */
 function uptimeMs(): number {
   try {
-    return Number.parseFloat(readFileSync('/proc/uptime', 'latin1')) * 1000
+    descriptor ??= openSync('/proc/uptime', 'r')
+    return Number.parseFloat(text.toString('latin1', 0, readSync(descriptor, text, 0, text.length, 0))) * 1000
   } catch {
     return Date.now()
   }

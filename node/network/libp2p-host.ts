@@ -1,5 +1,6 @@
 import type { Connection, Libp2p, PeerId, PrivateKey, Stream } from '@libp2p/interface'
 import type { GossipSub } from '@chainsafe/libp2p-gossipsub'
+import { joiningWrites } from './joined-writes.ts'
 
 export const protocols = {
   peer: '/shoal/peer/1',
@@ -65,7 +66,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     privateKey,
     addresses: { listen: [`/${listen.host.includes(':') ? 'ip6' : 'ip4'}/${listen.host}/tcp/${listen.port}`] },
     transports: [tcp()],
-    connectionEncrypters: [tls()],
+    connectionEncrypters: [joiningWrites(tls())],
     streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: windowBytesMax } })],
     connectionManager: {
       maxConnections: connectionsMax,
@@ -146,7 +147,7 @@ export async function startJoiner(seed: Uint8Array): Promise<Libp2p> {
   return createLibp2p({
     privateKey: await privateKeyOf(seed),
     transports: [tcp()],
-    connectionEncrypters: [tls()],
+    connectionEncrypters: [joiningWrites(tls())],
     streamMuxers: [yamux()],
     connectionMonitor: { enabled: false },
   })
