@@ -2,10 +2,13 @@ import { closeSync, openSync, readdirSync, statSync, unlinkSync, writeSync } fro
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { ObjectLostError, ObjectStoreFullError } from '../../protocols/errors.ts'
+import { mapFile } from './mapped-file.ts'
 import type { ObjectStore } from './object-store.ts'
 
 /** One system call moves less than 2 GiB, so larger values go in pieces. */
 const pieceBytesMax = 1024 ** 3
+/** To map a file takes as long as to copy so much. */
+const mappedBytesMin = 1024 * 1024
 /** After writing this share of the store the folder is looked at again: others write to it, too. */
 const recountShare = 0.05
 
@@ -68,6 +71,8 @@ export class FileStore implements ObjectStore {
           bytes,
         })
       }
+      const mapped = bytes >= mappedBytesMin ? await mapFile(handle.fd, bytes) : undefined
+      if (mapped !== undefined) return mapped
       const target = Buffer.allocUnsafeSlow(bytes)
       let at = 0
       while (at < bytes) {

@@ -14,7 +14,8 @@ export interface ObjectStore {
    */
   write(name: string, parts: readonly Uint8Array[]): void
   /**
-   * The bytes of a value, for the caller alone: writing to them changes nobody else's.
+   * The bytes of a value, for the caller alone: writing to them changes nobody else's. Large ones may be shared with others
+   * until they are written to.
    *
    * Rejects with ObjectLostError when there is no such value, or when it is not `bytes` long.
    */

@@ -50,13 +50,29 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         assert.equal(Buffer.from(await store.read('00aa', 6)).toString(), 'before')
       }))
 
-    test('copies on read: writing to what was read changes nobody else’s', () =>
-      run(1000, async (store) => {
-        store.write('00aa', [Buffer.from('value')])
-        const first = await store.read('00aa', 5)
-        first.fill(0)
-        assert.equal(Buffer.from(await store.read('00aa', 5)).toString(), 'value')
-      }))
+    for (const bytes of [5, 3_000_001]) {
+      test(`copies on read: writing to what was read changes nobody else’s (${bytes} bytes)`, () =>
+        run(bytes, async (store) => {
+          const value = Buffer.alloc(bytes, 'value')
+          store.write('00aa', [value])
+          const [first, second] = [await store.read('00aa', bytes), await store.read('00aa', bytes)]
+          first.fill(0)
+          second[bytes - 1] = 9
+          assert.ok(Buffer.from(await store.read('00aa', bytes)).equals(value))
+          assert.ok(first.every((byte) => byte === 0))
+          assert.ok(Buffer.from(second.subarray(0, -1)).equals(value.subarray(0, -1)))
+        }))
+
+      test(`what was read stays when the value is deleted (${bytes} bytes)`, () =>
+        run(bytes, async (store) => {
+          const value = Buffer.alloc(bytes, 'value')
+          store.write('00aa', [value])
+          const read = await store.read('00aa', bytes)
+          store.delete('00aa')
+          store.write('00aa', [Buffer.alloc(bytes, 'other')])
+          assert.ok(Buffer.from(read).equals(value))
+        }))
+    }
 
     test('refuses a second value of one name, and keeps the first', () =>
       run(1000, async (store) => {
