@@ -80,7 +80,9 @@ export interface PeerLink {
 
 /** Bytes both ways, with backpressure, apart from the link. */
 export interface BulkStream {
-  /** Resolves when there is room for more. Rejects when the stream is broken. */
+  /**
+   * Resolves when there is room for more; the bytes must stay as they are until then. Rejects when the stream is broken.
+   */
   write(bytes: Uint8Array): Promise<void>
   /** No more will be written. */
   end(): Promise<void>
