@@ -11,7 +11,7 @@ import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
 import { DaemonLog } from './home/daemon-log.ts'
 import { writeNodeFile } from './home/node-file.ts'
 import { nodePlaces, prepareRuntimeDirectory } from './home/runtime-directory.ts'
-import { takeStartLock } from './home/start-lock.ts'
+import { isAlive, takeStartLock } from './home/start-lock.ts'
 import { LeaseBook } from './leases/lease-book.ts'
 import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
@@ -28,9 +28,12 @@ import { Reception } from './server/reception.ts'
 import { Relay } from './server/relay.ts'
 import { Requests } from './server/requests.ts'
 import { SocketServer } from './server/socket-server.ts'
+import { StoreDesk } from './server/store-desk.ts'
 import { nodeStatus } from './status.ts'
-import { makeCodeDirectory, makeStoreDirectory, type StoreDirectory } from './store/store-directory.ts'
-import { StoredFiles } from './store/stored-files.ts'
+import { ObjectStore } from './store/object-store.ts'
+import { PinTables } from './store/pin-tables.ts'
+import { SpillFiles } from './store/spill-files.ts'
+import { makeCodeDirectory, makeStoreGround, type StoreGround } from './store/store-directory.ts'
 import { Guardian } from './workers/guardian.ts'
 import { OutputRelay } from './workers/output-relay.ts'
 import { WorkerPool } from './workers/worker-pool.ts'
@@ -43,7 +46,7 @@ export interface Daemon {
   readonly runtimeDirectory: string
   readonly socketPath: string
   readonly machine: NodeResources
-  readonly store: StoreDirectory
+  readonly store: StoreGround
   /** Fulfilled when a client has asked the node to stop; who started it closes it then. */
   readonly stopAsked: Promise<void>
   log(text: string): void
@@ -73,9 +76,10 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   // What is on disk. The guardian comes first of all that can be left behind, so that it ends last.
   const diary = parts.adopt(new DaemonLog(runtimeDirectory), (each) => each.close())
   const log = (text: string): void => diary.write(text)
-  const store = makeStoreDirectory(runtimeDirectory, options.storeBytesMax)
+  const ground = await makeStoreGround(runtimeDirectory, options)
   const codeDirectory = makeCodeDirectory(runtimeDirectory, token)
-  const directories = [store.path, codeDirectory]
+  const { directory: storeDirectory, spillDirectory } = ground
+  const directories = [storeDirectory, spillDirectory, codeDirectory].filter((each) => each !== '')
   parts.defer(() => {
     // The guardian has done this already, unless it is gone.
     for (const directory of directories) rmSync(directory, { recursive: true, force: true })
@@ -87,7 +91,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const server = new SocketServer()
   await server.listen(socketPath)
   parts.defer(() => server.close())
-  const home = { socketPath, storeDirectory: store.path, codeDirectory, guardianPid: guardian.pid }
+  const home = { socketPath, storeDirectory, spillDirectory, codeDirectory, guardianPid: guardian.pid }
   writeNodeFile(runtimeDirectory, {
     pid: process.pid,
     token,
@@ -98,14 +102,14 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   await starting.disposeAsync()
 
   // What there is to lease, and who this node is among others.
-  const [machine, ground] = await Promise.all([
+  const [machine, meshGround] = await Promise.all([
     detectResources(resourceOptions(options)),
     wantsMesh(options) ? prepareMesh(options, { token: joinToken, log }) : undefined,
   ])
-  if (ground !== undefined) parts.defer(() => ground.close())
-  const nodeId = ground?.network.self ?? token
+  if (meshGround !== undefined) parts.defer(() => meshGround.close())
+  const nodeId = meshGround?.network.self ?? token
   const clients = new ClientTable(nodeId)
-  const directory = new ClientDirectory(nodeId, clients, ground?.linked)
+  const directory = new ClientDirectory(nodeId, clients, meshGround?.linked)
 
   // The workers.
   const output = new OutputRelay(directory, log)
@@ -127,30 +131,34 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     ...(options.workerIdleMs === undefined ? {} : { idleMs: options.workerIdleMs }),
   })
   const labels = options.labels ?? {}
-  const expectsOthers = (): boolean => ground?.network.knowsOthers === true
+  const expectsOthers = (): boolean => meshGround?.network.knowsOthers === true
   const router = new LeaseRouter({ self: nodeId, labels, expectsOthers, local: book })
   const neighbours = new Neighbours()
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
   const leases = parts.adopt(desk, (each) => each.close())
 
   // Values and code.
-  const files = new StoredFiles({
-    directory: store.path,
-    bytesMax: store.bytesMax,
+  const { bytesMax } = ground
+  const store = new ObjectStore({
+    ...ground,
+    spill: spillDirectory === '' ? undefined : new SpillFiles(spillDirectory),
     now,
-    onPressure: (usedBytes) => clients.sendToAll('storePressure', { usedBytes, bytesMax: store.bytesMax }),
+    onPressure: (usedBytes) => clients.sendToAll('storePressure', { usedBytes, bytesMax }),
     log,
   })
+  parts.defer(() => store.close())
+  const pinTables = parts.adopt(new PinTables(ground.segment, isAlive), (each) => each.close())
   const blobs = parts.adopt(new BlobCache(codeDirectory, log), (each) => each.close())
 
   // The other nodes.
   const stop = Promise.withResolvers<void>()
-  const links = ground?.post ?? noLinks
+  const links = meshGround?.post ?? noLinks
   const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
-  const sizes = { storeBytesMax: store.bytesMax, storeDirectory: store.path, startedAtMs: startedAt.getTime() }
-  const work = { book, clients, leases, relay, output, files, blobs, machine, router }
+  const start = { storeDirectory: storeDirectory || spillDirectory, startedAtMs: startedAt.getTime() }
+  const work = { book, clients, leases, relay, output, store, blobs, machine, router }
   const mesh =
-    ground && buildMesh(ground, { ...work, ...sizes, labels, neighbours, now, log, onLeft: () => stop.resolve() })
+    meshGround &&
+    buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })
   if (mesh !== undefined) parts.defer(() => mesh.close())
 
   // Those who come.
@@ -163,20 +171,20 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     pool,
     clients,
     store,
-    files,
     blobs,
     leases,
     relay,
     mesh,
     router,
   }
+  const elsewhere = mesh?.elsewhere ?? nowhereElse(blobs, store)
+  const storeDesk = new StoreDesk({ store, directory, elsewhere })
   const requests = new Requests({
-    directory,
     leases,
     blobs,
-    files,
+    storeDesk,
     output,
-    elsewhere: mesh?.elsewhere ?? nowhereElse(blobs, files),
+    elsewhere,
     admin: (name, args) => answerAdmin(mesh?.admin, name, args),
     status: () => nodeStatus({ ...sources, now }),
     onStop: () => stop.resolve(),
@@ -185,14 +193,27 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     clients,
     pool,
     node: nodeId,
-    storeDirectory: store.path,
+    store,
+    pinTables,
+    storeDirectory,
     codeDirectory,
-    storeBytesMax: store.bytesMax,
     cpus: machine.total['CPU'] ?? 0,
     onWorkerReady: (workerId) => leases.workerReady(workerId),
   })
   const onClientGone = (client: ClientId): void => mesh?.clientGone(client)
-  const reception = new Reception({ clients, lobby, relay, requests, leases, pool, files, onClientGone, log })
+  const reception = new Reception({
+    clients,
+    lobby,
+    relay,
+    requests,
+    leases,
+    pool,
+    store,
+    storeDesk,
+    pinTables,
+    onClientGone,
+    log,
+  })
   await mesh?.open()
   server.open(reception.admit)
   leases.open()
@@ -205,7 +226,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     runtimeDirectory,
     socketPath,
     machine,
-    store,
+    store: ground,
     stopAsked: stop.promise,
     log,
     close: () => running.disposeAsync(),

@@ -19,6 +19,10 @@ export interface NodeOptions {
   embedded?: boolean | undefined
   /** Bytes of values that the object store takes. Default: a third of the memory. */
   storeBytesMax?: number | undefined
+  /** False: values for which the object store has no room are refused, not put on the disk. Default: true. */
+  spill?: boolean | undefined
+  /** Where such values go. Default: a disk's folder for temporary files, if there is one. */
+  spillDirectory?: string | undefined
   /** Worker processes at most. */
   workersMax?: number | undefined
   /** Workers that are kept ready. Default: the number of CPUs. */
@@ -55,6 +59,8 @@ const types: Record<keyof NodeOptions, 'number' | 'string' | 'boolean' | 'object
   runtimeDirectory: 'string',
   embedded: 'boolean',
   storeBytesMax: 'number',
+  spill: 'boolean',
+  spillDirectory: 'string',
   workersMax: 'number',
   prestart: 'number',
   workerIdleMs: 'number',

@@ -6,8 +6,8 @@ import type { NodeResources } from './resources/detect.ts'
 import type { ClientTable } from './server/client-table.ts'
 import type { LeaseDesk } from './server/lease-desk.ts'
 import type { Relay } from './server/relay.ts'
-import type { StoredFiles } from './store/stored-files.ts'
-import type { StoreDirectory } from './store/store-directory.ts'
+import type { ObjectStore } from './store/object-store.ts'
+import type { StoreBook } from './store/store-book.ts'
 import type { WorkerPool } from './workers/worker-pool.ts'
 import { shoalVersion } from '../protocols/version.ts'
 
@@ -31,7 +31,15 @@ export interface NodeStatus {
   pending: (Omit<PendingStatus, 'sinceMs'> & { forMs: number })[]
   /** `tasks`: what each had running and queued when it told last, a quarter of a second ago at most. */
   clients: { id: string; role: string; pid: number; program: string; tasks: { running: number; queued: number } }[]
-  store: { usedBytes: number; bytesMax: number; objects: number; directory: string }
+  /** `spilled`: what lies on the disk, and where. `directory`: of values in files, without shared memory. */
+  store: {
+    usedBytes: number
+    bytesMax: number
+    objects: number
+    directory: string
+    spilled: { bytes: number; files: number; directory: string; problem: string }
+    counters: StoreBook['counters']
+  }
   code: { blobs: number; bytes: number }
   counters: { framesRelayed: number; leasesGranted: number; workersStarted: number }
 }
@@ -44,8 +52,7 @@ export interface StatusSources {
   book: LeaseBook
   pool: WorkerPool
   clients: ClientTable
-  store: StoreDirectory
-  files: StoredFiles
+  store: ObjectStore
   blobs: BlobCache
   leases: LeaseDesk
   relay: Relay
@@ -77,17 +84,25 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
     })),
     pending: pending.map(({ sinceMs, ...waiting }) => ({ ...waiting, forMs: forMs(sinceMs) })),
     clients: Array.from(clients.all(), ({ id, role, pid, program, tasks }) => ({ id, role, pid, program, tasks })),
-    store: {
-      usedBytes: sources.files.usedBytes,
-      bytesMax: sources.store.bytesMax,
-      objects: sources.files.count,
-      directory: sources.store.path,
-    },
+    store: storeStatus(sources.store),
     code: { blobs: sources.blobs.count, bytes: sources.blobs.bytes },
     counters: {
       framesRelayed: sources.relay.framesRelayed,
       leasesGranted: sources.leases.grantedCount,
       workersStarted: pool.startedCount,
     },
+  }
+}
+
+function storeStatus(store: ObjectStore): NodeStatus['store'] {
+  const { book, usedBytes, bytesMax, count, directory, spillDirectory = '' } = store
+  const { diskBytes, fileCount, diskProblem, counters } = book
+  return {
+    usedBytes,
+    bytesMax,
+    objects: count,
+    directory,
+    spilled: { bytes: diskBytes, files: fileCount, directory: spillDirectory, problem: diskProblem },
+    counters,
   }
 }

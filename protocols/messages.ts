@@ -13,7 +13,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 2
+export const protocolVersion = 3
 
 export interface MessageType<T> {
   code: number
@@ -26,6 +26,7 @@ const nodeId = hex(nodeIdBytes)
 const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
 const text = string(16 * 1024)
+const storedName = string(64)
 
 function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
   return { code, body, bytesMax }
@@ -55,6 +56,11 @@ export const messages = {
       /** The node that this client is attached to: the beginning of its id. */
       nodeId,
       nodePid: u32,
+      /** The shared memory of the object store, as a file to map; empty when there is none. */
+      storeSegment: text,
+      /** Which table of pins in it is this client's; -1 for none. */
+      pinTable: f64,
+      /** Where values lie in files of their own, when there is no shared memory. */
       storeDirectory: text,
       codeDirectory: text,
       storeBytesMax: f64,
@@ -172,15 +178,60 @@ export const messages = {
   blobsReady: message(62, limits.frameBytesMax, struct({ requestId: u32, missing: list(hex(32), 100_000) })),
 
   // --- the object store
-  objectStored: message(70, small, struct({ name: string(64), bytes: f64, owner: clientId })),
-  objectFreed: message(71, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
+  /**
+   * The first message of a second connection of a client, on which it waits for room in the store without a turn of its event
+   * loop. Its version comes first, as in `hello`.
+   */
+  storeAttach: message(75, small, struct({ protocol: u32, clientId })),
+  /** Asks for room for a value that the client is about to write. */
+  storeAllocate: message(76, small, struct({ requestId: u32, name: storedName, bytes: f64, owner: clientId })),
+  /** `memory`: write it there in the segment. `file`: write it to a new file of this name. */
+  storePlaced: message(
+    77,
+    small,
+    struct({
+      requestId: u32,
+      kind: oneOf('memory', 'file', 'refused'),
+      offset: f64,
+      generation: u32,
+      file: text,
+      message: text,
+      details: json,
+    }),
+  ),
+  /** The client does not write the value for which it has room. */
+  storeAbandon: message(78, small, struct({ name: storedName })),
+  /** A value has been written. `object`: whose value it is, if that is known. `isFile`: to a file of the client's own. */
+  objectStored: message(
+    70,
+    small,
+    struct({ name: storedName, bytes: f64, owner: clientId, object: string(64), crc: u32, isFile: bool }),
+  ),
+  objectFreed: message(71, limits.frameBytesMax, struct({ names: list(storedName, 100_000) })),
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
 
-  /** Asks for a value of another node to be brought into the store here; its name begins with its writer's id. */
-  storedFetch: message(73, small, struct({ requestId: u32, name: string(64), bytes: f64 })),
-  /** `error` is empty when the value is there now. */
-  storedFetched: message(74, small, struct({ requestId: u32, error: text })),
+  /** Asks where a value can be read; it is brought into the store here from other nodes, or from the disk, if need be. */
+  storedOpen: message(
+    73,
+    small,
+    struct({ requestId: u32, name: storedName, bytes: f64, owner: string(64), priority: oneOf('get', 'wait', 'args') }),
+  ),
+  /** `file`: from `offset` on, with this sum of its bytes. `error`: `code` is the error's. */
+  storedOpened: message(
+    74,
+    small,
+    struct({
+      requestId: u32,
+      kind: oneOf('memory', 'file', 'error'),
+      offset: f64,
+      generation: u32,
+      file: text,
+      crc: u32,
+      code: string(64),
+      message: text,
+    }),
+  ),
 
   // --- console output
   log: message(

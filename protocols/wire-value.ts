@@ -1,6 +1,6 @@
 import type { ByteReader, ByteWriter } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
-import { objectIdBytes, type ObjectId } from './ids.ts'
+import { clientIdBytes, objectIdBytes, type ClientId, type ObjectId } from './ids.ts'
 import type { Codec } from './schema.ts'
 
 /** What a value brings with it: known without decoding it, so that its holder can keep these alive. */
@@ -28,6 +28,9 @@ export interface StoredValue extends Contents {
   /** Its name in the store. */
   name: string
   bytes: number
+  /** Whose value it is, and the owner's number for the object; 0 when it is of none, or not known yet. */
+  owner: ClientId
+  sequence: number
 }
 
 export type WireValue = InlineValue | StoredValue
@@ -66,6 +69,8 @@ export const wireValue: Codec<WireValue> = {
       writer.u8(flags | flagStored)
       writer.string(value.name)
       writer.f64(value.bytes)
+      writer.hex(value.owner, clientIdBytes)
+      writer.u48(value.sequence)
     } else {
       const hasBuffers = value.buffers.length > 0
       writer.u8(flags | (hasBuffers ? flagBuffers : 0))
@@ -88,9 +93,13 @@ export const wireValue: Codec<WireValue> = {
       const name = reader.string(64)
       if (!storedName.test(name)) throw new ProtocolError('a stored value has a name that is not one of the store')
       const bytes = reader.f64()
+      if (!Number.isSafeInteger(bytes) || bytes < 0)
+        throw new ProtocolError(`a stored value cannot have ${bytes} bytes`)
+      const owner = reader.hex(clientIdBytes)
+      const sequence = reader.u48()
       const refs = (flags & flagContents) === 0 ? noContents : readIds(reader)
       const classes = (flags & flagContents) === 0 ? noContents : readIds(reader)
-      return { kind: 'stored', isError, name, bytes, refs, classes }
+      return { kind: 'stored', isError, name, bytes, owner, sequence, refs, classes }
     }
     const format = reader.u8()
     const head = reader.bytes()
@@ -109,7 +118,7 @@ export const wireValue: Codec<WireValue> = {
 /** The bytes that a value takes in a message, about. */
 export function wireBytes(value: WireValue): number {
   const contentsBytes = (value.refs.length + value.classes.length) * objectIdBytes
-  if (value.kind === 'stored') return 64 + contentsBytes
+  if (value.kind === 'stored') return 96 + contentsBytes
   let bytes = 16 + value.head.length + contentsBytes
   for (const buffer of value.buffers) bytes += buffer.length + 4
   return bytes

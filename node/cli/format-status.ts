@@ -7,6 +7,18 @@ const barWidth = 24
 const rowsMax = 40
 const wellKnown = ['CPU', 'GPU', 'memory']
 
+function spilledLines({ bytes, files, directory, problem }: NodeStatus['store']['spilled']): string[] {
+  const indent = ''.padEnd(12)
+  return [
+    ...(bytes === 0
+      ? []
+      : [`${indent} ${formatAmount('memory', bytes)} on the disk, in ${plural(files, 'file')} in ${directory}`]),
+    ...(directory === '' || problem === ''
+      ? []
+      : [`${indent} ${styled('yellow', `nothing more goes to the disk: ${problem}`)}`]),
+  ]
+}
+
 /** The status of a node for people to read. */
 export function formatStatus(status: NodeStatus): string {
   const { node, store, clients } = status
@@ -18,6 +30,7 @@ export function formatStatus(status: NodeStatus): string {
     styled('bold', 'Resources'),
     ...resourceLines(status),
     `  ${'store'.padEnd(10)} ${bar(store.usedBytes, store.bytesMax)} ${formatAmount('memory', store.usedBytes)} of ${formatAmount('memory', store.bytesMax)}, ${plural(store.objects, 'value')}`,
+    ...spilledLines(store.spilled),
     '',
     `${styled('bold', 'Workers')} (${countStates(status.workers.map((worker) => worker.state))})`,
     ...rows(status.workers.map(workerLine)),

@@ -1,3 +1,4 @@
+import path from 'node:path'
 import { styleText } from 'node:util'
 import { formatAmount, formatResources } from '../../protocols/resources.ts'
 import { readyLine, serveNode, type ReadyLine } from '../daemon-process.ts'
@@ -16,10 +17,11 @@ export async function startNode(options: NodeOptions, how: How): Promise<void> {
     return
   }
   await serveNode(options, async (daemon) => {
-    const { path: directory, bytesMax } = daemon.store
-    const inMemory = directory.startsWith('/dev/shm/') ? 'in shared memory' : `in ${directory}`
+    const { bytesMax, segment, directory, spillDirectory } = daemon.store
+    const onDisk = spillDirectory === '' ? '' : `, then on the disk in ${path.dirname(spillDirectory)}`
+    const inMemory = segment === undefined ? `in ${directory}` : 'in shared memory'
     announce(await readyLine(daemon), how, [
-      `  store      ${formatAmount('memory', bytesMax)} ${inMemory}`,
+      `  store      ${formatAmount('memory', bytesMax)} ${inMemory}${onDisk}`,
       'Programs that call init() attach to it. Ctrl-C stops it.',
     ])
   })

@@ -18,6 +18,9 @@ export interface StartOptions {
   memory?: number
   resource?: Record<string, number>
   store?: number
+  spillDir?: string
+  /** False for `--no-spill`; true says nothing. */
+  spill?: boolean
   workersMax?: number
   name?: string
   label?: Record<string, string>
@@ -41,6 +44,8 @@ export function addStartOptions(command: Command): Command {
     .option('--memory <size>', 'memory to offer to tasks, such as 4GiB', parseBytes('--memory'))
     .option('--resource <name=amount>', 'a resource with a name of your own; may be repeated', parseResource)
     .option('--store <size>', 'size of the object store', parseBytes('--store'))
+    .option('--spill-dir <folder>', 'where values go that there is no room for (default: /var/tmp, if on a disk)')
+    .option('--no-spill', 'refuse values that there is no room for')
     .option('--workers-max <count>', 'worker processes at most', parseCount('--workers-max', 'a whole number', 1))
     .option('--name <name>', "what the node is called in lists (default: the machine's name)")
     .option('--label <name=value>', 'what the node is or where it stands; may be repeated', parseLabel)
@@ -57,18 +62,20 @@ export function addStartOptions(command: Command): Command {
 
 /** What the node is told. Throws UsageError that names what cannot be. */
 export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'join'> = {}): NodeOptions {
-  const { cpus, gpus, memory, resource, store, workersMax, name, label, listen, peer } = options
+  const { cpus, gpus, memory, resource, store, spillDir, workersMax, name, label, listen, peer } = options
   const given: NodeOptions = {
     cpus,
     gpus,
     memoryBytes: memory,
     resources: resource,
     storeBytesMax: store,
+    spillDirectory: spillDir,
     workersMax,
     name,
     labels: label,
     listen,
     peers: peer,
+    ...(options.spill === false ? { spill: false } : {}),
     ...(options.mdns === false ? { mdns: false } : {}),
     ...(options.mesh === false ? { mesh: false } : {}),
     ...more,

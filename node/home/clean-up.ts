@@ -25,7 +25,9 @@ export async function cleanUpAfterDeadNode({ runtimeDirectory, socketPath }: Pla
   if (left !== undefined) {
     // Its guardian may be at work this very moment and must not take our files for the dead node's.
     for (let waited = 0; waited < guardianWaitMs && isAlive(left.guardianPid); waited += 10) await delay(10)
-    for (const directory of [left.storeDirectory, left.codeDirectory]) removeOwnDirectory(directory)
+    for (const directory of [left.storeDirectory, left.spillDirectory, left.codeDirectory]) {
+      removeOwnDirectory(directory)
+    }
   }
   rmSync(socketPath, { force: true })
   rmSync(nodeFilePath(runtimeDirectory), { force: true })
@@ -33,7 +35,7 @@ export async function cleanUpAfterDeadNode({ runtimeDirectory, socketPath }: Pla
 
 /** Deletes a folder that a note names only if it looks like one of a node's, and is ours. */
 function removeOwnDirectory(directory: string): void {
-  if (!path.isAbsolute(directory) || !/^shoal-(store|code)-/.test(path.basename(directory))) return
+  if (!path.isAbsolute(directory) || !/^shoal-(store|spill|code)-/.test(path.basename(directory))) return
   try {
     const stats = lstatSync(directory)
     if (stats.isDirectory() && stats.uid === process.getuid?.()) rmSync(directory, { recursive: true, force: true })

@@ -9,7 +9,9 @@ export interface NodeFile {
   version: string
   startedAt: string
   socketPath: string
+  /** Of values in files, and of values on the disk; '' when there is none. */
   storeDirectory: string
+  spillDirectory: string
   codeDirectory: string
   guardianPid: number
 }
@@ -38,6 +40,7 @@ export function readNodeFile(runtimeDirectory: string): NodeFile | undefined {
       startedAt: String(content.startedAt),
       socketPath: String(content.socketPath),
       storeDirectory: String(content.storeDirectory),
+      spillDirectory: String(content.spillDirectory ?? ''),
       codeDirectory: String(content.codeDirectory),
       guardianPid: Number(content.guardianPid),
     }

@@ -17,7 +17,7 @@ import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
 import { RemoteValues } from '../store/remote-values.ts'
-import type { StoredFiles } from '../store/stored-files.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import { Explainer } from '../admin/explainer.ts'
@@ -36,12 +36,11 @@ export interface MeshWork {
   relay: Relay
   clients: ClientTable
   output: OutputRelay
-  files: StoredFiles
+  store: ObjectStore
   blobs: BlobCache
   machine: NodeResources
   neighbours: Neighbours
   labels: Labels
-  storeBytesMax: number
   storeDirectory: string
   startedAtMs: number
   now(): number
@@ -73,13 +72,13 @@ export interface BuiltMesh {
 /** Builds the node's side of the mesh, each part after those that it needs. */
 export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const { membership, network, post, linked, bulk, name, stateDirectory } = ground
-  const { book, files, blobs, machine, labels, startedAtMs, storeBytesMax, storeDirectory, now, log } = work
+  const { book, store, blobs, machine, labels, startedAtMs, storeDirectory, now, log } = work
   const self: NodeId = network.self
   const clock = new BootClock()
   const view = new MeshView(self)
   const values = new RemoteValues({
     self,
-    files,
+    store,
     bulk,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
     log,
@@ -93,8 +92,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     startedAtMs,
     machine,
     book,
-    files,
-    storeBytesMax,
+    store,
     now,
     addresses: () => network.addresses,
     nodeCount: () => view.size,
@@ -178,7 +176,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     questions,
     own,
     explainer,
-    store: () => ({ directory: storeDirectory, usedBytes: files.usedBytes, bytesMax: storeBytesMax }),
+    store: () => ({ directory: storeDirectory, usedBytes: store.usedBytes, bytesMax: store.bytesMax }),
     now,
     onLeft: () => work.onLeft(),
   })
@@ -186,7 +184,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     admin,
     elsewhere: {
       waitForBlobs: (hashes, node) => remoteBlobs.wait(hashes, node),
-      fetchStored: (value, bytes) => values.fetch(value, bytes),
+      fetchStored: (value) => values.fetch(value),
       freeStored: (names) => values.freed(names),
       flushOutput: (job) => flush.flush(job, network.links()),
     },

@@ -15,7 +15,6 @@ import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { RemoteValues } from '../store/remote-values.ts'
-import type { StoredFiles } from '../store/stored-files.ts'
 import type { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { OwnState } from './own-state.ts'
@@ -42,7 +41,6 @@ export interface MeshParts {
   relay: Relay
   output: OutputRelay
   values: RemoteValues
-  files: StoredFiles
   now(): number
   log(text: string): void
 }
@@ -119,7 +117,7 @@ export class Mesh {
   }
 
   #onLinkDown(link: PeerLink, reason: string): void {
-    const { linked, view, leases, office, values, files, clients, flush, questions, log, now } = this.#parts
+    const { linked, view, leases, office, values, clients, flush, questions, log, now } = this.#parts
     const { node, name } = link.peer
     log(`the link with ${name} (${node}) is down: ${reason}`)
     const gone = linked.linkDown(node)
@@ -130,7 +128,6 @@ export class Mesh {
     questions.onLinkDown(node)
     leases.nodeGone(node, gone, reason)
     values.nodeGone(node)
-    files.ownersOfNodeGone(node)
     clients.sendToAll('nodeGone', { node, reason })
   }
 

@@ -4,7 +4,7 @@ import type { Labels } from '../../protocols/scheduling.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
-import type { StoredFiles } from '../store/stored-files.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { AdvertSource, type OwnAdvert } from '../view/advert-source.ts'
 import { loadPerCore } from '../view/load.ts'
 
@@ -16,8 +16,7 @@ export interface OwnStateSources {
   startedAtMs: number
   machine: NodeResources
   book: LeaseBook
-  files: StoredFiles
-  storeBytesMax: number
+  store: ObjectStore
   now(): number
   addresses(): readonly string[]
   nodeCount(): number
@@ -82,7 +81,7 @@ export class OwnState {
   }
 
   #now(): OwnAdvert {
-    const { node, name, role, labels, startedAtMs, machine, book, files, storeBytesMax, addresses } = this.#from
+    const { node, name, role, labels, startedAtMs, machine, book, store, addresses } = this.#from
     return {
       node,
       name,
@@ -97,7 +96,7 @@ export class OwnState {
       })),
       labels,
       load: loadPerCore(),
-      store: { usedBytes: files.usedBytes, bytesMax: storeBytesMax },
+      store: { usedBytes: store.usedBytes, bytesMax: store.bytesMax },
       isOpen: mayOffer(role),
     }
   }

@@ -32,6 +32,12 @@ export class Client implements LeaseEnd {
   tasks = { running: 0, queued: 0 }
   /** Of a worker; else 0. */
   workerId = 0
+  /** This is the second connection of a client, on which it waits for room in the object store. */
+  channelOf: Client | undefined
+  /** Its second connection. */
+  storeChannel: Client | undefined
+  /** Its table of pins in shared memory. */
+  pinTable: number | undefined
 
   constructor(socket: Socket, events: ClientEvents) {
     this.socket = socket

@@ -1,6 +1,9 @@
 import type { Socket } from 'node:net'
 import type { ClientId } from '../../protocols/ids.ts'
-import type { StoredFiles } from '../store/stored-files.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import { decodeBody } from '../../protocols/messages.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { PinTables } from '../store/pin-tables.ts'
 import type { WorkerPool } from '../workers/worker-pool.ts'
 import { Client, type ClientEvents } from './client.ts'
 import type { ClientTable } from './client-table.ts'
@@ -8,6 +11,7 @@ import type { LeaseDesk } from './lease-desk.ts'
 import type { Lobby } from './lobby.ts'
 import type { Relay } from './relay.ts'
 import type { Requests } from './requests.ts'
+import type { StoreDesk } from './store-desk.ts'
 
 export interface ReceptionOptions {
   clients: ClientTable
@@ -16,7 +20,9 @@ export interface ReceptionOptions {
   requests: Requests
   leases: LeaseDesk
   pool: WorkerPool
-  files: StoredFiles
+  store: ObjectStore
+  storeDesk: StoreDesk
+  pinTables: PinTables
   /** A driver or a worker of this node has gone. */
   onClientGone(client: ClientId): void
   log(text: string): void
@@ -29,10 +35,13 @@ export class Reception {
 
   constructor(options: ReceptionOptions) {
     this.#options = options
-    const { lobby, relay, requests } = options
+    const { lobby, relay, requests, storeDesk } = options
     this.#events = {
       onFrame(client, name, frame) {
-        if (client.id === '') lobby.take(client, name, frame)
+        if (client.channelOf !== undefined) {
+          if (name !== 'storeAllocate') throw new ProtocolError(`a ${name} message does not belong on this connection`)
+          storeDesk.allocate(client, client.channelOf, decodeBody(name, frame.body))
+        } else if (client.id === '') lobby.take(client, name, frame)
         else if (!relay.take(client, frame)) requests.take(client, name, frame)
       },
       onClosed: (client) => this.#onClosed(client),
@@ -49,20 +58,23 @@ export class Reception {
   #onClosed(client: Client): void {
     const { lobby, clients, pool } = this.#options
     lobby.left(client)
+    if (client.channelOf !== undefined) client.channelOf.storeChannel = undefined
     if (client.id === '') return
     clients.remove(client)
+    client.storeChannel?.end()
     const worker = client.role === 'worker' ? pool.get(client.workerId) : undefined
     if (worker === undefined) this.#gone(client)
     else worker.disconnected()
   }
 
   #gone(client: Client): void {
-    const { clients, leases, files, onClientGone } = this.#options
+    const { clients, leases, store, pinTables, onClientGone } = this.#options
     clients.remove(client)
     leases.clientGone(client.id)
-    files.ownerGone(client.id)
     if (client.role === 'command') return
-    files.writerGone(client.id)
+    pinTables.left(client)
+    store.writerGone(client.id)
+    store.ownerGone(client.id)
     clients.sendToAll('clientGone', { client: client.id })
     onClientGone(client.id)
   }

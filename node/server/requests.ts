@@ -3,29 +3,23 @@ import type { Frame } from '../../protocols/frame.ts'
 import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
-import type { StoredFiles } from '../store/stored-files.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { Client } from './client.ts'
-import type { ClientDirectory } from './client-directory.ts'
 import type { LeaseDesk } from './lease-desk.ts'
+import type { StoreDesk, ValuesElsewhere } from './store-desk.ts'
 
 /** What other nodes do for the clients of this one, besides leases. */
-export interface Elsewhere {
+export interface Elsewhere extends ValuesElsewhere {
   /** Waits until blobs are here, those of `node` brought here if need be; gives those that cannot be had. */
   waitForBlobs(hashes: readonly string[], node: NodeId): Promise<string[]>
-  /** Brings a stored value here. Rejects with an error that says why not. */
-  fetchStored(name: string, bytes: number): Promise<void>
-  /** Values, of this node or others, that are needed no more. */
-  freeStored(names: readonly string[]): void
   /** Has the console output of a job sent on by the other nodes. */
   flushOutput(job: ClientId): Promise<void>
 }
 
 export interface RequestsOptions {
-  directory: ClientDirectory
   leases: LeaseDesk
   blobs: BlobCache
-  files: StoredFiles
+  storeDesk: StoreDesk
   output: OutputRelay
   elsewhere: Elsewhere
   /** Answers a question about the mesh, or makes a change to it. */
@@ -41,7 +35,7 @@ export class Requests {
   readonly #handlers: Handlers
 
   constructor(options: RequestsOptions) {
-    const { directory, leases, blobs, files, output, elsewhere } = options
+    const { leases, blobs, storeDesk, output, elsewhere } = options
     this.#handlers = {
       leaseRequest: (client, body) => leases.request(client, body),
       leaseCancel: (client, { requestId }) => leases.cancelRequest(client, requestId),
@@ -60,19 +54,10 @@ export class Requests {
       blobsWait: (client, { requestId, hashes, node }) => {
         void elsewhere.waitForBlobs(hashes, node).then((missing) => client.send('blobsReady', { requestId, missing }))
       },
-      objectStored: (_, { name, bytes, owner }) => {
-        if (!files.stored(name, bytes, owner)) throw new ProtocolError(`'${name}' is not the name of a stored value`)
-        // Nobody is left to free it.
-        if (directory.get(owner) === undefined) files.freed([name])
-      },
-      objectFreed: (_, { names }) => elsewhere.freeStored(names),
-      storedFetch: (client, { requestId, name, bytes }) => {
-        const tell = (error: string): void => client.send('storedFetched', { requestId, error })
-        elsewhere.fetchStored(name, bytes).then(
-          () => tell(''),
-          (error: Error) => tell(error.message || 'it could not be brought here'),
-        )
-      },
+      objectStored: (_, body) => storeDesk.stored(body),
+      storeAbandon: (_, body) => storeDesk.abandon(body),
+      objectFreed: (_, body) => storeDesk.freed(body),
+      storedOpen: (client, body) => storeDesk.open(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])
         void flushed.then(() => client.send('logFlushed', { requestId }))

@@ -1,16 +1,16 @@
-import { stat } from 'node:fs/promises'
-import { InvalidArgumentError, ObjectLostError, UnreachableError } from '../../protocols/errors.ts'
+import { ObjectLostError, UnreachableError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { BulkContent, BulkExchange } from '../bulk/bulk-exchange.ts'
-import { fileChunks } from '../bulk/file-chunks.ts'
 import { CopyHolders } from './copy-holders.ts'
 import { IncomingCopy } from './incoming-copy.ts'
 import { isStoredName } from './stored-name.ts'
-import type { StoredFiles } from './stored-files.ts'
+import type { StoredQuestion } from '../server/store-desk.ts'
+import type { ObjectStore } from './object-store.ts'
+import type { OutgoingValue } from './transfer-store.ts'
 
 export interface RemoteValuesOptions {
   self: NodeId
-  files: StoredFiles
+  store: ObjectStore
   bulk: Pick<BulkExchange, 'fetch' | 'onRequest'>
   /** Tells a node that values are freed: its own, or copies of those of this one. May be lost when the node is gone. */
   send(node: NodeId, names: string[]): void
@@ -21,6 +21,7 @@ export interface RemoteValuesOptions {
 
 /** So many names fit into one message. */
 const namesPerMessageMax = 10_000
+const chunkBytes = 256 * 1024
 
 /**
  * Values of other nodes: brought into the store here when a client asks, and given to other nodes that ask. The node
@@ -35,7 +36,7 @@ export class RemoteValues {
     this.#options = options
     this.#holders = new CopyHolders(options.copiesMax ?? 200_000)
     options.bulk.onRequest('stored', (from, name) => this.#give(from, name))
-    options.files.onFreed = (names) => this.#onFreed(names)
+    options.store.onGone = (name) => this.#onFreed([name])
   }
 
   /**
@@ -44,49 +45,41 @@ export class RemoteValues {
    * Rejects with ObjectLostError when its node does not have it, UnreachableError when that does not answer,
    * ObjectStoreFullError when there is no room for it.
    */
-  async fetch(name: string, bytes: number): Promise<void> {
-    const { self, files, bulk } = this.#options
-    if (!isStoredName(name)) throw new InvalidArgumentError(`'${name}' is not the name of a stored value`, { name })
-    if (!Number.isSafeInteger(bytes) || bytes < 0) {
-      throw new InvalidArgumentError(`a stored value cannot have ${bytes} bytes`, { name, bytes })
+  async fetch({ name, bytes, owner }: StoredQuestion): Promise<void> {
+    const { self, store, bulk } = this.#options
+    if (nodeOf(name) === self) throw new ObjectLostError(`the value ${name} is no longer in the object store`, { name })
+    let copy = this.#incoming.get(name)
+    if (copy === undefined) {
+      copy = new IncomingCopy({ name, bytes, owner }, { store, bulk })
+      this.#incoming.set(name, copy)
+      void this.#forgetWhenDone(copy)
     }
-    if (nodeOf(name) === self) {
-      this.#checkSize(name, bytes, files.bytesOf(name) ?? (await this.#sizeOf(name)))
-      return
-    }
-    files.wanted(name)
-    if (files.bytesOf(name) === undefined) {
-      let copy = this.#incoming.get(name)
-      if (copy === undefined) {
-        copy = new IncomingCopy(name, bytes, { files, bulk })
-        this.#incoming.set(name, copy)
-        void this.#forgetWhenDone(copy)
-      }
-      await copy.done
-    }
-    this.#checkSize(name, bytes, files.bytesOf(name))
+    await copy.done
   }
 
   /** A client of this node needs values no more, of this node or of others. */
   freed(names: readonly string[]): void {
-    const { self, files } = this.#options
+    const { self, store } = this.#options
     const elsewhere = Map.groupBy(
       names.filter((name) => isStoredName(name) && nodeOf(name) !== self),
       nodeOf,
     )
-    files.freed(names)
+    this.#onFreed(names)
+    store.freed(names)
     for (const [node, ofNode] of elsewhere) this.#send(node, ofNode)
   }
 
   /** A node says that values are needed no more: values of this node, or copies of its own. Others it has no say in. */
   freedElsewhere(from: NodeId, names: readonly string[]): void {
-    const { self, files } = this.#options
-    files.freed(names.filter((name) => nodeOf(name) === self || nodeOf(name) === from))
+    const { self, store } = this.#options
+    const freed = names.filter((name) => nodeOf(name) === self || nodeOf(name) === from)
+    this.#onFreed(freed)
+    store.freed(freed)
   }
 
   /** A client, of this node or another, is gone, and what it owned is needed no more. */
   ownerGone(owner: ClientId): void {
-    this.#options.files.ownerGone(owner)
+    this.#options.store.ownerGone(owner)
   }
 
   /** A node is gone: so are its values, and nobody there needs what its clients owned here. */
@@ -97,7 +90,7 @@ export class RemoteValues {
       this.#incoming.delete(name)
       copy.stop(new UnreachableError(`node ${node} went away while it sent ${name}`))
     }
-    this.#options.files.ownersOfNodeGone(node)
+    this.#options.store.ownersOfNodeGone(node)
   }
 
   async #forgetWhenDone(copy: IncomingCopy): Promise<void> {
@@ -127,32 +120,27 @@ export class RemoteValues {
   }
 
   async #give(from: NodeId, name: string): Promise<BulkContent> {
-    const { self, files } = this.#options
+    const { self, store } = this.#options
     if (!isStoredName(name) || nodeOf(name) !== self) throw new ObjectLostError('it is not a value of this node')
     // Before anything else: if it is freed from now on, the asker has to know.
     const oldest = this.#holders.add(name, from)
     if (oldest !== undefined) this.#send(oldest.node, [oldest.name])
-    try {
-      return { size: await this.#sizeOf(name), chunks: fileChunks(files.fileOf(name)) }
-    } catch (error) {
+    const value = await store.open(name)
+    if (value === undefined) {
       this.#holders.remove(name, from)
-      throw error
-    }
-  }
-
-  /** A value may be in the folder and be asked for before its writer has told of it. */
-  async #sizeOf(name: string): Promise<number> {
-    try {
-      const { size } = await stat(this.#options.files.fileOf(name))
-      return size
-    } catch {
       throw new ObjectLostError(`the value ${name} is no longer in the object store of its node`, { name })
     }
+    return { size: value.bytes, chunks: chunksOf(value) }
   }
+}
 
-  #checkSize(name: string, bytes: number, size: number | undefined): void {
-    if (size === bytes) return
-    const what = size === undefined ? 'was freed while it was brought here' : `has ${size} of ${bytes} bytes`
-    throw new ObjectLostError(`the value ${name} ${what}`, { name, bytes })
+async function* chunksOf(value: OutgoingValue): AsyncGenerator<Uint8Array> {
+  try {
+    for (let at = 0; at < value.bytes; at += chunkBytes) {
+      // libp2p may keep what it is given for a while.
+      yield Uint8Array.from(await value.read(at, Math.min(chunkBytes, value.bytes - at)))
+    }
+  } finally {
+    value.close()
   }
 }

@@ -1,21 +1,42 @@
 import { accessSync, constants, mkdirSync, mkdtempSync, statfsSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { MemorySegment } from './memory-segment.ts'
+import { makeSpillDirectory, type SpillOptions } from './spill-directory.ts'
 
-export interface StoreDirectory {
-  path: string
-  bytesMax: number
+/** Where the values of the object store lie. */
+export interface StoreGround {
+  readonly bytesMax: number
+  readonly segment: MemorySegment | undefined
+  /** Without a segment: where values lie in files of their own. Else ''. */
+  readonly directory: string
+  /** Where values go that there is no room for; '' when they are refused. */
+  readonly spillDirectory: string
+}
+
+export interface StoreGroundOptions extends SpillOptions {
+  storeBytesMax?: number | undefined
 }
 
 const sharedMemory = '/dev/shm'
 const roomBytesMin = 64 * 1024 * 1024
 
-/** Makes the folder of the object store: in shared memory, where there is some, else in the runtime folder. */
-export function makeStoreDirectory(runtimeDirectory: string, bytesMax: number | undefined): StoreDirectory {
+/**
+ * Makes the ground of the object store. Its shared memory has no name in a file system, so the size of /dev/shm does not
+ * bound it, and nothing of it is left however the node ends. Where a system has no such memory, values are files: in
+ * /dev/shm, if that is there and not tiny, else in the runtime folder.
+ */
+export async function makeStoreGround(runtimeDirectory: string, options: StoreGroundOptions): Promise<StoreGround> {
+  const bytesMax = options.storeBytesMax ?? Math.floor(memoryBytes() / 3)
+  const segment = await MemorySegment.create(bytesMax)
+  if (segment !== undefined) {
+    return { bytesMax, segment, directory: '', spillDirectory: makeSpillDirectory(options) ?? '' }
+  }
   const parent = isUsable(sharedMemory) ? sharedMemory : runtimeDirectory
   // mkdtemp makes folders that are the user's alone.
   const directory = mkdtempSync(path.join(parent, `shoal-store-${process.getuid?.() ?? 0}-`))
-  return { path: directory, bytesMax: bytesMax ?? defaultBytesMax(directory) }
+  const bound = options.storeBytesMax ?? Math.floor(Math.min(bytesMax, freeBytes(directory) * 0.8))
+  return { bytesMax: bound, segment, directory, spillDirectory: '' }
 }
 
 /** Makes the folder of shipped code. */
@@ -39,9 +60,8 @@ function freeBytes(directory: string): number {
   return bavail * bsize
 }
 
-/** A third of the memory, but no more than most of what the file system has. */
-function defaultBytesMax(directory: string): number {
+/** Of the machine, or of the container that this runs in. */
+function memoryBytes(): number {
   const limit = process.constrainedMemory()
-  const memoryBytes = limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem()
-  return Math.floor(Math.min(memoryBytes / 3, freeBytes(directory) * 0.8))
+  return limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem()
 }

@@ -34,6 +34,7 @@ const closeTimeoutMs = 1000
 /** This process's line to its node. */
 export class NodeConnection {
   readonly welcome: MessageBody<'welcome'>
+  readonly socketPath: string
   readonly #socket: Socket
   readonly #channel: MessageChannel
   #handlers: MessageHandlers = {}
@@ -42,7 +43,8 @@ export class NodeConnection {
   #holders = 0
   #isClosing = false
 
-  private constructor(socket: Socket, channel: MessageChannel, welcome: MessageBody<'welcome'>) {
+  private constructor(socketPath: string, socket: Socket, channel: MessageChannel, welcome: MessageBody<'welcome'>) {
+    this.socketPath = socketPath
     this.#socket = socket
     this.#channel = channel
     this.welcome = welcome
@@ -77,7 +79,7 @@ export class NodeConnection {
           if (connection !== undefined) connection.#onFrame(name, frame)
           else if (name === 'refused') fail(decodeBody('refused', frame.body).message)
           else if (name === 'welcome') {
-            connection = new NodeConnection(socket, channel, decodeBody('welcome', frame.body))
+            connection = new NodeConnection(socketPath, socket, channel, decodeBody('welcome', frame.body))
             resolve(connection)
           } else throw new ProtocolError(`the node sent ${name} before its welcome`)
         })

@@ -1,7 +1,13 @@
 import { adminValue, type AdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
-import { ObjectLostError, type NodeDiedError, type ShoalError } from '../../protocols/errors.ts'
-import { nodeOf, type ClientId } from '../../protocols/ids.ts'
-import type { MessageHandlers } from '../../protocols/messages.ts'
+import {
+  ObjectLostError,
+  UnreachableError,
+  type NodeDiedError,
+  ShoalError,
+  ObjectStoreFullError,
+} from '../../protocols/errors.ts'
+import { objectId, type ClientId } from '../../protocols/ids.ts'
+import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
@@ -9,7 +15,8 @@ import type { NodeConnection } from '../client/node-connection.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { classById } from '../shipping/class-registry.ts'
-import { FileStore } from '../store/file-store.ts'
+import { NodeStore } from '../store/node-store.ts'
+import type { ReadPlace, StoredFacts, StoreLink } from '../store/object-store.ts'
 import { copyableError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
@@ -53,6 +60,7 @@ export class Runtime {
   readonly functions: FunctionExchange
   readonly calls: TaskCalls
   readonly #requests = new Requests()
+  readonly #store: NodeStore
   readonly #stored: StoredValues
   #gone: ShoalError | undefined
   #releaseTimer: NodeJS.Timeout | undefined
@@ -60,14 +68,11 @@ export class Runtime {
   constructor(connection: NodeConnection, role: RuntimeRole) {
     this.connection = connection
     this.role = role
-    const { clientId, storeDirectory, storeBytesMax } = connection.welcome
-    const store = new FileStore(storeDirectory, storeBytesMax)
+    const { welcome, socketPath } = connection
+    const { clientId } = welcome
+    this.#store = new NodeStore({ welcome, socketPath, link: this.#storeLink() })
     const encodeError = (error: unknown) => this.encodeError(error).wire
-    this.#stored = new StoredValues((names) => {
-      // What lies on other nodes is left to the node, which tells them.
-      for (const name of names) if (nodeOf(name) === nodeOf(clientId)) store.delete(name)
-      connection.send('objectFreed', { names })
-    })
+    this.#stored = new StoredValues((names) => this.#store.free(names))
     this.objects = new ObjectExchange({
       connection,
       requests: this.#requests,
@@ -75,10 +80,8 @@ export class Runtime {
       onReleased: () => this.#onReleased(),
     })
     this.coder = new ValueCoder({
-      store,
+      store: this.#store,
       clientId,
-      onStored: (name, bytes, owner) => connection.send('objectStored', { name, bytes, owner }),
-      fetchStored: (name, bytes) => this.#fetchStored(name, bytes),
       onRefEncoded: (ref) => {
         if (this.objects.isOwn(ref.id)) this.objects.owned.share(recordOf(ref))
       },
@@ -119,17 +122,26 @@ export class Runtime {
       undeliverable: ({ requestId, client }) => this.#requests.fail(requestId, ownerDied(client)),
       logFlushed: ({ requestId }) => this.#requests.answer(requestId, undefined),
       adminReply: ({ requestId, reply }) => this.#requests.answer(requestId, reply),
-      storedFetched: ({ requestId, error }) => this.#requests.answer(requestId, error),
+      storedOpened: ({ requestId, ...answer }) => this.#requests.answer(requestId, answer),
       storePressure: () => this.#stored.collectGarbage(),
     }
   }
 
-  async #fetchStored(name: string, bytes: number): Promise<void> {
-    const fetched = this.#requests.ask<string>(undefined, (requestId) =>
-      this.connection.send('storedFetch', { requestId, name, bytes }),
-    )
-    const error = await this.waiting(fetched)
-    if (error !== '') throw new ObjectLostError(error, { name, bytes })
+  /** What the store asks of the node. */
+  #storeLink(): Omit<StoreLink, 'allocate'> {
+    const { connection } = this
+    return {
+      stored: ({ sequence, owner, ...facts }: StoredFacts) =>
+        connection.send('objectStored', { ...facts, owner, object: sequence === 0 ? '' : objectId(owner, sequence) }),
+      abandon: (name) => connection.send('storeAbandon', { name }),
+      free: (names) => connection.send('objectFreed', { names: [...names] }),
+      open: async (value) => {
+        const answered = this.#requests.ask<StoredAnswer>(undefined, (requestId) =>
+          connection.send('storedOpen', { ...value, requestId }),
+        )
+        return placeOf(await this.waiting(answered), value)
+      },
+    }
   }
 
   /** A worker that has nothing to do makes no garbage, so its engine would not look for what is free to go. */
@@ -144,7 +156,7 @@ export class Runtime {
   put(value: unknown): ObjectRef {
     this.#assertAlive()
     const record = this.objects.owned.create()
-    const { wire, holds } = this.coder.encode(value)
+    const { wire, holds } = this.coder.encode(value, { sequence: record.sequence })
     this.#stored.attach(record, wire)
     record.settle(wire, holds)
     return new ObjectRef(record)
@@ -218,6 +230,7 @@ export class Runtime {
   #end(error: ShoalError): void {
     this.#gone ??= error
     this.calls.close()
+    this.#store.close()
     this.calls.submitter.failAll(error)
     this.#requests.failAll(error)
   }
@@ -241,4 +254,18 @@ export class Runtime {
     await this.functions.table.close()
     await this.connection.close()
   }
+}
+
+type StoredAnswer = Omit<MessageBody<'storedOpened'>, 'requestId'>
+
+/** Where the value can be read. Throws the error that the node has answered with. */
+function placeOf(answer: StoredAnswer, { name, bytes }: { name: string; bytes: number }): ReadPlace {
+  const { kind, offset, generation, file, crc, code, message } = answer
+  if (kind === 'memory') return { in: 'memory', offset, generation }
+  if (kind === 'file') return { in: 'file', file, offset, crc }
+  const details = { name, bytes }
+  if (code === 'OBJECT_LOST') throw new ObjectLostError(message, details)
+  if (code === 'OBJECT_STORE_FULL') throw new ObjectStoreFullError(message, details)
+  if (code === 'UNREACHABLE') throw new UnreachableError(message, { details })
+  throw new ShoalError(code === '' ? 'OBJECT_UNAVAILABLE' : code, message, { details })
 }

@@ -29,8 +29,10 @@ export class MemoryStore implements ObjectStore {
     return Uint8Array.from(value)
   }
 
-  delete(name: string): void {
-    this.#bytesUsed -= this.#values.get(name)?.length ?? 0
-    this.#values.delete(name)
+  free(names: readonly string[]): void {
+    for (const name of names) {
+      this.#bytesUsed -= this.#values.get(name)?.length ?? 0
+      this.#values.delete(name)
+    }
   }
 }

@@ -1,10 +1,23 @@
+import type { ClientId } from '../../protocols/ids.ts'
+import type { BlockPlace } from '../../protocols/store-segment.ts'
+
+/** Whose value it is. */
+export interface ValueOwner {
+  owner: ClientId
+  /** The owner's number for the object whose value it is; 0 when it is of no object, or not known. */
+  sequence: number
+}
+
+/** For what a value is read: when many are to come from other nodes, `get` is first and `args` last. */
+export type ReadPriority = 'get' | 'wait' | 'args'
+
 /**
  * Where values over 100 KiB lie on this machine, readable by every process of the node. This is all that the SDK knows
- * of the store, so that files can give way to shared memory.
+ * of the store.
  *
  * @example
- * store.write('00ff00ff00ff00ff', flattenValue(encoded))
- * const bytes = await store.read('00ff00ff00ff00ff', 1024)
+ * store.write('00ff00ff00ff00ff', flattenValue(encoded), { owner, sequence: 1 })
+ * const bytes = await store.read('00ff00ff00ff00ff', 1024, owner, 'get')
  */
 export interface ObjectStore {
   /**
@@ -12,14 +25,42 @@ export interface ObjectStore {
    *
    * Throws ObjectStoreFullError when there is no room; nothing of the value stays behind then.
    */
-  write(name: string, parts: readonly Uint8Array[]): void
+  write(name: string, parts: readonly Uint8Array[], whose: ValueOwner): void
   /**
-   * The bytes of a value, for the caller alone: writing to them changes nobody else's. Large ones may be shared with others
-   * until they are written to.
+   * The bytes of a value, for the caller alone: writing to them changes nobody else's. Large ones are shared with others
+   * until they are written to, page by page.
    *
-   * Rejects with ObjectLostError when there is no such value, or when it is not `bytes` long.
+   * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk.
    */
-  read(name: string, bytes: number): Promise<Uint8Array>
-  /** Drops a value. Dropping one that is not there does nothing. */
-  delete(name: string): void
+  read(name: string, bytes: number, owner: ClientId, priority: ReadPriority): Promise<Uint8Array>
+  /** Drops values. Dropping one that is not there does nothing. */
+  free(names: readonly string[]): void
+}
+
+/** Where a value is to be written. */
+export type WritePlace = ({ in: 'memory' } & BlockPlace) | { in: 'file'; file: string }
+
+/** Where a value can be read; in a file from `offset` on, with this sum of its bytes. */
+export type ReadPlace = ({ in: 'memory' } & BlockPlace) | { in: 'file'; file: string; offset: number; crc: number }
+
+export interface StoredFacts extends ValueOwner {
+  name: string
+  bytes: number
+  /** Of one in a file. */
+  crc: number
+  /** It is in a file that this process has made by itself. */
+  isFile: boolean
+}
+
+/** What a store needs of the node. */
+export interface StoreLink {
+  /** Room for a value; waits for the answer. Throws ObjectStoreFullError. */
+  allocate(value: { name: string; bytes: number; owner: ClientId }): WritePlace
+  /** A value has been written. */
+  stored(value: StoredFacts): void
+  /** It will not be written. */
+  abandon(name: string): void
+  /** Has a value brought where it can be read. Rejects with ObjectLostError and others of its kind. */
+  open(value: { name: string; bytes: number; owner: ClientId; priority: ReadPriority }): Promise<ReadPlace>
+  free(names: readonly string[]): void
 }

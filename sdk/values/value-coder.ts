@@ -1,5 +1,5 @@
 import { NotCloneableError } from '../../protocols/errors.ts'
-import { nodeOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import type { ClientId, ObjectId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import {
   decodeValue,
@@ -12,19 +12,21 @@ import {
   type EncodedValue,
   type Extension,
 } from '../../protocols/values/index.ts'
-import { noContents, type InlineValue, type StoredValue, type WireValue } from '../../protocols/wire-value.ts'
+import {
+  noContents,
+  type Contents,
+  type InlineValue,
+  type StoredValue,
+  type WireValue,
+} from '../../protocols/wire-value.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
-import type { ObjectStore } from '../store/object-store.ts'
+import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
 import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
 
 /** What the coder needs of the process that it works for. */
 export interface ValueCoderHost {
   store: ObjectStore
   readonly clientId: ClientId
-  /** Brings a value of another node into the store here. Rejects with ObjectLostError when it cannot be had. */
-  fetchStored(name: string, bytes: number): Promise<void>
-  /** Tells the node that a value was stored, and who will own it. */
-  onStored(name: string, bytes: number, owner: ClientId): void
   /** A ref leaves this process inside a value. */
   onRefEncoded(ref: ObjectRef): void
   refOf(id: ObjectId): ObjectRef
@@ -49,6 +51,8 @@ export interface EncodeOptions {
   isError?: boolean
   /** Who will own what goes into the store. @default this process */
   owner?: ClientId | undefined
+  /** The owner's number for the object whose value it is. @default 0, for none, or one that is not known yet */
+  sequence?: number
   /** Larger values go into the store. @default limits.inlineBytesMax */
   inlineBytesMax?: number
 }
@@ -142,25 +146,21 @@ export class ValueCoder {
       const buffers = encoded.buffers.map((buffer) => Uint8Array.from(buffer))
       return { kind: 'inline', format: encoded.format, head: encoded.head, buffers, ...contents }
     }
-    return { ...this.#write(encoded, bytes, options.owner), ...contents }
+    return { ...this.#write(encoded, bytes, options), ...contents }
   }
 
-  #write(
-    encoded: EncodedValue,
-    bytes: number,
-    owner: ClientId | undefined,
-  ): Pick<StoredValue, 'kind' | 'name' | 'bytes'> {
+  #write(encoded: EncodedValue, bytes: number, options: EncodeOptions): Omit<StoredValue, keyof Contents | 'isError'> {
     const { clientId, store } = this.#host
+    const { owner = clientId, sequence = 0 } = options
     const name = clientId + (this.#storedCount++).toString(16).padStart(12, '0')
-    store.write(name, flattenValue(encoded))
-    this.#host.onStored(name, bytes, owner ?? clientId)
-    return { kind: 'stored', name, bytes }
+    store.write(name, flattenValue(encoded), { owner, sequence })
+    return { kind: 'stored', name, bytes, owner, sequence }
   }
 
   /** The same value, in the store. */
   toStored({ format, head, buffers, isError, refs, classes }: InlineValue): StoredValue {
     const encoded = { format, head, buffers }
-    return { ...this.#write(encoded, encodedByteLength(encoded), undefined), isError, refs, classes }
+    return { ...this.#write(encoded, encodedByteLength(encoded), {}), isError, refs, classes }
   }
 
   /** True when the value can be decoded without reading or loading anything. */
@@ -172,8 +172,9 @@ export class ValueCoder {
     return decodeValue(wire, this.#decodeHooks)
   }
 
-  async decode(wire: WireValue): Promise<unknown> {
-    const encoded = wire.kind === 'inline' ? (wire as EncodedValue) : await this.#read(wire)
+  /** @param priority for what it is read, when it must come from elsewhere */
+  async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
+    const encoded = wire.kind === 'inline' ? (wire as EncodedValue) : await this.#read(wire, priority)
     try {
       return decodeValue(encoded, this.#decodeHooks)
     } catch (error) {
@@ -184,10 +185,8 @@ export class ValueCoder {
     return decodeValue(encoded, this.#decodeHooks)
   }
 
-  async #read(wire: StoredValue): Promise<EncodedValue> {
-    const { store, clientId, fetchStored } = this.#host
-    if (nodeOf(wire.name) !== nodeOf(clientId)) await fetchStored(wire.name, wire.bytes)
-    return unflattenValue(await store.read(wire.name, wire.bytes))
+  async #read({ name, bytes, owner }: StoredValue, priority: ReadPriority): Promise<EncodedValue> {
+    return unflattenValue(await this.#host.store.read(name, bytes, owner, priority))
   }
 
   #extend(value: object): Extension | undefined {

@@ -43,10 +43,11 @@ export class Executor {
     this.#runner = new TaskRunner(runtime, {
       sendItem: (task, index, value) => this.#sendItem(task, index, value),
       beginWait: () => this.beginWait(),
-      encodeResult: (value, share) =>
+      encodeResult: (value, share, sequence) =>
         this.#forOwner(
           this.#runtime.coder.encode(value, {
             owner: this.#lease?.owner,
+            sequence,
             inlineBytesMax: Math.min(limits.inlineBytesMax, resultBytesMax / share),
           }).wire,
         ),

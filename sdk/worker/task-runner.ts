@@ -12,8 +12,11 @@ export interface RunnerHost {
   sendItem(task: RunningTask, index: number, value: WireValue): void
   /** The running task begins to wait for what others may have to do first; what is returned is called when that ends. */
   beginWait(): () => void
-  /** Copies a result on behalf of the task's owner; it is one of `share` that travel together. */
-  encodeResult(value: unknown, share: number): WireValue
+  /**
+   * Copies a result on behalf of the task's owner; it is one of `share` that travel together. `sequence`: the owner's number
+   * for it, 0 when that is not known yet.
+   */
+  encodeResult(value: unknown, share: number, sequence: number): WireValue
   encodeError(error: unknown): WireValue
   /** Lets go of results that will not be sent. */
   dropResults(values: readonly WireValue[]): void
@@ -51,8 +54,8 @@ export class TaskRunner {
     const { coder } = this.#runtime
     const functions = this.#runtime.functions.table
     try {
-      const [fn, args] = await Promise.all([functions.load(spec.functionId), coder.decode(spec.args)])
-      for (const { position, value } of spec.resolved) (args as unknown[])[position] = await coder.decode(value)
+      const [fn, args] = await Promise.all([functions.load(spec.functionId), coder.decode(spec.args, 'args')])
+      for (const { position, value } of spec.resolved) (args as unknown[])[position] = await coder.decode(value, 'args')
       if (task.isCancelled) return { sequence: spec.sequence, status: 'cancelled', durationUs: 0, values: [] }
       return await taskStorage.run(task, () => this.#call(task, fn, args as unknown[]))
     } catch (error) {
@@ -86,7 +89,7 @@ export class TaskRunner {
     try {
       const items = iteratorOf(await value, spec.name)
       const sender = new StreamSender(items, spec.streamSkip, {
-        send: (index, item) => this.#host.sendItem(task, index, this.#host.encodeResult(item, 1)),
+        send: (index, item) => this.#host.sendItem(task, index, this.#host.encodeResult(item, 1, 0)),
         beginStall: () => this.#host.beginWait(),
       })
       task.stream = sender
@@ -102,7 +105,8 @@ export class TaskRunner {
   #finished(spec: TaskSpec, value: unknown, startMs: number): TaskResult {
     const durationUs = sinceUs(startMs)
     try {
-      const values = spec.returnCount === 1 ? [this.#host.encodeResult(value, 1)] : this.#several(spec, value)
+      const values =
+        spec.returnCount === 1 ? [this.#host.encodeResult(value, 1, spec.sequence)] : this.#several(spec, value)
       return { sequence: spec.sequence, status: 'ok', durationUs, values }
     } catch (error) {
       return this.#failed(spec, error, startMs)
@@ -120,7 +124,9 @@ export class TaskRunner {
     }
     const values: WireValue[] = []
     try {
-      for (const item of items) values.push(this.#host.encodeResult(item, spec.returnCount))
+      for (const [i, item] of items.entries()) {
+        values.push(this.#host.encodeResult(item, spec.returnCount, spec.sequence + i))
+      }
     } catch (error) {
       this.#host.dropResults(values)
       throw error

@@ -1,0 +1,112 @@
+import { ProtocolError, ShoalError } from '../../protocols/errors.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { isStoredName } from '../store/stored-name.ts'
+import type { Client } from './client.ts'
+import type { ClientDirectory } from './client-directory.ts'
+
+/** What brings values of other nodes here, and frees them there. */
+export interface ValuesElsewhere {
+  /** Brings a value here. Rejects with an error that says why not. */
+  fetchStored(value: StoredQuestion): Promise<void>
+  /** Values, of this node or others, that are needed no more. */
+  freeStored(names: readonly string[]): void
+}
+
+export type StoredQuestion = Pick<MessageBody<'storedOpen'>, 'name' | 'bytes' | 'owner' | 'priority'>
+
+export interface StoreDeskOptions {
+  store: ObjectStore
+  directory: ClientDirectory
+  elsewhere: ValuesElsewhere
+}
+
+/** A value may leave the memory again before the one who asked for it has come to read it. */
+const opensMax = 3
+
+/** What clients have to say about the object store. */
+export class StoreDesk {
+  readonly #with: StoreDeskOptions
+
+  constructor(options: StoreDeskOptions) {
+    this.#with = options
+  }
+
+  /** On the second connection of `client`, which waits for the answer. */
+  allocate(channel: Client, client: Client, body: MessageBody<'storeAllocate'>): void {
+    const { requestId, name, bytes, owner } = body
+    checkValue(name, bytes)
+    const nothing = { offset: 0, generation: 0, file: '', message: '', details: {} }
+    this.#with.store.allocate({ name, bytes, owner, writer: client.id }).then(
+      (place) => {
+        if (client.isClosed) this.#with.store.abandon(name)
+        else if (place.in === 'file')
+          channel.send('storePlaced', { ...nothing, requestId, kind: 'file', file: place.file })
+        else {
+          const { offset, generation } = place
+          channel.send('storePlaced', { ...nothing, requestId, kind: 'memory', offset, generation })
+        }
+      },
+      (error: unknown) => {
+        const { message } = error as Error
+        const details = error instanceof ShoalError ? error.details : {}
+        channel.send('storePlaced', { ...nothing, requestId, kind: 'refused', message, details })
+      },
+    )
+  }
+
+  stored({ name, ...value }: MessageBody<'objectStored'>): void {
+    const { store, directory } = this.#with
+    if (!store.seal({ name, ...value })) throw new ProtocolError(`'${name}' is not the name of a stored value`)
+    // Nobody is left to free it.
+    if (directory.get(value.owner) === undefined) store.freed([name])
+  }
+
+  abandon({ name }: MessageBody<'storeAbandon'>): void {
+    this.#with.store.abandon(name)
+  }
+
+  freed({ names }: MessageBody<'objectFreed'>): void {
+    this.#with.elsewhere.freeStored(names)
+  }
+
+  open(client: Client, body: MessageBody<'storedOpen'>): void {
+    checkValue(body.name, body.bytes)
+    void this.#answer(client, body)
+  }
+
+  async #answer(client: Client, { requestId, ...question }: MessageBody<'storedOpen'>): Promise<void> {
+    const nothing = { offset: 0, generation: 0, file: '', crc: 0, code: '', message: '' }
+    try {
+      const place = await this.#open(question)
+      if (place.in === 'memory') {
+        const { offset, generation } = place
+        client.send('storedOpened', { ...nothing, requestId, kind: 'memory', offset, generation })
+      } else {
+        const { offset, file, crc } = place
+        client.send('storedOpened', { ...nothing, requestId, kind: 'file', offset, file, crc })
+      }
+    } catch (error) {
+      const { message } = error as Error
+      const code = error instanceof ShoalError ? error.code : ''
+      client.send('storedOpened', { ...nothing, requestId, kind: 'error', code, message })
+    }
+  }
+
+  async #open(question: StoredQuestion): ReturnType<ObjectStore['locate']> {
+    const { store, elsewhere } = this.#with
+    for (let tries = 1; ; tries++) {
+      if (!store.has(question.name)) await elsewhere.fetchStored(question)
+      try {
+        return await store.locate(question.name)
+      } catch (error) {
+        if (tries === opensMax) throw error
+      }
+    }
+  }
+}
+
+function checkValue(name: string, bytes: number): void {
+  if (!isStoredName(name)) throw new ProtocolError(`'${name}' is not the name of a stored value`)
+  if (!Number.isSafeInteger(bytes) || bytes < 0) throw new ProtocolError(`a stored value cannot have ${bytes} bytes`)
+}

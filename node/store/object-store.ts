@@ -1,0 +1,372 @@
+import { writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import { ObjectLostError, ObjectStoreFullError, ShoalError } from '../../protocols/errors.ts'
+import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import { blockHeaderBytes, type BlockPlace } from '../../protocols/store-segment.ts'
+import type { MemorySegment } from './memory-segment.ts'
+import { SpillDamagedError, type SpillFiles } from './spill-files.ts'
+import { StoreBook } from './store-book.ts'
+import type { StoreAction, StoredKind, StoreEvent, ValuePlace } from './store-events.ts'
+import { storeFull } from './store-full.ts'
+import { isStoredName } from './stored-name.ts'
+import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from './transfer-store.ts'
+
+const tickMs = 40
+
+export interface ObjectStoreOptions {
+  bytesMax: number
+  /** Undefined where there is no shared memory: values lie in files in `directory` then. */
+  segment: MemorySegment | undefined
+  /** Undefined when values do not go to the disk. */
+  spill: SpillFiles | undefined
+  /** Where clients write files of their own, without a segment. */
+  directory: string
+  now(): number
+  onPressure(usedBytes: number): void
+  log(text: string): void
+}
+
+export interface StoredSpec {
+  name: string
+  bytes: number
+  owner: ClientId
+  object: ObjectId
+  crc: number
+  /** The client has written a file of its own. */
+  isFile: boolean
+}
+
+/** Where a client is to write a value. */
+export type WritePlace = ({ in: 'memory' } & BlockPlace) | { in: 'file'; file: string }
+
+interface Asker<T> {
+  resolve(answer: T): void
+  reject(error: ShoalError): void
+}
+
+/**
+ * The object store of this node: does what the policy says, with shared memory and files. Programs write into it and read
+ * from it by themselves; it deals out the room, and frees it.
+ */
+export class ObjectStore implements TransferStore {
+  readonly #options: ObjectStoreOptions
+  readonly #book: StoreBook
+  readonly #allocating = new Map<number, Asker<WritePlace>>()
+  readonly #opening = new Map<number, Asker<ValuePlace>>()
+  #lastKey = 0
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+  /** Told of values that can be read here from now on, and of those that are here no more. */
+  onStored: (name: string, object: ObjectId, kind: StoredKind) => void = () => {}
+  onGone: (name: string, object: ObjectId, reason: 'freed' | 'dropped' | 'lost') => void = () => {}
+
+  constructor(options: ObjectStoreOptions) {
+    this.#options = options
+    const { bytesMax, segment, spill } = options
+    const noGate = { show: () => {}, hide: () => true, isPinned: () => false, takeUsed: () => false }
+    this.#book = new StoreBook({
+      bytesMax,
+      hasSegment: segment !== undefined,
+      gate: segment ?? noGate,
+      spill: segment === undefined ? undefined : spill,
+    })
+  }
+
+  get book(): StoreBook {
+    return this.#book
+  }
+
+  get segment(): MemorySegment | undefined {
+    return this.#options.segment
+  }
+
+  get spillDirectory(): string | undefined {
+    return this.#options.spill?.directory
+  }
+
+  get directory(): string {
+    return this.#options.directory
+  }
+
+  get bytesMax(): number {
+    return this.#options.bytesMax
+  }
+
+  /** What is stored in memory, and what is reserved there. */
+  get usedBytes(): number {
+    return this.#book.usedBytes
+  }
+
+  get count(): number {
+    return this.#book.count
+  }
+
+  bytesOf(name: string): number | undefined {
+    const entry = this.#book.entries.get(name)
+    return entry?.isSealed === true ? entry.bytes : undefined
+  }
+
+  has(name: string): boolean {
+    return this.bytesOf(name) !== undefined
+  }
+
+  // --- what clients write
+
+  /**
+   * Room for a value that a client will write. Waits until values that are used less are out of the way.
+   *
+   * Rejects with ObjectStoreFullError.
+   */
+  allocate(spec: {
+    name: string
+    bytes: number
+    owner: ClientId
+    writer: ClientId
+    kind?: StoredKind
+    signal?: AbortSignal | undefined
+  }): Promise<WritePlace & { key: number }> {
+    const { name, bytes, owner, writer, kind = 'primary', signal } = spec
+    const key = ++this.#lastKey
+    const { promise, resolve, reject } = Promise.withResolvers<WritePlace & { key: number }>()
+    this.#allocating.set(key, { resolve: (place) => resolve({ ...place, key }), reject })
+    const onAbort = (): void => {
+      if (!this.#allocating.delete(key)) return
+      this.#step({ type: 'abandon', key, name })
+      reject(signal?.reason)
+    }
+    if (signal?.aborted === true) onAbort()
+    else {
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#step({ type: 'allocate', key, name, bytes, owner, writer, kind })
+    }
+    return promise.finally(() => signal?.removeEventListener('abort', onAbort))
+  }
+
+  /** A client has written a value. False when the name is not one of the store. */
+  seal({ name, bytes, owner, object, crc, isFile }: StoredSpec): boolean {
+    if (!isStoredName(name) || !Number.isSafeInteger(bytes) || bytes < 0) return false
+    if (isFile) {
+      const file = path.join(this.#options.directory, name)
+      this.#step({ type: 'wroteFile', name, bytes, owner, object, file })
+    } else this.#step({ type: 'seal', name, object, crc })
+    return true
+  }
+
+  /** A client does not write the value for which it was given room. */
+  abandon(name: string): void {
+    const entry = this.#book.entries.get(name)
+    if (entry !== undefined && !entry.isSealed) this.#step({ type: 'abandon', key: entry.key, name })
+  }
+
+  // --- what clients read
+
+  /**
+   * Where a value can be read: in memory, into which it is brought from the disk, or else in a file.
+   *
+   * Rejects with ObjectLostError when it is not here.
+   */
+  locate(name: string): Promise<ValuePlace> {
+    const key = ++this.#lastKey
+    const { promise, resolve, reject } = Promise.withResolvers<ValuePlace>()
+    this.#opening.set(key, { resolve, reject })
+    this.#step({ type: 'open', key, name })
+    return promise
+  }
+
+  // --- what ends
+
+  /** Names that are none of the store's are left alone. */
+  freed(names: Iterable<string>): void {
+    this.#step({ type: 'free', names: [...names] })
+  }
+
+  ownerGone(owner: ClientId): void {
+    this.#step({ type: 'ownersGone', isGone: (each) => each === owner })
+  }
+
+  ownersOfNodeGone(node: NodeId): void {
+    this.#step({ type: 'ownersGone', isGone: (each) => nodeOf(each) === node })
+  }
+
+  /** What a client was about to write will not come. */
+  writerGone(writer: ClientId): void {
+    this.#step({ type: 'clientGone', client: writer })
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+  }
+
+  // --- transfers
+
+  async begin(
+    { name, bytes, owner, kind = 'copy' }: IncomingSpec & { kind?: StoredKind },
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<IncomingRoom> {
+    const { segment, directory } = this.#options
+    if (segment === undefined) return this.#fileRoom(path.join(directory, name), { name, bytes, owner })
+    const place = await this.allocate({ name, bytes, owner, writer: '', kind, signal })
+    if (place.in === 'file') throw storeFull(bytes, { name })
+    let isOpen = true
+    return {
+      bytes,
+      slice: (offset, length) => {
+        if (!isOpen) throw new ObjectLostError(`the room for ${name} is closed`)
+        return segment.slice(place.offset + blockHeaderBytes + offset, length)
+      },
+      commit: () => {
+        if (isOpen) this.#step({ type: 'seal', name, object: '', crc: 0 })
+        isOpen = false
+      },
+      abort: () => {
+        if (isOpen) this.#step({ type: 'abandon', key: place.key, name })
+        isOpen = false
+      },
+    }
+  }
+
+  #fileRoom(file: string, { name, bytes, owner }: IncomingSpec): IncomingRoom {
+    const { bytesMax } = this.#options
+    if (this.#book.usedBytes + bytes > bytesMax) throw storeFull(bytes, { name, bytesMax })
+    let memory: Buffer | undefined = Buffer.allocUnsafeSlow(bytes)
+    return {
+      bytes,
+      slice: (offset, length) => (memory as Buffer).subarray(offset, offset + length),
+      commit: () => {
+        if (memory === undefined) return
+        writeFileSync(file, memory, { mode: 0o600, flag: 'wx' })
+        memory = undefined
+        this.#step({ type: 'wroteFile', name, bytes, owner, object: '', file })
+      },
+      abort: () => {
+        memory = undefined
+      },
+    }
+  }
+
+  async open(name: string): Promise<OutgoingValue | undefined> {
+    const { segment } = this.#options
+    const bytes = this.bytesOf(name)
+    if (bytes === undefined) return undefined
+    // From here on it stays, whatever happens to it.
+    this.#step({ type: 'hold', name })
+    let isOpen = true
+    const close = (): void => {
+      if (isOpen) this.#step({ type: 'release', name })
+      isOpen = false
+    }
+    try {
+      const place = await this.locate(name)
+      if (place.in === 'file' || segment === undefined) {
+        throw new ObjectStoreFullError(`the value ${name} is on the disk, and there is no room in memory to send it`)
+      }
+      return {
+        bytes,
+        read: (offset, length) => {
+          if (!isOpen || offset < 0 || length < 0 || offset + length > bytes) {
+            return Promise.reject(new ObjectLostError(`no ${length} bytes at ${offset} of the value ${name}`))
+          }
+          return Promise.resolve(segment.slice(place.offset + blockHeaderBytes + offset, length))
+        },
+        close,
+      }
+    } catch (error) {
+      close()
+      throw error
+    }
+  }
+
+  // --- doing what the policy says
+
+  #step(event: StoreEvent): void {
+    if (this.#isClosed) return
+    for (const action of this.#book.step(event, this.#options.now())) this.#do(action)
+    if (this.#book.wantsTick) {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined
+        this.#step({ type: 'tick' })
+      }, tickMs)
+    }
+  }
+
+  #do(action: StoreAction): void {
+    switch (action.type) {
+      case 'place':
+        this.#options.segment?.provideBehind(this.#book.top)
+        return this.#take(this.#allocating, action.key)?.resolve({ in: 'memory', ...action.place })
+      case 'placeFile':
+        return this.#take(this.#allocating, action.key)?.resolve({ in: 'file', file: action.file })
+      case 'refuse':
+        return this.#take(this.#allocating, action.key)?.reject(storeFull(action.bytes, { ...action.figures }))
+      case 'opened':
+        return this.#take(this.#opening, action.key)?.resolve(action.place)
+      case 'openFailed': {
+        const { name, reason } = action
+        return this.#take(this.#opening, action.key)?.reject(
+          new ObjectLostError(`the value ${name} cannot be read: ${reason}`, { name, reason }),
+        )
+      }
+      case 'spill':
+        void this.#spill(action)
+        return
+      case 'restore':
+        void this.#restore(action)
+        return
+      case 'deleteFile':
+        void this.#deleteFile(action.file)
+        return
+      case 'stored':
+        return this.onStored(action.name, action.object, action.kind)
+      case 'gone':
+        return this.onGone(action.name, action.object, action.reason)
+      case 'pressure':
+        return this.#options.onPressure(action.usedBytes)
+    }
+  }
+
+  #take<T>(askers: Map<number, Asker<T>>, key: number): Asker<T> | undefined {
+    const asker = askers.get(key)
+    askers.delete(key)
+    return asker
+  }
+
+  async #spill({ file, blocks }: StoreAction & { type: 'spill' }): Promise<void> {
+    const { spill, segment, log } = this.#options
+    if (spill === undefined || segment === undefined) return
+    try {
+      const crcs = await spill.write(file, blocks, segment)
+      this.#step({ type: 'spilled', file, crcs })
+    } catch (error) {
+      const { message, code } = error as NodeJS.ErrnoException
+      const isFull = code === 'ENOSPC' || code === 'EDQUOT'
+      log(`values could not be written to the disk in ${spill.directory}: ${message}`)
+      this.#step({ type: 'spillFailed', file, reason: isFull ? 'the disk is full' : message, isFull })
+    }
+  }
+
+  async #restore({ name, bytes, from, place }: StoreAction & { type: 'restore' }): Promise<void> {
+    const { spill, segment, log } = this.#options
+    if (spill === undefined || segment === undefined) return
+    try {
+      await spill.read(from, bytes, place.offset, segment)
+      this.#step({ type: 'restored', name })
+    } catch (error) {
+      const reason = (error as Error).message
+      log(`the value ${name} could not be read from the disk: ${reason}`)
+      this.#step({ type: 'restoreFailed', name, reason, isLost: error instanceof SpillDamagedError })
+    }
+  }
+
+  async #deleteFile(file: string): Promise<void> {
+    const { spill, directory, log } = this.#options
+    const files = [this.#options.segment === undefined ? directory : '', spill?.directory]
+    if (!files.includes(path.dirname(file))) return
+    try {
+      await rm(file, { force: true })
+    } catch (error) {
+      log(`a stored value could not be deleted: ${(error as Error).message}`)
+    }
+  }
+}

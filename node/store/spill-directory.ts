@@ -1,0 +1,43 @@
+import { accessSync, constants, mkdirSync, mkdtempSync, statfsSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { NodeUnavailableError } from '../../protocols/errors.ts'
+
+export interface SpillOptions {
+  /** False: values that do not fit into memory are refused. */
+  spill?: boolean | undefined
+  /** The user's choice of a place. */
+  spillDirectory?: string | undefined
+}
+
+// As statfs(2) names them.
+const inMemoryTypes = new Set([0x0102_1994, 0x8584_58f6])
+
+/**
+ * Makes the folder for values that the object store has no room for: where the user says, or else on a disk for temporary
+ * files. Undefined when there is none, or none is wanted: a file system in memory would give no room.
+ */
+export function makeSpillDirectory({ spill = true, spillDirectory }: SpillOptions): string | undefined {
+  if (!spill) return undefined
+  const parent = spillDirectory === undefined ? ['/var/tmp', os.tmpdir()].find(isOnDisk) : path.resolve(spillDirectory)
+  if (parent === undefined) return undefined
+  try {
+    if (spillDirectory !== undefined) mkdirSync(parent, { recursive: true, mode: 0o700 })
+    return mkdtempSync(path.join(parent, `shoal-spill-${process.getuid?.() ?? 0}-`))
+  } catch (cause) {
+    if (spillDirectory === undefined) return undefined
+    throw new NodeUnavailableError(
+      `values cannot be spilled to ${parent}: ${(cause as Error).message}; choose another folder with --spill-dir, or --no-spill`,
+      { retryable: false, cause, details: { spillDirectory } },
+    )
+  }
+}
+
+function isOnDisk(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK)
+    return !inMemoryTypes.has(statfsSync(directory).type)
+  } catch {
+    return false
+  }
+}

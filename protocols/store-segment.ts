@@ -1,0 +1,71 @@
+import { InvalidArgumentError } from './errors.ts'
+
+/**
+ * How the object store lies in shared memory: what the node writes and every process of the machine reads. First a page with
+ * a mark, then a table of pins for each client, then blocks. A block is a header and a value, and begins at a page.
+ *
+ * Reading takes no message: a process that knows where a value lies writes the block into its table of pins and then looks
+ * at the header. The node that wants the memory back clears the header first and then looks at the tables. Both do so by
+ * atomic operations, so at least one of them sees the other.
+ */
+export const pageBytes = 4096
+
+/** Pins of one client: 32-bit numbers of blocks, 0 for none. */
+export const pinsPerClient = 4096
+export const pinTableBytes = pinsPerClient * 4
+/** Tables that there are; a client that gets none copies what it reads. */
+export const pinTablesMax = 1023
+
+/** Where blocks begin. */
+export const blocksStart = 16 * 1024 * 1024
+
+/** A header: generation, used, length of the name in bytes (32 bits each, 4 bytes free), bytes of the value (64), name. */
+export const blockHeaderBytes = 64
+export const headerAt = { generation: 0, used: 4, nameLength: 8, bytes: 16, name: 24 } as const
+const nameBytesMax = 32
+
+/** What a client needs to know to read a value that lies in memory. */
+export interface BlockPlace {
+  /** Of the block, from the beginning of the segment: a multiple of `pageBytes`. */
+  readonly offset: number
+  /** Never 0, and another one for every value: a block that has been used again is recognised. */
+  readonly generation: number
+}
+
+/** The bytes that a value takes in the segment. */
+export function blockBytesOf(valueBytes: number): number {
+  return Math.ceil((blockHeaderBytes + valueBytes) / pageBytes) * pageBytes
+}
+
+/** Where the pins of a table begin. */
+export function pinTableAt(table: number): number {
+  return pageBytes + table * pinTableBytes
+}
+
+/** A block as a table of pins names it. */
+export function pinOf(offset: number): number {
+  return offset / pageBytes
+}
+
+/** The segment's size for so many bytes of values, with room for headers and for what is lost at the ends of pages. */
+export function segmentBytesOf(bytesMax: number): number {
+  return blocksStart + blockBytesOf(bytesMax + Math.ceil(bytesMax / 16) + 4 * 1024 * 1024)
+}
+
+/** Writes all of a header but the generation, which makes the block readable. */
+export function writeHeader(header: Uint8Array, name: string, bytes: number): void {
+  const view = Buffer.from(header.buffer, header.byteOffset, blockHeaderBytes)
+  if (name.length > 2 * nameBytesMax) throw new InvalidArgumentError(`the name ${name} is too long for the store`)
+  view.writeInt32LE(0, headerAt.used)
+  view.writeUInt32LE(view.write(name, headerAt.name, nameBytesMax, 'hex'), headerAt.nameLength)
+  view.writeDoubleLE(bytes, headerAt.bytes)
+}
+
+/** True when a header is that of this value. */
+export function isHeaderOf(header: Uint8Array, name: string, bytes: number): boolean {
+  const view = Buffer.from(header.buffer, header.byteOffset, blockHeaderBytes)
+  const length = Math.min(view.readUInt32LE(headerAt.nameLength), nameBytesMax)
+  return (
+    view.readDoubleLE(headerAt.bytes) === bytes && view.toString('hex', headerAt.name, headerAt.name + length) === name
+  )
+}

@@ -1,0 +1,72 @@
+import { NotSupportedError } from '../../protocols/errors.ts'
+import type { ClientId } from '../../protocols/ids.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
+import { systemMemory } from '../system/linux-memory.ts'
+import { FileStore } from './file-store.ts'
+import type { ObjectStore, ReadPriority, StoreLink, ValueOwner, WritePlace } from './object-store.ts'
+import { SegmentStore } from './segment-store.ts'
+import { SharedSegment } from './shared-segment.ts'
+import { StoreChannel } from './store-channel.ts'
+
+export interface NodeStoreOptions {
+  readonly socketPath: string
+  readonly welcome: MessageBody<'welcome'>
+  readonly link: Omit<StoreLink, 'allocate'>
+}
+
+/** The store of this program's node. Mapped, and connected with, when the first large value comes. */
+export class NodeStore implements ObjectStore {
+  readonly #options: NodeStoreOptions
+  #store: ObjectStore | undefined
+  #channel: StoreChannel | undefined
+
+  constructor(options: NodeStoreOptions) {
+    this.#options = options
+  }
+
+  write(name: string, parts: readonly Uint8Array[], whose: ValueOwner): void {
+    this.#opened().write(name, parts, whose)
+  }
+
+  async read(name: string, bytes: number, owner: ClientId, priority: ReadPriority): Promise<Uint8Array> {
+    return this.#opened().read(name, bytes, owner, priority)
+  }
+
+  free(names: readonly string[]): void {
+    // A program that never had one of its values in hands needs not open the store to free them.
+    if (this.#store === undefined) this.#options.link.free(names)
+    else this.#store.free(names)
+  }
+
+  close(): void {
+    this.#channel?.close()
+  }
+
+  #opened(): ObjectStore {
+    return (this.#store ??= this.#open())
+  }
+
+  #open(): ObjectStore {
+    const { link, welcome } = this.#options
+    const { storeSegment: path, storeBytesMax: bytesMax, pinTable, storeDirectory } = welcome
+    if (path === '') return new FileStore(storeDirectory, bytesMax, link)
+    const memory = systemMemory()
+    const segment = memory && SharedSegment.open(memory, { path, bytesMax, pinTable })
+    if (memory === undefined || segment === undefined) {
+      throw new NotSupportedError(
+        'this program cannot map the shared memory of its node, where large values lie: is the package koffi installed for it, and does its user own the node?',
+      )
+    }
+    return new SegmentStore(segment, { ...link, allocate: (value) => this.#allocate(value) })
+  }
+
+  #allocate(value: { name: string; bytes: number; owner: ClientId }): WritePlace {
+    const { socketPath, welcome } = this.#options
+    if (this.#channel?.isClosed !== false) {
+      const memory = systemMemory()
+      if (memory === undefined) throw new NotSupportedError('this system has no shared memory')
+      this.#channel = new StoreChannel(memory, socketPath, welcome.clientId)
+    }
+    return this.#channel.allocate(value)
+  }
+}

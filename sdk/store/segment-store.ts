@@ -1,0 +1,74 @@
+import { ObjectLostError } from '../../protocols/errors.ts'
+import type { ClientId } from '../../protocols/ids.ts'
+import type { BlockPlace } from '../../protocols/store-segment.ts'
+import type { ObjectStore, ReadPriority, StoreLink, ValueOwner } from './object-store.ts'
+import type { SharedSegment } from './shared-segment.ts'
+import { readStoredFile, sumOf, writeStoredFile } from './stored-file.ts'
+
+/** Where values lie is remembered for so many of them. */
+const placesMax = 20_000
+/** A value may be moved out of memory again before it is read. */
+const opensMax = 5
+
+/** An {@link ObjectStore} in memory that this program shares with the node and with others. */
+export class SegmentStore implements ObjectStore {
+  readonly #segment: SharedSegment
+  readonly #link: StoreLink
+  /** Used longest ago first. They may be out of date, which shows when they are used. */
+  readonly #places = new Map<string, BlockPlace>()
+
+  constructor(segment: SharedSegment, link: StoreLink) {
+    this.#segment = segment
+    this.#link = link
+  }
+
+  write(name: string, parts: readonly Uint8Array[], whose: ValueOwner): void {
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    const place = this.#link.allocate({ name, bytes, owner: whose.owner })
+    let crc = 0
+    if (place.in === 'memory') {
+      this.#segment.write(place, parts)
+      this.#remember(name, place)
+    } else {
+      try {
+        crc = sumOf(parts)
+        writeStoredFile(place.file, parts)
+      } catch (error) {
+        this.#link.abandon(name)
+        throw error
+      }
+    }
+    this.#link.stored({ ...whose, name, bytes, crc, isFile: false })
+  }
+
+  async read(name: string, bytes: number, owner: ClientId, priority: ReadPriority): Promise<Uint8Array> {
+    const known = this.#places.get(name)
+    const here = known === undefined ? undefined : this.#segment.read(known, name, bytes)
+    if (here !== undefined) return here
+    for (let opens = 0; opens < opensMax; opens++) {
+      const place = await this.#link.open({ name, bytes, owner, priority })
+      if (place.in === 'file') return readStoredFile(place, name, bytes)
+      const value = this.#segment.read(place, name, bytes)
+      if (value !== undefined) {
+        this.#remember(name, place)
+        return value
+      }
+    }
+    throw new ObjectLostError(`the value ${name} (${bytes} bytes) is not in the object store as such`, { name, bytes })
+  }
+
+  #remember(name: string, { offset, generation }: BlockPlace): void {
+    this.#places.delete(name)
+    this.#places.set(name, { offset, generation })
+    if (this.#places.size <= placesMax) return
+    for (const oldest of this.#places.keys()) {
+      this.#places.delete(oldest)
+      return
+    }
+  }
+
+  free(names: readonly string[]): void {
+    for (const name of names) this.#places.delete(name)
+    this.#link.free(names)
+  }
+}

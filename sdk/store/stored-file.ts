@@ -1,0 +1,67 @@
+import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { crc32 } from 'node:zlib'
+import { ObjectLostError } from '../../protocols/errors.ts'
+import { storeFull } from './store-full.ts'
+
+/** One system call moves less than 2 GiB, so larger values go in pieces. */
+const pieceBytesMax = 1024 ** 3
+
+/** Writes the parts to a new file, one after the other. Throws ObjectStoreFullError, and leaves nothing behind, when the disk is full. */
+export function writeStoredFile(file: string, parts: readonly Uint8Array[]): void {
+  const descriptor = openSync(file, 'wx', 0o600)
+  try {
+    for (let piece of inPieces(parts)) {
+      while (piece.length > 0) piece = piece.subarray(writeSync(descriptor, piece))
+    }
+  } catch (error) {
+    unlinkSync(file)
+    const { code } = error as NodeJS.ErrnoException
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    if (code === 'ENOSPC' || code === 'EDQUOT') throw storeFull(bytes, { file, disk: 'the disk is full' })
+    throw error
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** The sum of the parts' bytes. */
+export function sumOf(parts: readonly Uint8Array[]): number {
+  let sum = 0
+  for (const piece of inPieces(parts)) sum = crc32(piece, sum)
+  return sum
+}
+
+/**
+ * Reads a value from a file. `crc`: the sum of its bytes, if there is one.
+ *
+ * Rejects with ObjectLostError when it is not there, or not what was written.
+ */
+export async function readStoredFile(
+  { file, offset, crc }: { file: string; offset: number; crc: number | undefined },
+  name: string,
+  bytes: number,
+): Promise<Uint8Array> {
+  await using handle = await open(file, 'r').catch(() => {
+    throw new ObjectLostError(`the value ${name} (${bytes} bytes) is no longer in the object store`, { name, bytes })
+  })
+  const size = (await handle.stat()).size - offset
+  if (size < bytes || (offset === 0 && size !== bytes)) {
+    const text = `the value ${name} has ${size} of ${bytes} bytes in the object store`
+    throw new ObjectLostError(text, { name, bytes })
+  }
+  const target = Buffer.allocUnsafeSlow(bytes)
+  for (let at = 0; at < bytes;) {
+    const { bytesRead } = await handle.read(target, at, Math.min(bytes - at, pieceBytesMax), offset + at)
+    if (bytesRead === 0) throw new ObjectLostError(`the value ${name} was cut short while it was read`, { name })
+    at += bytesRead
+  }
+  if (crc === undefined || sumOf([target]) === crc) return target
+  throw new ObjectLostError(`the value ${name} is damaged on the disk: its checksum is another`, { name, bytes })
+}
+
+function* inPieces(parts: readonly Uint8Array[]): Generator<Uint8Array> {
+  for (const part of parts) {
+    for (let at = 0; at < part.length; at += pieceBytesMax) yield part.subarray(at, at + pieceBytesMax)
+  }
+}
