@@ -1,8 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { ObjectLostError } from '../../protocols/errors.ts'
 import { FileStore } from '../../sdk/store/file-store.ts'
 import { MemoryStore } from '../../sdk/store/memory-store.ts'
+import { SegmentHost } from '../support/segment-host.ts'
 import { testObjectStore } from './object-store-suite.ts'
 
 testObjectStore('memory', () => ({ create: (bytesMax) => new MemoryStore(bytesMax), dispose: () => undefined }))
@@ -10,7 +12,17 @@ testObjectStore('memory', () => ({ create: (bytesMax) => new MemoryStore(bytesMa
 testObjectStore('files', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'shoal-store-'))
   return {
-    create: (bytesMax) => new FileStore(directory, bytesMax),
+    create: (bytesMax) =>
+      new FileStore(directory, bytesMax, {
+        stored: () => {},
+        free: () => {},
+        open: ({ name }) => Promise.reject(new ObjectLostError(`the value ${name} is nowhere else`)),
+      }),
     dispose: () => rmSync(directory, { recursive: true }),
   }
 })
+
+testObjectStore('shared memory', () => ({
+  create: async (bytesMax) => (await SegmentHost.create(bytesMax)).store,
+  dispose: () => undefined,
+}))

@@ -1,0 +1,67 @@
+import { ObjectLostError } from '../../protocols/errors.ts'
+import { MemorySegment } from '../../node/store/memory-segment.ts'
+import { StoreBook } from '../../node/store/store-book.ts'
+import { storeFull } from '../../node/store/store-full.ts'
+import type { StoreAction, StoreEvent } from '../../node/store/store-events.ts'
+import { SegmentStore } from '../../sdk/store/segment-store.ts'
+import { SharedSegment } from '../../sdk/store/shared-segment.ts'
+import type { ReadPlace, WritePlace } from '../../sdk/store/object-store.ts'
+import { systemMemory } from '../../sdk/system/linux-memory.ts'
+
+/** The two sides of a store in shared memory within one process, without a node between them. Nothing goes to the disk. */
+export class SegmentHost {
+  readonly book: StoreBook
+  readonly segment: MemorySegment
+  readonly store: SegmentStore
+  readonly pinTable: number
+  nowMs = 0
+  #lastKey = 0
+
+  private constructor(segment: MemorySegment, bytesMax: number) {
+    this.segment = segment
+    this.book = new StoreBook({ bytesMax, hasSegment: true, gate: segment, spill: undefined })
+    const memory = systemMemory()
+    const pinTable = segment.takePinTable()
+    if (memory === undefined || pinTable === undefined) throw new Error('there is no shared memory here')
+    this.pinTable = pinTable
+    const shared = SharedSegment.open(memory, { path: segment.path, bytesMax, pinTable })
+    if (shared === undefined) throw new Error('the shared memory could not be mapped')
+    this.store = new SegmentStore(shared, {
+      allocate: (value) => this.#allocate(value),
+      stored: ({ name }) => void this.step({ type: 'seal', name, object: '', crc: 0 }),
+      abandon: (name) => void this.step({ type: 'abandon', key: this.#lastKey, name }),
+      open: async ({ name }) => this.#open(name),
+      free: (names) => void this.step({ type: 'free', names }),
+    })
+  }
+
+  static async create(bytesMax: number): Promise<SegmentHost> {
+    const segment = await MemorySegment.create(bytesMax)
+    if (segment === undefined) throw new Error('there is no shared memory here')
+    return new SegmentHost(segment, bytesMax)
+  }
+
+  step(event: StoreEvent): StoreAction[] {
+    return this.book.step(event, this.nowMs)
+  }
+
+  #allocate(value: { name: string; bytes: number; owner: string }): WritePlace {
+    const key = ++this.#lastKey
+    let actions = this.step({ type: 'allocate', key, writer: 'w', kind: 'primary', ...value })
+    for (;;) {
+      for (const action of actions) {
+        if (action.type === 'place') return { in: 'memory', ...action.place }
+        if (action.type === 'refuse') throw storeFull(value.bytes, { ...action.figures })
+      }
+      this.nowMs += 100
+      actions = this.step({ type: 'tick' })
+    }
+  }
+
+  #open(name: string): ReadPlace {
+    for (const action of this.step({ type: 'open', key: ++this.#lastKey, name })) {
+      if (action.type === 'opened') return action.place
+    }
+    throw new ObjectLostError(`the value ${name} is not in the object store`, { name })
+  }
+}
