@@ -11,14 +11,14 @@ function marked(): { env: Record<string, string>; mark: string } {
   return { env: { SHOAL_TEST_MARK: id }, mark: `SHOAL_TEST_MARK=${id}` }
 }
 
-/** Everything that a node has put into the file system: its folder, and that of its store. */
+/** Everything that a node has put into the file system: its folder, and that of values on the disk. */
 function foldersOf(socketPath: string): string[] {
   const directory = path.dirname(socketPath)
-  const { storeDirectory } = JSON.parse(readFileSync(path.join(directory, 'node.json'), 'utf8')) as {
-    storeDirectory: string
+  const { spillDirectory } = JSON.parse(readFileSync(path.join(directory, 'node.json'), 'utf8')) as {
+    spillDirectory: string
   }
-  assert.ok(existsSync(storeDirectory))
-  return [directory, storeDirectory]
+  assert.ok(existsSync(spillDirectory))
+  return [directory, spillDirectory]
 }
 
 /** The last process of a node is its guardian, who clears up; when all are gone, so is what they left. */
