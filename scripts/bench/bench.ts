@@ -5,6 +5,7 @@ import type { Benchmark } from './benchmark.ts'
 import { callBenchmarks } from './calls.ts'
 import { machineFacts } from './machine.ts'
 import { manyTasksBenchmark } from './many-tasks.ts'
+import { objectBenchmarks } from './objects.ts'
 import { profile } from './profiler.ts'
 import type { BenchRun } from './result.ts'
 import { failoverBenchmark } from './failover.ts'
@@ -29,6 +30,7 @@ const benchmarks: readonly Benchmark[] = [
   manyTasksBenchmark,
   ...startBenchmarks,
   ...callBenchmarks,
+  ...objectBenchmarks,
   ...remoteCallBenchmarks,
   ...schedulerBenchmarks,
   failoverBenchmark,

@@ -1,13 +1,16 @@
 import { init } from '../../sdk/index.ts'
 import type { Benchmark } from './benchmark.ts'
+import type { Unit } from './result.ts'
 
 const warmUpMs = 500
 const roundMs = 1000
 
 interface Rate {
   name: string
-  /** How many operations one call of the prepared function is. @default 1 */
+  /** How many operations one call of the prepared function is, or how much of `unit`. @default 1 */
   operations?: number
+  /** @default 'per s' */
+  unit?: Unit
   /** Called once on a fresh node; gives what is then called over and over. */
   prepare: () => () => unknown
   /** Makes that node and attaches to it; what it gives undoes both. @default a node of this program's own */
@@ -15,7 +18,7 @@ interface Rate {
 }
 
 /** A benchmark that counts how often something can be done in a second: after a warm-up, one value for each round. */
-export function rate({ name, operations = 1, prepare, attach = init }: Rate): Benchmark {
+export function rate({ name, operations = 1, unit = 'per s', prepare, attach = init }: Rate): Benchmark {
   return {
     name,
     async measure({ rounds, profiled }) {
@@ -27,7 +30,7 @@ export function rate({ name, operations = 1, prepare, attach = init }: Rate): Be
         for (let round = 0; round < rounds; round++) found.push((await repeat(call, roundMs)) * operations)
         return found
       })
-      return [{ name, unit: 'per s', values }]
+      return [{ name, unit, values }]
     },
   }
 }

@@ -1,0 +1,140 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { get, init, put, remote, type ObjectRef } from '../../sdk/index.ts'
+import type { Benchmark } from './benchmark.ts'
+import { rate } from './rate.ts'
+import type { Result } from './result.ts'
+
+const mib = 1024 * 1024
+/** What was dropped is freed within this time. */
+const freeMs = 100
+const getsPerRound = 20
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
+/** Has the store free what no ref is left to, so that its memory is used again. */
+async function settle(): Promise<void> {
+  collectGarbage()
+  await delay(freeMs)
+}
+
+function fill(bytes: number, value: number): Float64Array {
+  return new Float64Array(bytes / 8).fill(value)
+}
+
+function timed(work: () => void): number {
+  const startedAt = performance.now()
+  work()
+  return performance.now() - startedAt
+}
+
+/** `put` beside a plain copy of the same bytes into memory that has been used before, and `get` of it. */
+function putAndGet(sizeMib: number): Benchmark {
+  const name = `put and get ${sizeMib} MiB`
+  return {
+    name,
+    async measure({ rounds, profiled }) {
+      await using _ = await init()
+      const source = fill(sizeMib * mib, 1)
+      const target = fill(sizeMib * mib, 2)
+      const puts: number[] = []
+      const copies: number[] = []
+      const gets: number[] = []
+      const measureOnce = async (): Promise<[number, number, number]> => {
+        await settle()
+        let ref: ObjectRef<Float64Array> | undefined
+        const putMs = timed(() => {
+          ref = put(source)
+        })
+        const copyMs = timed(() => target.set(source))
+        const samples: number[] = []
+        for (let i = 0; i < getsPerRound; i++) {
+          const startedAt = performance.now()
+          const value = await get(ref as ObjectRef<Float64Array>)
+          samples.push(performance.now() - startedAt)
+          if (value[0] !== 1 || value.length !== source.length) throw new Error('a value came back wrong')
+        }
+        return [putMs, copyMs, (samples.toSorted((a, b) => a - b)[getsPerRound / 2] as number) * 1000]
+      }
+      // The first ones find no memory that has been used before.
+      for (let i = 0; i < 3; i++) await measureOnce()
+      await profiled(async () => {
+        for (let round = 0; round < rounds; round++) {
+          const [putMs, copyMs, getUs] = await measureOnce()
+          puts.push(sizeMib / 1024 / (putMs / 1000))
+          copies.push(copyMs / putMs)
+          gets.push(getUs)
+        }
+      })
+      const results: Result[] = [
+        { name: `put ${sizeMib} MiB`, unit: 'GiB/s', values: puts },
+        { name: `put ${sizeMib} MiB, of the speed of a plain copy`, unit: 'ratio', values: copies },
+        { name: `get ${sizeMib} MiB`, unit: 'us', values: gets },
+      ]
+      return results
+    },
+  }
+}
+
+const putMany = remote(
+  (count: number, bytes: number) => {
+    for (let i = 0; i < count; i++) put(new Uint8Array(bytes))
+    return count
+  },
+  { numCpus: 0, name: 'putMany' },
+)
+const readBorrowed = remote(
+  async (refs: ObjectRef<number>[], count: number) => {
+    const startedAt = performance.now()
+    for (let i = 0; i < count; i++) await get(refs[0] as ObjectRef<number>)
+    return count / ((performance.now() - startedAt) / 1000)
+  },
+  { name: 'readBorrowed' },
+)
+
+const clients = 4
+const clientPutMib = 64
+
+/** Values in the store, with the workloads of Ray's microbenchmark where it has them. */
+export const objectBenchmarks: readonly Benchmark[] = [
+  ...[1, 10, 100, 1024].map(putAndGet),
+  rate({
+    name: 'single client put gigabytes (100 MiB at a time)',
+    unit: 'GiB/s',
+    operations: 100 / 1024,
+    prepare: () => {
+      const source = new Uint8Array(100 * mib).fill(1)
+      // The store asks for what is not used any more as it fills up, and a turn of the event loop lets that go.
+      return async () => {
+        put(source)
+        await delay(0)
+      }
+    },
+  }),
+  rate({
+    name: 'multi client put gigabytes',
+    unit: 'GiB/s',
+    operations: (clients * 4 * clientPutMib) / 1024,
+    prepare: () => () => get(Array.from({ length: clients }, () => putMany.remote(4, clientPutMib * mib))),
+  }),
+  rate({
+    name: 'single client get object containing 10k refs',
+    prepare: () => {
+      const ref = put(Array.from({ length: 10_000 }, (_, i) => put(i)))
+      return () => get(ref)
+    },
+  }),
+  {
+    name: 'get calls of an object owned elsewhere (small)',
+    async measure({ rounds }) {
+      await using _ = await init()
+      const ref = put(1)
+      await get(readBorrowed.remote([ref], 10_000))
+      const values: number[] = []
+      for (let round = 0; round < rounds; round++) values.push(await get(readBorrowed.remote([ref], 300_000)))
+      return [{ name: 'get calls of an object owned elsewhere (small)', unit: 'per s', values }]
+    },
+  },
+]
