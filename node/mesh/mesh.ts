@@ -80,7 +80,10 @@ export class Mesh {
       onLinkDown: (link, reason) => this.#onLinkDown(link, reason),
       onFrame: (link, frame) => post.receive(link, frame),
       onGossip: (from, data) => this.#onGossip(from, data),
-      onBulk: (from, stream) => bulk.serve(from, stream),
+      onBulk: (from, stream, purpose) => {
+        if (purpose === 'exchange') bulk.serve(from, stream)
+        else stream.abort('values are not given yet')
+      },
     })
     election.start()
     own.open()

@@ -6,6 +6,10 @@ export const protocols = {
   peer: '/shoal/peer/1',
   join: '/shoal/join/1',
   bulk: '/shoal/bulk/1',
+  /** Values, when there is no direct connection. */
+  values: '/shoal/values/1',
+  /** Asks for what it takes to connect directly. */
+  ticket: '/shoal/ticket/1',
   kad: '/shoal/kad/1',
   identify: '/ipfs/id/1.0.0',
   identifyPush: '/ipfs/id/push/1.0.0',

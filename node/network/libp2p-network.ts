@@ -4,12 +4,22 @@ import { MembershipError, NodeUnavailableError, UnreachableError } from '../../p
 import type { NodeId } from '../../protocols/ids.ts'
 import { nodeIdOf } from '../membership/identity.ts'
 import { Acquaintances, keyOf, type Acquaintance } from './acquaintances.ts'
+import { DirectBulk } from './direct-bulk.ts'
+import type { DirectStream } from './direct-stream.ts'
 import { Gossip } from './gossip.ts'
 import { protocols, startHost, stopLibp2p, type Host } from './libp2p-host.ts'
 import { bytesOf, Libp2pBulkStream, rawStream, StreamConversation } from './libp2p-streams.ts'
 import { LinkTable } from './link-table.ts'
 import { realClock } from './network-clock.ts'
-import type { BulkStream, JoinConversation, MembershipGate, NetworkHandlers, PeerLink, PeerNetwork } from './network.ts'
+import type {
+  BulkPurpose,
+  BulkStream,
+  JoinConversation,
+  MembershipGate,
+  NetworkHandlers,
+  PeerLink,
+  PeerNetwork,
+} from './network.ts'
 import { keyOfPeer, nearestFirst, peerIdOf, reasonOf, withPeer } from './peers.ts'
 import { RefusalLog } from './refusal-log.ts'
 import type { Line, Session } from './session.ts'
@@ -51,6 +61,11 @@ const restMs = 1000
 const lingerMs = 500
 const lastWordsMs = 50
 const joinsMax = 8
+/** Of a port and a secret. */
+const ticketAnswerBytes = 34
+const directMs = 2000
+/** So long no direct connection is tried again. */
+const indirectMs = 60_000
 
 /** The network of a mesh over libp2p: TCP, TLS with the nodes' own keys, yamux, gossipsub, mDNS, Kademlia. */
 export class Libp2pNetwork implements PeerNetwork {
@@ -64,6 +79,9 @@ export class Libp2pNetwork implements PeerNetwork {
   /** Open streams for bulk. */
   readonly #bulk = new Set<Stream>()
   readonly #neighbours = new Set<string>()
+  readonly #direct: DirectBulk
+  /** Nodes that could not be reached directly a while ago. */
+  readonly #indirectUntil = new Map<NodeId, number>()
   #host: Host | undefined
   #gossip: Gossip | undefined
   #handlers: NetworkHandlers | undefined
@@ -74,6 +92,12 @@ export class Libp2pNetwork implements PeerNetwork {
   constructor(options: Libp2pNetworkOptions) {
     const { gate, bytesMaxOf, keepAliveMs, silentMsMax, unsentBytesMax, log } = options
     this.#options = options
+    this.#direct = new DirectBulk({
+      host: options.listen.host,
+      now: () => performance.now(),
+      onStream: (node, stream) => this.#handlers?.onBulk(node, stream, 'values'),
+      log: options.log,
+    })
     this.self = nodeIdOf(options.publicKey)
     this.#refusals = new RefusalLog(log)
     this.#table = new LinkTable({
@@ -86,6 +110,8 @@ export class Libp2pNetwork implements PeerNetwork {
       unsentBytesMax,
       onLinkUp: (link) => this.#onLinkUp(link),
       onLinkDown: (link, reason) => {
+        this.#direct.end(link.peer.node)
+        this.#indirectUntil.delete(link.peer.node)
         this.#redialIn(redialMs)
         this.#handlers?.onLinkDown(link, reason)
       },
@@ -155,16 +181,63 @@ export class Libp2pNetwork implements PeerNetwork {
     this.#gossip?.publish(data).catch((error: Error) => this.#options.log(`gossip: ${error.message}`))
   }
 
-  async openBulk(node: NodeId, { timeoutMs = connectMs } = {}): Promise<BulkStream> {
+  async openBulk(
+    node: NodeId,
+    { timeoutMs = connectMs, purpose = 'exchange' }: { timeoutMs?: number; purpose?: BulkPurpose } = {},
+  ): Promise<BulkStream> {
     const session = this.#table.link(node)
     const connection = session === undefined ? undefined : this.#connections.get(session.line)
     if (connection === undefined) throw new UnreachableError(`there is no link to node ${node}`)
+    const signal = AbortSignal.timeout(timeoutMs)
     try {
-      const stream = await connection.newStream(protocols.bulk, { signal: AbortSignal.timeout(timeoutMs) })
-      return this.#bulkOver(stream)
+      if (purpose === 'exchange') return this.#bulkOver(await connection.newStream(protocols.bulk, { signal }))
+      const direct = await this.#openDirect(node, connection, signal)
+      return direct ?? this.#bulkOver(await connection.newStream(protocols.values, { signal }))
     } catch (cause) {
       throw new UnreachableError(`node ${node} takes no stream: ${reasonOf(cause)}`, { cause })
     }
+  }
+
+  /** Undefined when the other node cannot be reached but through libp2p. */
+  async #openDirect(node: NodeId, connection: Connection, signal: AbortSignal): Promise<DirectStream | undefined> {
+    const [, host] = /^\/ip[46]\/([^/]+)\/tcp\//.exec(connection.remoteAddr.toString()) ?? []
+    if (host === undefined || (this.#indirectUntil.get(node) ?? 0) > performance.now()) return undefined
+    const stream = new Libp2pBulkStream(await connection.newStream(protocols.ticket, { signal }))
+    const answer = Buffer.alloc(ticketAnswerBytes)
+    signal.addEventListener('abort', () => stream.abort('it took too long'), { once: true })
+    try {
+      await stream.readInto(answer)
+    } finally {
+      await stream.end().catch(() => {})
+    }
+    const port = answer.readUInt16LE(0)
+    if (port === 0) return undefined
+    try {
+      return await this.#direct.connect(node, { host, port, secret: answer.subarray(2) }, directMs)
+    } catch (error) {
+      this.#indirectUntil.set(node, performance.now() + indirectMs)
+      this.#refusals.say(
+        node,
+        `${(error as Error).message}; values go over libp2p, which is slower: does a firewall let only one port through?`,
+      )
+      return undefined
+    }
+  }
+
+  /** Gives a node what it takes to connect directly: the port, and a secret; port 0 when it may not. */
+  #onTicket(stream: Stream, connection: Connection): void {
+    const link = this.#table.linkOf(connection.remotePeer.toString())
+    const secret = link === undefined ? undefined : this.#direct.issue(link.peer.node)
+    const answer = Buffer.alloc(ticketAnswerBytes)
+    if (secret !== undefined) {
+      answer.writeUInt16LE(this.#direct.port, 0)
+      secret.copy(answer, 2)
+    }
+    const out = new Libp2pBulkStream(stream)
+    void out
+      .write(answer)
+      .then(() => out.end())
+      .catch((error: Error) => out.abort(error.message))
   }
 
   recheck(): void {
@@ -183,6 +256,7 @@ export class Libp2pNetwork implements PeerNetwork {
     this.#table.close('the node is stopping')
     // Half of what was to be read must not look like the whole.
     for (const stream of this.#bulk) stream.abort(new Error('the node is stopping'))
+    this.#direct.close()
     // What was said last is to arrive.
     await delay(lastWordsMs)
     if (this.#host !== undefined) await stopLibp2p(this.#host.libp2p)
@@ -195,10 +269,14 @@ export class Libp2pNetwork implements PeerNetwork {
       this.#neighbours.add(detail.id.toString())
       for (const address of detail.multiaddrs) this.#met(withPeer(address.toString(), detail.id.toString()))
     })
-    const { peer, join, bulk } = protocols
+    const { peer, join, bulk, values, ticket } = protocols
     await libp2p.handle(peer, (stream, connection) => this.#start(stream, connection, false), { maxInboundStreams: 2 })
     await libp2p.handle(join, (stream, connection) => this.#onJoin(stream, connection), { maxInboundStreams: 1 })
-    await libp2p.handle(bulk, (stream, connection) => this.#onBulk(stream, connection), { maxInboundStreams: 64 })
+    const streams = { maxInboundStreams: 64 }
+    await libp2p.handle(bulk, (stream, connection) => this.#onBulk(stream, connection, 'exchange'), streams)
+    await libp2p.handle(values, (stream, connection) => this.#onBulk(stream, connection, 'values'), streams)
+    await libp2p.handle(ticket, (stream, connection) => this.#onTicket(stream, connection), streams)
+    await this.#direct.open()
     try {
       await libp2p.start()
     } catch (cause) {
@@ -363,10 +441,10 @@ export class Libp2pNetwork implements PeerNetwork {
     this.#options.onJoin(new StreamConversation(stream, publicKey, connection.remoteAddr.toString()))
   }
 
-  #onBulk(stream: Stream, connection: Connection): void {
+  #onBulk(stream: Stream, connection: Connection, purpose: BulkPurpose): void {
     const link = this.#table.linkOf(connection.remotePeer.toString())
     if (link === undefined) stream.abort(new Error('there is no link'))
-    else this.#handlers?.onBulk(link.peer.node, this.#bulkOver(stream))
+    else this.#handlers?.onBulk(link.peer.node, this.#bulkOver(stream), purpose)
   }
 
   #bulkOver(stream: Stream): BulkStream {

@@ -2,6 +2,7 @@ import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/inter
 import { UnreachableError } from '../../protocols/errors.ts'
 import { FrameReader, FrameWriter } from '../../protocols/frame.ts'
 import type { BulkStream, JoinConversation } from './network.ts'
+import { ChunkFiller } from './read-into.ts'
 import type { RawStream } from './session.ts'
 
 type Data = Uint8Array | { subarray(): Uint8Array }
@@ -137,6 +138,7 @@ const waitingBytesMax = 1024 * 1024
 /** A libp2p stream for bulk. */
 export class Libp2pBulkStream implements BulkStream {
   readonly #stream: Stream
+  #filler: ChunkFiller | undefined
 
   constructor(stream: Stream) {
     this.#stream = stream
@@ -181,6 +183,10 @@ export class Libp2pBulkStream implements BulkStream {
     return read(this.#stream)
   }
 
+  readInto(target: Uint8Array): Promise<void> {
+    return (this.#filler ??= new ChunkFiller(this.source)).fill(target)
+  }
+
   abort(reason: string): void {
     this.#stream.abort(new Error(reason))
   }
@@ -193,6 +199,10 @@ async function* read(stream: Stream): AsyncGenerator<Uint8Array> {
   let isEnded = false
   let broken: Error | undefined
   let wake = (): void => {}
+  let isResuming = false
+  const pauseIfFull = (): void => {
+    if (waitingBytes > waitingBytesMax && stream.readStatus === 'readable') stream.pause()
+  }
   const listeners = new AbortController()
   const { signal } = listeners
   const onEvent = (name: 'message' | 'end' | 'close', handle: (event: Event) => void): void =>
@@ -208,7 +218,7 @@ async function* read(stream: Stream): AsyncGenerator<Uint8Array> {
     const bytes = bytesOf((event as StreamMessageEvent).data)
     chunks.push(bytes)
     waitingBytes += bytes.length
-    if (waitingBytes > waitingBytesMax && stream.readStatus === 'readable') stream.pause()
+    if (!isResuming) pauseIfFull()
   })
   onEvent('end', () => (isEnded = true))
   onEvent('close', (event) => {
@@ -218,7 +228,13 @@ async function* read(stream: Stream): AsyncGenerator<Uint8Array> {
   })
   try {
     for (;;) {
-      if (stream.readStatus === 'paused' && waitingBytes <= waitingBytesMax / 2) stream.resume()
+      if (stream.readStatus === 'paused' && waitingBytes <= waitingBytesMax / 2) {
+        // What has come meanwhile is handed over at once. A pause in the midst of that would be undone at its end.
+        isResuming = true
+        stream.resume()
+        isResuming = false
+        pauseIfFull()
+      }
       const chunk = chunks.shift()
       if (chunk !== undefined) {
         waitingBytes -= chunk.length

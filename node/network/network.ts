@@ -30,7 +30,7 @@ export interface PeerNetwork {
   /** Tells all members that can be reached, over others if need be. May be lost, late or doubled. At most 64 KiB. */
   publish(data: Uint8Array): void
   /** A stream of its own to a linked node, for what is large. Rejects with UnreachableError. */
-  openBulk(node: NodeId, options?: { timeoutMs?: number }): Promise<BulkStream>
+  openBulk(node: NodeId, options?: { timeoutMs?: number; purpose?: BulkPurpose }): Promise<BulkStream>
   /** Checks again who may stay: after a revocation, and as time goes by. */
   recheck(): void
   /** Ends all links in good order, and listens no more. */
@@ -44,7 +44,7 @@ export interface NetworkHandlers {
   onFrame(link: PeerLink, frame: Frame): void
   /** `from` is who published it, which the network has checked. */
   onGossip(from: NodeId, data: Uint8Array): void
-  onBulk(from: NodeId, stream: BulkStream): void
+  onBulk(from: NodeId, stream: BulkStream, purpose: BulkPurpose): void
 }
 
 /** What a node knows of the other end of a link. */
@@ -78,6 +78,12 @@ export interface PeerLink {
   close(reason: string): void
 }
 
+/**
+ * What a stream is for. `exchange`: one question and its answer. `values`: values of the object store; such a stream stays,
+ * and is as fast as the machines can make it.
+ */
+export type BulkPurpose = 'exchange' | 'values'
+
 /** Bytes both ways, with backpressure, apart from the link. */
 export interface BulkStream {
   /**
@@ -88,6 +94,11 @@ export interface BulkStream {
   end(): Promise<void>
   /** The bytes of the other side, until its end. Throws when the stream breaks. To be read once. */
   readonly source: AsyncIterable<Uint8Array>
+  /**
+   * Fills the target with the next bytes of the other side. Calls that overlap are served in their order. Rejects with
+   * UnreachableError when the stream ends before. Not to be used together with `source`.
+   */
+  readInto(target: Uint8Array): Promise<void>
   abort(reason: string): void
 }
 

@@ -1,6 +1,7 @@
 import { UnreachableError } from '../../protocols/errors.ts'
 import type { BulkExchange } from '../../node/bulk/bulk-exchange.ts'
 import type { BulkStream } from '../../node/network/network.ts'
+import { ChunkFiller } from '../../node/network/read-into.ts'
 
 const roomBytes = 64 * 1024
 
@@ -66,6 +67,7 @@ export class MemoryStream implements BulkStream {
   /** Why it was aborted, by either side. */
   abortReason: string | undefined
   other: MemoryStream | undefined
+  #filler: ChunkFiller | undefined
   #writes = 0
   #heldAt = 0
   #held: Promise<void> | undefined
@@ -79,6 +81,10 @@ export class MemoryStream implements BulkStream {
   async write(bytes: Uint8Array): Promise<void> {
     if (++this.#writes === this.#heldAt) await this.#held
     await this.#out.write(bytes)
+  }
+
+  readInto(target: Uint8Array): Promise<void> {
+    return (this.#filler ??= new ChunkFiller(this.source)).fill(target)
   }
 
   /** Lets the so-maniest write wait. */

@@ -2,7 +2,15 @@ import { UnreachableError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import { LinkTable } from '../../node/network/link-table.ts'
 import type { NetworkClock } from '../../node/network/network-clock.ts'
-import type { BulkStream, MembershipGate, NetworkHandlers, PeerLink, PeerNetwork } from '../../node/network/network.ts'
+import type {
+  BulkPurpose,
+  BulkStream,
+  MembershipGate,
+  NetworkHandlers,
+  PeerLink,
+  PeerNetwork,
+} from '../../node/network/network.ts'
+import { ChunkFiller } from '../../node/network/read-into.ts'
 import type { Line, RawStream, Session } from '../../node/network/session.ts'
 
 export interface MemoryHubOptions {
@@ -211,14 +219,14 @@ export class MemoryNetwork implements PeerNetwork {
     }
   }
 
-  openBulk(node: NodeId): Promise<BulkStream> {
+  openBulk(node: NodeId, { purpose = 'exchange' }: { purpose?: BulkPurpose } = {}): Promise<BulkStream> {
     const other = this.#hub.at(`/memory/${node}`)
     if (other === undefined || this.#table.link(node) === undefined) {
       return Promise.reject(new UnreachableError(`there is no link to node ${node}`))
     }
     const [mine, theirs] = streamPair(this.#hub, this, other)
     const stream = new MemoryBulkStream(theirs)
-    this.#hub.carry(this.self, node, () => other.#handlers?.onBulk(this.self, stream))
+    this.#hub.carry(this.self, node, () => other.#handlers?.onBulk(this.self, stream, purpose))
     return Promise.resolve(new MemoryBulkStream(mine))
   }
 
@@ -311,6 +319,7 @@ const aheadBytesMax = 1024 * 1024
 class MemoryBulkStream implements BulkStream {
   readonly #stream: MemoryStream
   readonly #chunks: Buffer[] = []
+  #filler: ChunkFiller | undefined
   #isEnded = false
   #broken: Error | undefined
   #aheadBytes = 0
@@ -351,6 +360,10 @@ class MemoryBulkStream implements BulkStream {
 
   get source(): AsyncIterable<Uint8Array> {
     return this.#read()
+  }
+
+  readInto(target: Uint8Array): Promise<void> {
+    return (this.#filler ??= new ChunkFiller(this.source)).fill(target)
   }
 
   async *#read(): AsyncGenerator<Uint8Array> {
