@@ -9,11 +9,11 @@ import type { ByteSource } from './byte-source.ts'
  */
 const messageBytesMax = 4096
 
-/** What can be asked for: a value of the object store, or a file of shipped code. */
-const kind = oneOf('stored', 'blob')
+/** What can be asked for: a file of shipped code. */
+const kind = oneOf('blob')
 export type BulkKind = CodecType<typeof kind>
 
-/** `name`: of a stored value, or a blob's hash. `bytesMax`: more than this the asker does not take. */
+/** `name`: a blob's hash. `bytesMax`: more than this the asker does not take. */
 export const bulkRequest = struct({ kind, name: string(64), bytesMax: u48 })
 export type BulkRequest = CodecType<typeof bulkRequest>
 

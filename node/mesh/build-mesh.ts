@@ -17,6 +17,7 @@ import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
 import { RemoteValues } from '../store/remote-values.ts'
+import { Transfers } from '../transfer/transfers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
@@ -76,12 +77,23 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const self: NodeId = network.self
   const clock = new BootClock()
   const view = new MeshView(self)
-  const values = new RemoteValues({
+  const transfers = new Transfers({
+    self,
+    network,
+    store,
+    locate: (value) =>
+      Promise.resolve(Array.from(network.links(), ({ peer }) => peer.node)),
+    onAsked: (node, value) => values.asked(node, value),
+    random: Math.random,
+    now,
+    log,
+  })
+  const values: RemoteValues = new RemoteValues({
     self,
     store,
-    bulk,
+    transfers,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
-    log,
+    linked: () => Array.from(network.links(), ({ peer }) => peer.node),
   })
   const remoteBlobs = new RemoteBlobs({ self, blobs, bulk, log })
   const own = new OwnState({
@@ -142,6 +154,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     flush,
     questions,
     values,
+    transfers,
   })
   work.neighbours.open({
     post,
@@ -201,6 +214,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     },
     async close() {
       office.stop('the node stops')
+      transfers.close()
       await mesh.close()
       await membership.settled()
     },

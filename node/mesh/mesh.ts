@@ -15,6 +15,7 @@ import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { RemoteValues } from '../store/remote-values.ts'
+import type { Transfers } from '../transfer/transfers.ts'
 import type { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { OwnState } from './own-state.ts'
@@ -41,6 +42,7 @@ export interface MeshParts {
   relay: Relay
   output: OutputRelay
   values: RemoteValues
+  transfers: Transfers
   now(): number
   log(text: string): void
 }
@@ -67,7 +69,7 @@ export class Mesh {
   }
 
   async open(): Promise<void> {
-    const { network, post, bulk, election, own, leases } = this.#parts
+    const { network, post, bulk, election, own, leases, transfers } = this.#parts
     post.open({
       messages: this.#handlers(),
       relay: (node, frame) => this.#parts.relay.takeFromNode(node, frame),
@@ -82,7 +84,7 @@ export class Mesh {
       onGossip: (from, data) => this.#onGossip(from, data),
       onBulk: (from, stream, purpose) => {
         if (purpose === 'exchange') bulk.serve(from, stream)
-        else stream.abort('values are not given yet')
+        else transfers.serve(from, stream)
       },
     })
     election.start()

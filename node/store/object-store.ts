@@ -189,6 +189,16 @@ export class ObjectStore implements TransferStore {
     this.#step({ type: 'ownersGone', isGone: (each) => nodeOf(each) === node })
   }
 
+  /** A node is gone: copies of its values are all that is left of them. */
+  originGone(node: NodeId): void {
+    this.#step({ type: 'originGone', node })
+  }
+
+  /** Whose value it is. */
+  ownerOf(name: string): ClientId | undefined {
+    return this.#book.entries.get(name)?.owner
+  }
+
   /** What a client was about to write will not come. */
   writerGone(writer: ClientId): void {
     this.#step({ type: 'clientGone', client: writer })

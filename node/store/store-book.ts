@@ -5,7 +5,7 @@ import {
   segmentBytesOf,
   type BlockPlace,
 } from '../../protocols/store-segment.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId } from '../../protocols/ids.ts'
 import { SegmentAllocator } from './segment-allocator.ts'
 import type {
   AllocateEvent,
@@ -167,6 +167,13 @@ export class StoreBook {
       case 'ownersGone':
         for (const [owner, entries] of this.#byOwner) {
           if (event.isGone(owner)) for (const entry of [...entries]) this.#drop(entry, 'freed')
+        }
+        return
+      case 'originGone':
+        for (const entry of this.#entries.values()) {
+          if (entry.kind !== 'copy' || nodeOf(entry.name) !== event.node) continue
+          entry.kind = 'replica'
+          this.#shelves.put(entry)
         }
         return
       case 'spilled':

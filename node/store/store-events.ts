@@ -1,5 +1,5 @@
 import type { BlockPlace } from '../../protocols/store-segment.ts'
-import type { ClientId, ObjectId } from '../../protocols/ids.ts'
+import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 
 /** `primary`: written here. `replica`: a copy that stands for it, should its node die. `copy`: can be had again. */
 export type StoredKind = 'primary' | 'replica' | 'copy'
@@ -52,6 +52,8 @@ export type StoreEvent =
   | { type: 'release'; name: string }
   | { type: 'clientGone'; client: ClientId }
   | { type: 'ownersGone'; isGone: (owner: ClientId) => boolean }
+  /** Copies of values that were made there cannot be had again: they stand for them now. */
+  | { type: 'originGone'; node: NodeId }
   | { type: 'spilled'; file: string; crcs: readonly number[] }
   | { type: 'spillFailed'; file: string; reason: string; isFull: boolean }
   | { type: 'restored'; name: string }

@@ -6,7 +6,7 @@ import type { DiskPlace, StoredKind } from './store-events.ts'
 export interface StoredEntry {
   readonly name: string
   readonly bytes: number
-  readonly kind: StoredKind
+  kind: StoredKind
   /** Who has asked for the room; '' for the node itself. */
   readonly writer: ClientId
   readonly key: number

@@ -1,0 +1,249 @@
+import { ObjectLostError, ProtocolError, UnreachableError, type ShoalError } from '../../protocols/errors.ts'
+import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import type { BulkStream } from '../network/network.ts'
+import type { IncomingRoom, TransferStore } from '../store/transfer-store.ts'
+import { Pull, type PullSource } from './pull.ts'
+import { SourceReader } from './source-reader.ts'
+import type { PartialValue } from './value-server.ts'
+import type { ValueStreams } from './value-streams.ts'
+
+export interface PullSpec {
+  name: string
+  bytes: number
+  owner: ClientId
+  hints: readonly NodeId[]
+  timeoutMs: number
+}
+
+export interface ActivePullParts {
+  self: NodeId
+  store: TransferStore
+  streams: ValueStreams
+  stallMs: number
+  random(): number
+  now(): number
+  locate(name: string): Promise<readonly NodeId[]>
+  onBytes(bytes: number): void
+  log(text: string): void
+}
+
+const locateRestMs = 250
+const locateRestMsMax = 3000
+
+/** One value on its way here: asks for room, reads from its sources, and looks for others when those do not have it. */
+export class ActivePull {
+  readonly name: string
+  readonly #spec: PullSpec
+  readonly #parts: ActivePullParts
+  readonly #pull: Pull
+  readonly #abort = new AbortController()
+  readonly #outcome = Promise.withResolvers<void>()
+  readonly #reading = new Map<NodeId, { source: PullSource; stream?: BulkStream }>()
+  #changed = Promise.withResolvers<void>()
+  #room: IncomingRoom | undefined
+  #waiters = 0
+  #stopReason: ShoalError | undefined
+  hasLocated = false
+  isDone = false
+
+  constructor(spec: PullSpec, parts: ActivePullParts) {
+    this.name = spec.name
+    this.#spec = spec
+    this.#parts = parts
+    this.#pull = new Pull(spec.name, spec.bytes, parts.random)
+    this.#outcome.promise.catch(() => {})
+    this.addSources(spec.hints)
+  }
+
+  get chunksRetried(): number {
+    return this.#pull.chunksRetried
+  }
+
+  /** What others can have of it meanwhile. */
+  get partial(): PartialValue | undefined {
+    const room = this.#room
+    if (room === undefined || this.isDone) return undefined
+    return {
+      bytes: this.#spec.bytes,
+      have: this.#pull.have,
+      slice: (offset, length) => room.slice(offset, length),
+      more: () => this.#changed.promise,
+    }
+  }
+
+  progress(): { name: string; bytes: number; bytesHere: number; sources: number } {
+    const { have, sources } = this.#pull
+    const { name, bytes } = this.#spec
+    return { name, bytes, bytesHere: Math.round((bytes * have.count) / have.size), sources: sources.size }
+  }
+
+  addSources(nodes: readonly NodeId[]): void {
+    for (const node of nodes) if (node !== this.#parts.self) this.#pull.addSource(node)
+    this.#tell()
+  }
+
+  nodeGone(node: NodeId): void {
+    this.#pull.removeSource(node)
+    this.#reading.get(node)?.stream?.abort('the node is gone')
+    this.#tell()
+  }
+
+  /** Waits for the value. When nobody waits any more, it is given up. */
+  async wait(signal?: AbortSignal): Promise<void> {
+    this.#waiters += 1
+    const { promise: aborted, reject } = Promise.withResolvers<never>()
+    const onAbort = (): void => reject(signal?.reason)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      await (signal === undefined ? this.#outcome.promise : Promise.race([this.#outcome.promise, aborted]))
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+      this.#waiters -= 1
+      if (this.#waiters === 0 && !this.isDone) {
+        this.stop(new UnreachableError(`nobody waits for the value ${this.name} any more`))
+      }
+    }
+  }
+
+  stop(reason: ShoalError): void {
+    if (this.isDone || this.#stopReason !== undefined) return
+    this.#stopReason = reason
+    this.#outcome.reject(reason)
+    this.#abort.abort(reason)
+    this.#abortAll(reason.message)
+    this.#tell()
+  }
+
+  /** Brings it here, or fails. Never rejects: who waits is told. */
+  async run(): Promise<void> {
+    const { store, log } = this.#parts
+    const { name, bytes, owner } = this.#spec
+    try {
+      if (this.#stopReason !== undefined) throw this.#stopReason
+      this.#room = await store.begin({ name, bytes, owner }, { signal: this.#abort.signal })
+      await this.#fill(this.#room)
+      // What still comes from others for the same parts must not be written there any more.
+      this.#abortAll('it is there')
+      this.isDone = true
+      this.#room.commit()
+      this.#tell()
+      this.#outcome.resolve()
+    } catch (error) {
+      this.#abortAll('it has failed')
+      this.#room?.abort()
+      this.#stopReason ??= error as ShoalError
+      this.#outcome.reject(error)
+      log(`the value ${name} was not brought here: ${(error as Error).message}`)
+    }
+  }
+
+  async #fill(room: IncomingRoom): Promise<void> {
+    const { now } = this.#parts
+    const deadlineMs = now() + this.#spec.timeoutMs
+    let locateMs = locateRestMs
+    for (;;) {
+      if (this.#stopReason !== undefined) throw this.#stopReason
+      if (this.#pull.have.isFull) return
+      for (const source of this.#pull.sources.values()) this.#start(source, room)
+      const restMs = this.#pull.nextAtMs(now())
+      if (this.#reading.size > 0 || restMs !== undefined) {
+        await this.#change(restMs === undefined ? undefined : Math.max(1, restMs - now()))
+        continue
+      }
+      // Nobody is left to ask.
+      const isNew = await this.#locate()
+      if (this.#pull.have.isFull || isNew) continue
+      if (this.#pull.isNowhere) throw this.#lost()
+      if (now() >= deadlineMs) throw this.#unreachable()
+      await this.#change(locateMs)
+      locateMs = Math.min(locateRestMsMax, locateMs * 2)
+      for (const node of this.#spec.hints) this.#pull.addSource(node)
+    }
+  }
+
+  /** Looks for other nodes that have it. True when there is one that could be asked. */
+  async #locate(): Promise<boolean> {
+    this.hasLocated = true
+    const nodes = await this.#parts.locate(this.name)
+    const unknown = nodes.filter((node) => node !== this.#parts.self && !this.#pull.sources.has(node))
+    this.addSources(nodes)
+    return unknown.length > 0
+  }
+
+  /** Reads from a source, if there is something to ask it and that is not being done already. */
+  #start(source: PullSource, room: IncomingRoom): void {
+    const { node } = source
+    if (this.#reading.has(node) || source.isWithout || !this.#pull.mayAsk(source, this.#parts.now())) return
+    this.#reading.set(node, { source })
+    void this.#read(source, room).finally(() => {
+      this.#reading.delete(node)
+      this.#tell()
+    })
+  }
+
+  async #read(source: PullSource, room: IncomingRoom): Promise<void> {
+    const { streams, stallMs, now, onBytes, log } = this.#parts
+    const { node } = source
+    let stream: BulkStream | undefined
+    try {
+      const taken = await streams.take(node)
+      stream = taken.stream
+      this.#reading.set(node, { source, stream })
+      if (this.#stopReason !== undefined || this.isDone) throw new UnreachableError('it is not needed any more')
+      const reader = new SourceReader({
+        pull: this.#pull,
+        room,
+        source,
+        stream,
+        stallMs,
+        now,
+        onBytes,
+        onPeers: (peers) => this.addSources(peers),
+        onProgress: () => this.#tell(),
+      })
+      await reader.run()
+      // An answer that is still to come belongs to this pull.
+      if (source.asked.size > 0) stream.abort('it is there')
+      else streams.giveBack(node, stream)
+    } catch (error) {
+      stream?.abort((error as Error).message)
+      this.#pull.failed(node, now())
+      if (error instanceof ProtocolError) log(error.message)
+    }
+  }
+
+  /** Ends the streams on which something is still to come. */
+  #abortAll(reason: string): void {
+    for (const { source, stream } of this.#reading.values()) if (source.asked.size > 0) stream?.abort(reason)
+  }
+
+  #lost(): ObjectLostError {
+    const { name, bytes } = this.#spec
+    const asked = [...this.#pull.sources.keys()]
+    const whom = asked.length === 0 ? 'no node that is left has it' : `no node has it, neither ${asked.join(' nor ')}`
+    return new ObjectLostError(`the value ${name} (${bytes} bytes) is lost: ${whom}`, { name, bytes, asked })
+  }
+
+  #unreachable(): UnreachableError {
+    const { name, bytes, timeoutMs } = this.#spec
+    const asked = [...this.#pull.sources.keys()]
+    return new UnreachableError(
+      `the value ${name} (${bytes} bytes) could not be had within ${timeoutMs} ms: ${asked.join(', ') || 'no node'} did not give it`,
+      { details: { name, bytes, asked } },
+    )
+  }
+
+  #tell(): void {
+    this.#changed.resolve()
+    this.#changed = Promise.withResolvers()
+  }
+
+  async #change(timeoutMs: number | undefined): Promise<void> {
+    const { promise } = this.#changed
+    if (timeoutMs === undefined) return promise
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, timeoutMs)
+    await Promise.race([promise, late])
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,205 @@
+import type { NodeId } from '../../protocols/ids.ts'
+import { chunkCountOf, ChunkSet } from './chunks.ts'
+
+/** What those who wait want it for: the first come first. */
+export const priorities = ['get', 'wait', 'args'] as const
+export type PullPriority = (typeof priorities)[number]
+
+/** A node from which chunks may come. */
+export interface PullSource {
+  readonly node: NodeId
+  /** Undefined while it has not said what it has. */
+  have: ChunkSet | undefined
+  /** Chunks that it was asked for, by the number of the request; -1 for a question what it has. */
+  readonly asked: Map<number, number>
+  /** So often in a row something went wrong. */
+  failures: number
+  /** It is not asked before. */
+  restsUntilMs: number
+  /** It has said that it does not have the value. */
+  isWithout: boolean
+}
+
+const requestsPerSource = 2
+const restMs = 100
+const restMsMax = 3000
+/** A source that has failed so often in a row is given up until it is named anew. */
+const failuresMax = 5
+const sourcesMax = 32
+
+/** One value on its way here, from as many nodes as have some of it. Decides what is asked of whom; knows no stream. */
+export class Pull {
+  readonly name: string
+  readonly bytes: number
+  readonly have: ChunkSet
+  readonly sources = new Map<NodeId, PullSource>()
+  /** Chunks that were asked for and have not come, and how often. */
+  readonly #underWay = new Map<number, number>()
+  /** Each puller begins at another chunk, so that they have different ones to give each other. */
+  readonly #first: number
+  #lastRequestId = 0
+  chunksRetried = 0
+
+  constructor(name: string, bytes: number, random: () => number) {
+    this.name = name
+    this.bytes = bytes
+    const count = chunkCountOf(bytes)
+    this.have = new ChunkSet(count)
+    this.#first = Math.floor(random() * count)
+  }
+
+  /** A node may have it. */
+  addSource(node: NodeId): void {
+    const known = this.sources.get(node)
+    if (known !== undefined) {
+      if (known.failures >= failuresMax) known.failures = failuresMax - 1
+      return
+    }
+    if (this.sources.size >= sourcesMax) return
+    this.sources.set(node, {
+      node,
+      have: undefined,
+      asked: new Map(),
+      failures: 0,
+      restsUntilMs: -Infinity,
+      isWithout: false,
+    })
+  }
+
+  removeSource(node: NodeId): void {
+    const source = this.sources.get(node)
+    if (source === undefined) return
+    this.sources.delete(node)
+    for (const index of source.asked.values()) this.#cameBack(index)
+  }
+
+  /** True while something is asked for, or may be asked for now or a little later. */
+  get hasHope(): boolean {
+    for (const { isWithout, failures } of this.sources.values()) if (!isWithout && failures < failuresMax) return true
+    return false
+  }
+
+  /** True when every node that was asked has said that it does not have it. */
+  get isNowhere(): boolean {
+    return [...this.sources.values()].every(({ isWithout }) => isWithout)
+  }
+
+  /** What is to be asked of a source now: a chunk, or what it has (-1); undefined for nothing. */
+  next(source: PullSource, nowMs: number): { requestId: number; index: number } | undefined {
+    if (source.isWithout || source.failures >= failuresMax || source.restsUntilMs > nowMs) return undefined
+    if (this.have.isFull || source.asked.size >= requestsPerSource) return undefined
+    // Before it is known what a source has, it is asked for one chunk, and answers with what it has.
+    if (source.have === undefined && source.asked.size > 0) return undefined
+    const index = this.#pick(source)
+    if (index === undefined) {
+      // It is asked what there is of new, unless it has said that it has all.
+      if (source.have?.isFull !== false || source.asked.size > 0) return undefined
+      return this.#ask(source, -1)
+    }
+    return this.#ask(source, index)
+  }
+
+  /** True when `next` would ask something of it, now. */
+  mayAsk(source: PullSource, nowMs: number): boolean {
+    const { isWithout, failures, restsUntilMs, have } = source
+    if (isWithout || failures >= failuresMax || restsUntilMs > nowMs || this.have.isFull) return false
+    return have?.isFull !== true || this.#pick(source) !== undefined
+  }
+
+  #ask(source: PullSource, index: number): { requestId: number; index: number } {
+    const requestId = (this.#lastRequestId = (this.#lastRequestId + 1) % 0xffff_ffff)
+    source.asked.set(requestId, index)
+    if (index >= 0) this.#underWay.set(index, (this.#underWay.get(index) ?? 0) + 1)
+    return { requestId, index }
+  }
+
+  /** Of the chunks that the source has, one that few others have. */
+  #pick(source: PullSource): number | undefined {
+    let best: number | undefined
+    let bestCount = Infinity
+    for (let i = 0; i < this.have.size; i++) {
+      const index = (this.#first + i) % this.have.size
+      if (this.have.has(index) || this.#underWay.has(index) || source.have?.has(index) === false) continue
+      const count = this.#othersWith(index, source)
+      if (count >= bestCount) continue
+      best = index
+      bestCount = count
+      if (count === 0) break
+    }
+    return best ?? this.#pickAgain(source)
+  }
+
+  /** At the end, what is under way from a slow node is asked of another one as well. */
+  #pickAgain(source: PullSource): number | undefined {
+    for (const [index, times] of this.#underWay) {
+      if (times > 1 || source.have?.has(index) !== true) continue
+      if ([...source.asked.values()].includes(index)) continue
+      const from = [...this.sources.values()].find(({ asked }) => [...asked.values()].includes(index))
+      if (from !== undefined && from.failures > 0) return index
+    }
+    return undefined
+  }
+
+  #othersWith(index: number, than: PullSource): number {
+    let count = 0
+    for (const source of this.sources.values()) {
+      if (source !== than && source.have !== undefined && !source.have.isFull && source.have.has(index)) count += 1
+    }
+    return count
+  }
+
+  /** A source has said which chunks it has. */
+  told(node: NodeId, have: ChunkSet): void {
+    const source = this.sources.get(node)
+    if (source !== undefined && have.size === this.have.size) source.have = have
+  }
+
+  /** An answer has come. False when there was no such question, or for another chunk. */
+  answered(node: NodeId, requestId: number, outcome: 'data' | 'have' | 'lost' | 'busy', nowMs: number): boolean {
+    const source = this.sources.get(node)
+    const index = source?.asked.get(requestId)
+    if (source === undefined || index === undefined) return false
+    source.asked.delete(requestId)
+    this.#cameBack(index)
+    if (outcome === 'data') {
+      this.have.add(index)
+      source.failures = 0
+    } else if (outcome === 'lost') source.isWithout = true
+    else if (outcome === 'busy') source.restsUntilMs = nowMs + restMs
+    return true
+  }
+
+  indexAsked(node: NodeId, requestId: number): number | undefined {
+    return this.sources.get(node)?.asked.get(requestId)
+  }
+
+  /** A source has broken off, does not answer, or has said what cannot be: others are asked for its chunks. */
+  failed(node: NodeId, nowMs: number): void {
+    const source = this.sources.get(node)
+    if (source === undefined) return
+    for (const index of source.asked.values()) {
+      this.#cameBack(index)
+      if (index >= 0) this.chunksRetried += 1
+    }
+    source.asked.clear()
+    source.failures += 1
+    source.restsUntilMs = nowMs + Math.min(restMsMax, restMs * 2 ** source.failures)
+  }
+
+  /** When the next source that rests may be asked again; undefined when none rests. */
+  nextAtMs(nowMs: number): number | undefined {
+    let next: number | undefined
+    for (const { isWithout, failures, restsUntilMs } of this.sources.values()) {
+      if (isWithout || failures >= failuresMax || restsUntilMs <= nowMs) continue
+      next = Math.min(next ?? Infinity, restsUntilMs)
+    }
+    return next
+  }
+
+  #cameBack(index: number): void {
+    if (index < 0) return
+    const times = (this.#underWay.get(index) ?? 0) - 1
+    if (times > 0) this.#underWay.set(index, times)
+    else this.#underWay.delete(index)
+  }
+}

@@ -1,0 +1,103 @@
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { NodeId } from '../../protocols/ids.ts'
+import { withinTime } from '../bulk/within-time.ts'
+import type { BulkStream } from '../network/network.ts'
+import type { IncomingRoom } from '../store/transfer-store.ts'
+import { chunkAt, ChunkSet } from './chunks.ts'
+import type { Pull, PullSource } from './pull.ts'
+import { answerHeaderBytes, decodeAnswer, decodeRest, encodeRequest, sumOfChunk } from './value-frames.ts'
+
+/** So much is read at a time, each within the time for progress. */
+const sliceBytes = 1024 * 1024
+
+export interface SourceReaderOptions {
+  pull: Pull
+  room: IncomingRoom
+  source: PullSource
+  stream: BulkStream
+  stallMs: number
+  now(): number
+  /** Nodes that the source knows to have some of it. */
+  onPeers(peers: readonly NodeId[]): void
+  onBytes(bytes: number): void
+  /** There is something new: a chunk, or what a source has. */
+  onProgress(): void
+}
+
+/** Asks one source for chunks, and puts what comes into its place, until there is nothing more to ask of it for now. */
+export class SourceReader {
+  readonly #with: SourceReaderOptions
+
+  constructor(options: SourceReaderOptions) {
+    this.#with = options
+  }
+
+  /** Rejects when the source breaks off, stalls, or breaks the rules. All that was asked is answered otherwise. */
+  async run(): Promise<void> {
+    const { pull, source } = this.#with
+    for (;;) {
+      await this.#askAll()
+      if (source.asked.size === 0 || pull.have.isFull) return
+      await this.#takeAnswer()
+    }
+  }
+
+  async #askAll(): Promise<void> {
+    const { pull, source, stream, now } = this.#with
+    for (let ask = pull.next(source, now()); ask !== undefined; ask = pull.next(source, now())) {
+      const kind = ask.index < 0 ? 'have' : 'chunk'
+      const index = Math.max(0, ask.index)
+      const written = stream.write(encodeRequest({ kind, requestId: ask.requestId, name: pull.name, index }))
+      await this.#soon(written, 'takes no request')
+    }
+  }
+
+  async #takeAnswer(): Promise<void> {
+    const { pull, source, stream, now, onPeers, onBytes, onProgress } = this.#with
+    const header = Buffer.alloc(answerHeaderBytes)
+    await this.#soon(stream.readInto(header), 'does not answer')
+    const { status, requestId, length, sum, bytes, ...answer } = decodeAnswer(header)
+    const rest = Buffer.alloc(answer.restBytes)
+    if (rest.length > 0) await this.#soon(stream.readInto(rest), 'does not go on')
+    const { have, peers } = decodeRest(rest, answer)
+    const asked = pull.indexAsked(source.node, requestId)
+    if (asked === undefined) throw this.#lie('answers what it was not asked')
+    if (status === 'data' || status === 'have') {
+      if (bytes !== pull.bytes) throw this.#lie(`says that it has ${bytes} bytes, not ${pull.bytes}`)
+      pull.told(source.node, have.length === 0 ? ChunkSet.full(pull.have.size) : new ChunkSet(pull.have.size, have))
+    }
+    if (status === 'data') {
+      if (asked !== answer.index) throw this.#lie('sends another part than it was asked for')
+      await this.#takeChunk(asked, length, sum)
+      onBytes(length)
+    } else if (length !== 0) throw this.#lie('sends bytes that it was not asked for')
+    pull.answered(source.node, requestId, status, now())
+    onPeers(peers)
+    onProgress()
+  }
+
+  async #takeChunk(index: number, length: number, sum: number): Promise<void> {
+    const { pull, room, stream } = this.#with
+    const { offset, length: expected } = chunkAt(pull.bytes, index)
+    if (length !== expected) throw this.#lie(`sends ${length} bytes where a part has ${expected}`)
+    const target = room.slice(offset, length)
+    // All are asked for at once, so that they come right into their places.
+    const slices: Promise<void>[] = []
+    for (let at = 0; at < length; at += sliceBytes) {
+      slices.push(stream.readInto(target.subarray(at, Math.min(length, at + sliceBytes))))
+    }
+    for (const slice of slices) slice.catch(() => {})
+    for (const slice of slices) await this.#soon(slice, 'does not go on')
+    if (sumOfChunk(pull.name, offset, target) !== sum)
+      throw this.#lie('sends a part with another checksum than it says')
+  }
+
+  #soon<T>(work: Promise<T>, what: string): Promise<T> {
+    const { source, stallMs, pull } = this.#with
+    return withinTime(work, stallMs, () => `node ${source.node} ${what} with ${pull.name} for ${stallMs} ms`)
+  }
+
+  #lie(what: string): ProtocolError {
+    return new ProtocolError(`node ${this.#with.source.node} ${what}, of the value ${this.#with.pull.name}`)
+  }
+}

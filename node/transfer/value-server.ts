@@ -1,0 +1,172 @@
+import { ProtocolError, ShoalError } from '../../protocols/errors.ts'
+import type { NodeId } from '../../protocols/ids.ts'
+import { withinTime } from '../bulk/within-time.ts'
+import type { BulkStream } from '../network/network.ts'
+import type { TransferStore } from '../store/transfer-store.ts'
+import { Askers } from './askers.ts'
+import { chunkAt, chunkCountOf, type ChunkSet } from './chunks.ts'
+import {
+  decodeRequest,
+  encodeAnswer,
+  requestBytes,
+  sumOfChunk,
+  type ValueAnswer,
+  type ValueRequest,
+} from './value-frames.ts'
+
+/** A value that is on its way here, as far as it is there. */
+export interface PartialValue {
+  readonly bytes: number
+  readonly have: ChunkSet
+  slice(offset: number, length: number): Uint8Array
+  /** Fulfilled when there is more of it, or when it is whole. */
+  more(): Promise<void>
+}
+
+export interface ValueServerOptions {
+  store: Pick<TransferStore, 'open' | 'has'>
+  partial(name: string): PartialValue | undefined
+  /** A node has asked for a value, and will have a copy of it. */
+  onAsked(node: NodeId, name: string): void
+  stallMs: number
+  now(): number
+  log(text: string): void
+}
+
+const writeBytes = 1024 * 1024
+/** A question what there is of new is answered after this time, if there is nothing. */
+const haveMs = 300
+const streamsMax = 1000
+
+/** Gives values to other nodes, chunk by chunk, also those that are only partly here. */
+export class ValueServer {
+  readonly #with: ValueServerOptions
+  readonly #askers: Askers
+  #streams = 0
+  bytesOut = 0
+
+  constructor(options: ValueServerOptions) {
+    this.#with = options
+    this.#askers = new Askers(() => options.now())
+  }
+
+  /** Answers on a stream that another node has opened, until that ends it. */
+  async serve(from: NodeId, stream: BulkStream): Promise<void> {
+    if (this.#streams >= streamsMax) {
+      stream.abort('too many streams are open')
+      return
+    }
+    this.#streams += 1
+    try {
+      const request = Buffer.alloc(requestBytes)
+      for (;;) {
+        // A stream stays as long as the other side keeps it.
+        await stream.readInto(request)
+        await this.#answer(from, stream, decodeRequest(request))
+      }
+    } catch (error) {
+      if (error instanceof ProtocolError) this.#with.log(`values are not given to node ${from}: ${error.message}`)
+      stream.abort((error as Error).message)
+    } finally {
+      this.#streams -= 1
+    }
+  }
+
+  nodeGone(node: NodeId): void {
+    this.#askers.nodeGone(node)
+  }
+
+  async #answer(from: NodeId, stream: BulkStream, request: ValueRequest): Promise<void> {
+    const { store, partial, onAsked } = this.#with
+    const { name } = request
+    // Before anything else: if it is freed from now on, the asker has to know.
+    onAsked(from, name)
+    const peers = this.#askers.others(name, from)
+    this.#askers.add(name, from)
+    if (store.has(name)) {
+      if (await this.#giveWhole(stream, request, peers)) return
+    } else {
+      const value = partial(name)
+      if (value !== undefined) return this.#givePart(stream, request, value, peers)
+    }
+    await this.#say(stream, request, { status: 'lost', peers })
+  }
+
+  async #giveWhole(stream: BulkStream, request: ValueRequest, peers: NodeId[]): Promise<boolean> {
+    const { name, index } = request
+    let value
+    try {
+      value = await this.#with.store.open(name)
+    } catch (error) {
+      const status = error instanceof ShoalError && error.retryable ? 'busy' : 'lost'
+      await this.#say(stream, request, { status, peers })
+      return true
+    }
+    if (value === undefined) return false
+    try {
+      const { bytes } = value
+      if (request.kind === 'have') {
+        await this.#say(stream, request, { status: 'have', bytes, peers })
+        return true
+      }
+      assertIndex(index, bytes)
+      const { offset, length } = chunkAt(bytes, index)
+      await this.#giveChunk(stream, request, { bytes, peers }, offset, await value.read(offset, length))
+      return true
+    } finally {
+      value.close()
+    }
+  }
+
+  async #givePart(stream: BulkStream, request: ValueRequest, value: PartialValue, peers: NodeId[]): Promise<void> {
+    const { bytes, have } = value
+    assertIndex(request.index, bytes)
+    if (request.kind === 'have') {
+      const { promise: late, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, haveMs)
+      await Promise.race([value.more(), late])
+      clearTimeout(timer)
+    } else if (have.has(request.index)) {
+      const { offset, length } = chunkAt(bytes, request.index)
+      // When it is whole it may be dropped again, so this is a copy.
+      const chunk = Uint8Array.from(value.slice(offset, length))
+      return this.#giveChunk(stream, request, { bytes, peers, have: have.toBytes() }, offset, chunk)
+    }
+    await this.#say(stream, request, {
+      status: 'have',
+      bytes,
+      peers,
+      have: have.isFull ? new Uint8Array() : have.toBytes(),
+    })
+  }
+
+  async #giveChunk(
+    stream: BulkStream,
+    request: ValueRequest,
+    what: Partial<ValueAnswer>,
+    offset: number,
+    chunk: Uint8Array,
+  ): Promise<void> {
+    const { name, index } = request
+    const sum = sumOfChunk(name, offset, chunk)
+    await this.#say(stream, request, { ...what, status: 'data', index, length: chunk.length, sum })
+    for (let at = 0; at < chunk.length; at += writeBytes) {
+      await this.#soon(stream.write(chunk.subarray(at, at + writeBytes)), name)
+    }
+    this.bytesOut += chunk.length
+  }
+
+  async #say(stream: BulkStream, { name, requestId }: ValueRequest, answer: Partial<ValueAnswer>): Promise<void> {
+    const nothing = { index: 0, length: 0, sum: 0, bytes: 0, have: new Uint8Array(), peers: [] }
+    await this.#soon(stream.write(encodeAnswer({ ...nothing, requestId, status: 'lost', ...answer })), name)
+  }
+
+  #soon<T>(work: Promise<T>, name: string): Promise<T> {
+    const { stallMs } = this.#with
+    return withinTime(work, stallMs, () => `the other side has taken nothing of ${name} for ${stallMs} ms`)
+  }
+}
+
+function assertIndex(index: number, bytes: number): void {
+  if (index >= chunkCountOf(bytes)) throw new ProtocolError(`a request asks for part ${index} of ${bytes} bytes`)
+}
