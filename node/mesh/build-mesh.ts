@@ -81,8 +81,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     self,
     network,
     store,
-    locate: (value) =>
-      Promise.resolve(Array.from(network.links(), ({ peer }) => peer.node)),
+    locate: () => Promise.resolve(Array.from(network.links(), ({ peer }) => peer.node)),
     onAsked: (node, value) => values.asked(node, value),
     random: Math.random,
     now,

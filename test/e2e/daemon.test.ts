@@ -71,16 +71,18 @@ describe('start and stop', { concurrency: true }, () => {
     assert.equal(daemon.ready.ready, true)
     assert.equal(daemon.ready.resources?.['CPU'], 2)
     assert.equal(statSync(daemon.socketPath).mode & 0o777, 0o600)
-    const { storeDirectory, codeDirectory, guardianPid } = nodeFileOf(daemon)
-    for (const directory of [storeDirectory, codeDirectory]) assert.equal(statSync(directory).mode & 0o777, 0o700)
+    const { storeDirectory, spillDirectory, codeDirectory, guardianPid } = nodeFileOf(daemon)
+    // Shared memory has no place among files.
+    assert.equal(storeDirectory, '')
+    for (const directory of [spillDirectory, codeDirectory]) assert.equal(statSync(directory).mode & 0o777, 0o700)
     const client = await FakeClient.attach(daemon.socketPath)
-    assert.equal(client.welcome.storeDirectory, storeDirectory)
+    assert.ok(client.welcome.storeSegment.startsWith(`/proc/${daemon.pid}/fd/`))
     assert.equal(client.welcome.nodePid, daemon.pid)
     const { workerPid } = await client.lease()
     client.send('nodeStop', { requestId: 1 })
     await Promise.all([client.closed, ended(daemon)])
     assert.equal(daemon.child.exitCode, 0)
-    await assertNothingLeft(daemon, [workerPid, guardianPid], [storeDirectory, codeDirectory])
+    await assertNothingLeft(daemon, [workerPid, guardianPid], [spillDirectory, codeDirectory])
   })
 
   test('a second node is told where the first one is; the first one goes on', async (t) => {
@@ -116,11 +118,20 @@ describe('start and stop', { concurrency: true }, () => {
     const dead = spawn(process.execPath, ['-e', code, socketPath])
     await once(dead, 'exit')
     assert.ok(existsSync(socketPath))
-    const left = { pid: dead.pid, token: 'x', storeDirectory, codeDirectory: bystander, guardianPid: dead.pid }
+    const spillDirectory = mkdtempSync(path.join(os.tmpdir(), 'shoal-spill-'))
+    const left = {
+      pid: dead.pid,
+      token: 'x',
+      storeDirectory,
+      spillDirectory,
+      codeDirectory: bystander,
+      guardianPid: dead.pid,
+    }
     writeFileSync(path.join(runtimeDirectory, 'node.json'), JSON.stringify(left))
     const daemon = await startDaemonProcess(t, { runtimeDirectory, prestart: 0 })
     assert.equal(daemon.ready.ready, true)
     assert.ok(!existsSync(storeDirectory))
+    assert.ok(!existsSync(spillDirectory))
     assert.ok(existsSync(bystander), 'a folder that is none of a node stays')
     await (await FakeClient.attach(daemon.socketPath)).close()
   })
@@ -136,17 +147,17 @@ describe('start and stop', { concurrency: true }, () => {
 
   test('SIGKILL of the node leaves no process and no file', async (t) => {
     const daemon = await startDaemonProcess(t)
-    const { storeDirectory, codeDirectory, guardianPid } = nodeFileOf(daemon)
+    const { spillDirectory, codeDirectory, guardianPid } = nodeFileOf(daemon)
     const client = await FakeClient.attach(daemon.socketPath)
     const { leaseId, workerPid } = await client.lease()
     client.send('taskPush', { leaseId, tasks: [task('spawn')] })
     const grandchild = Number(textOf(await client.next('taskDone')))
     const workers = (await status(client)).workers.map((worker) => worker.pid)
     assert.ok(workers.includes(workerPid))
-    writeFileSync(path.join(storeDirectory, 'ab'.repeat(16)), 'value')
+    writeFileSync(path.join(spillDirectory, 'ab'.repeat(16)), 'value')
     daemon.child.kill('SIGKILL')
     await client.closed
-    await assertNothingLeft(daemon, [...workers, grandchild, guardianPid], [storeDirectory, codeDirectory])
+    await assertNothingLeft(daemon, [...workers, grandchild, guardianPid], [spillDirectory, codeDirectory])
     const next = await startDaemonProcess(t, { runtimeDirectory: daemon.runtimeDirectory, prestart: 0 })
     assert.equal(next.ready.ready, true)
   })
@@ -158,9 +169,9 @@ describe('start and stop', { concurrency: true }, () => {
     process.kill(nodeFileOf(daemon).guardianPid, 'SIGKILL')
     const diary = path.join(daemon.runtimeDirectory, 'node.log')
     await until('it is replaced', () => readFileSync(diary, 'utf8').includes('another one takes its place'))
-    const { storeDirectory } = nodeFileOf(daemon)
+    const { spillDirectory } = nodeFileOf(daemon)
     daemon.child.kill('SIGKILL')
-    await assertNothingLeft(daemon, [workerPid], [storeDirectory])
+    await assertNothingLeft(daemon, [workerPid], [spillDirectory])
   })
 
   const refusals: [string, () => Record<string, unknown>, RegExp][] = [
@@ -326,13 +337,11 @@ describe('a running node', { concurrency: true }, () => {
     const owner = await FakeClient.attach(daemon.socketPath)
     const other = await FakeClient.attach(daemon.socketPath)
     await owner.lease()
-    const file = path.join(owner.welcome.storeDirectory, 'ab'.repeat(16))
-    writeFileSync(file, 'value')
-    owner.send('objectStored', { name: 'ab'.repeat(16), bytes: 5, owner: owner.id })
-    await status(owner)
+    await owner.store(daemon.socketPath, 'ab'.repeat(16), 5)
+    assert.equal((await status(owner)).store.objects, 1)
     owner.socket.destroy()
     assert.equal((await other.next('clientGone')).client, owner.id)
-    await until('its value is deleted', () => !existsSync(file))
+    assert.equal((await status(other)).store.objects, 0)
     await other.lease()
     other.send('objectGet', { to: owner.id, from: other.id, requestId: 9, object: '00'.repeat(22) })
     assert.deepEqual(await other.next('undeliverable'), { client: owner.id, requestId: 9 })
@@ -423,21 +432,22 @@ describe('a running node', { concurrency: true }, () => {
   })
 
   test('stored values: counted, freed, and pressure is told', async (t) => {
-    const daemon = await startDaemonProcess(t, { prestart: 0, storeBytesMax: 1000 })
+    const daemon = await startDaemonProcess(t, { prestart: 0, storeBytesMax: 1000, spill: false })
     const client = await FakeClient.attach(daemon.socketPath)
     assert.equal(client.welcome.storeBytesMax, 1000)
     const names = ['aa'.repeat(16), 'bb'.repeat(16)] as const
-    for (const name of names) {
-      writeFileSync(path.join(client.welcome.storeDirectory, name), 'x')
-      client.send('objectStored', { name, bytes: 450, owner: client.id })
-    }
+    for (const name of names) assert.equal((await client.store(daemon.socketPath, name, 450)).kind, 'memory')
     assert.deepEqual(await client.next('storePressure'), { usedBytes: 900, bytesMax: 1000 })
+    const refused = await client.store(daemon.socketPath, 'cc'.repeat(16), 450)
+    assert.equal(refused.kind, 'refused')
+    assert.match(refused.message, /900 of 1000 bytes are in use/)
     client.send('objectFreed', { names: [names[0], '../node.json'] })
     const { store } = await status(client)
     assert.deepEqual([store.usedBytes, store.objects], [450, 1])
-    await until('the value is deleted', () => readdirSync(client.welcome.storeDirectory).length === 1)
     assert.ok(existsSync(path.join(daemon.runtimeDirectory, 'node.json')))
-    client.send('objectStored', { name: '../../evil', bytes: 1, owner: client.id })
+    assert.equal((await client.store(daemon.socketPath, 'cc'.repeat(16), 450)).kind, 'memory')
+    const nothing = { bytes: 1, owner: client.id, object: '', crc: 0, isFile: false }
+    client.send('objectStored', { ...nothing, name: '../../evil' })
     assert.match((await client.next('refused')).message, /is not the name of a stored value/)
   })
 

@@ -23,6 +23,7 @@ export class FakeClient {
   readonly #received: { name: MessageName; body: unknown }[] = []
   readonly #waiting: Waiting[] = []
   readonly #handlers = new Map<MessageName, (body: never) => void>()
+  #storeChannel: FakeClient | undefined
   #isClosed = false
 
   constructor(socket: Socket) {
@@ -53,6 +54,19 @@ export class FakeClient {
     client.hello(hello)
     client.welcome = await client.next('welcome')
     return client
+  }
+
+  /** Stores a value of so many bytes, as a client does: asks for room on a second connection, and says that it is written. */
+  async store(socketPath: string, name: string, bytes: number): Promise<MessageBody<'storePlaced'>> {
+    const channel = this.#storeChannel ?? (await FakeClient.connect(socketPath))
+    if (this.#storeChannel === undefined) channel.send('storeAttach', { protocol: protocolVersion, clientId: this.id })
+    this.#storeChannel = channel
+    channel.send('storeAllocate', { requestId: 1, name, bytes, owner: this.id })
+    const placed = await channel.next('storePlaced')
+    if (placed.kind !== 'refused') {
+      this.send('objectStored', { name, bytes, owner: this.id, object: '', crc: 0, isFile: false })
+    }
+    return placed
   }
 
   get id(): string {

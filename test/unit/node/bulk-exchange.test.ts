@@ -48,14 +48,14 @@ async function all(bytes: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(bytes))
 }
 
-const request = (name: string, bytesMax = 1e9) => ({ kind: 'stored', name, bytesMax }) as const
+const request = (name: string, bytesMax = 1e9) => ({ kind: 'blob', name, bytesMax }) as const
 
 describe('bulk exchange', () => {
   test('what is asked for arrives as it is, from nothing to 20 MB', async () => {
     const { a, b } = setUp()
     const sizes = [0, 1, 4096, 262_143, 262_144, 262_145, 20_000_000]
     const contents = new Map(sizes.map((size) => [String(size), patterned(size, size)]))
-    b.onRequest('stored', async (from, name) => {
+    b.onRequest('blob', async (from, name) => {
       assert.equal(from, A)
       return contentOf(contents.get(name) ?? assert.fail(name))
     })
@@ -71,9 +71,9 @@ describe('bulk exchange', () => {
 
   test('the kinds have each a handler of their own', async () => {
     const { a, b } = setUp()
-    b.onRequest('stored', () => Promise.resolve(contentOf(Buffer.from('stored'))))
     b.onRequest('blob', () => Promise.resolve(contentOf(Buffer.from('blob'))))
-    for (const kind of ['stored', 'blob'] as const) {
+    b.onRequest('blob', () => Promise.resolve(contentOf(Buffer.from('blob'))))
+    for (const kind of ['blob', 'blob'] as const) {
       const { bytes } = await a.fetch(B, { kind, name: 'x', bytesMax: 100 })
       assert.equal((await all(bytes)).toString(), kind)
     }
@@ -85,7 +85,7 @@ describe('bulk exchange', () => {
     const gate = Promise.withResolvers<void>()
     let running = 0
     let runningMost = 0
-    b.onRequest('stored', async () => {
+    b.onRequest('blob', async () => {
       runningMost = Math.max(runningMost, ++running)
       await gate.promise
       running--
@@ -123,7 +123,7 @@ describe('bulk exchange', () => {
 
   test('what the other side does not have is lost, and what it cannot give is told', async () => {
     const { a, b, logged } = setUp()
-    b.onRequest('stored', (_, name) =>
+    b.onRequest('blob', (_, name) =>
       Promise.reject(name === 'lost' ? new ObjectLostError('freed') : new Error(`disk ${'x'.repeat(5000)}`)),
     )
     await assert.rejects(a.fetch(B, request('lost')), (error) => {
@@ -138,7 +138,7 @@ describe('bulk exchange', () => {
 
   test('more than the asker takes is not sent', async () => {
     const { a, b } = setUp()
-    b.onRequest('stored', () => Promise.resolve(contentOf(Buffer.alloc(101))))
+    b.onRequest('blob', () => Promise.resolve(contentOf(Buffer.alloc(101))))
     await assert.rejects(a.fetch(B, request('x', 100)), ObjectLostError)
     assert.equal((await a.fetch(B, request('x', 101))).size, 101)
   })
@@ -149,7 +149,7 @@ describe('bulk exchange', () => {
   ] as const) {
     test(`a transfer that has ${what} than it was said to have is an error`, async () => {
       const { a, b } = setUp()
-      b.onRequest('stored', () => Promise.resolve({ ...contentOf(Buffer.alloc(sent), 50_001), size: 100_000 }))
+      b.onRequest('blob', () => Promise.resolve({ ...contentOf(Buffer.alloc(sent), 50_001), size: 100_000 }))
       const { bytes } = await a.fetch(B, request('x'))
       await assert.rejects(all(bytes), UnreachableError)
       const { exchange, theirs } = setUpRaw()
@@ -165,7 +165,7 @@ describe('bulk exchange', () => {
   test('who aborts in the middle ends it for both, and makes place for others', async () => {
     const { a, b, lab } = setUp()
     let ended = 0
-    b.onRequest('stored', () =>
+    b.onRequest('blob', () =>
       Promise.resolve({
         size: 10_000_000,
         chunks: (async function* () {
@@ -210,7 +210,7 @@ describe('bulk exchange', () => {
 
   test('a side that does not read is given up', async () => {
     const { exchange, mine, theirs } = setUpRaw({ stallMs: 20 })
-    exchange.onRequest('stored', () => Promise.resolve(contentOf(Buffer.alloc(1_000_000))))
+    exchange.onRequest('blob', () => Promise.resolve(contentOf(Buffer.alloc(1_000_000))))
     exchange.serve(A, mine)
     await theirs.write(encodeMessage(bulkRequest, request('x')))
     await until('it is given up', () => theirs.abortReason !== undefined)
@@ -220,7 +220,7 @@ describe('bulk exchange', () => {
     t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
     const { a, b } = setUp()
     const gate = Promise.withResolvers<void>()
-    b.onRequest('stored', async () => {
+    b.onRequest('blob', async () => {
       await gate.promise
       return contentOf(Buffer.from('late'))
     })
@@ -249,7 +249,7 @@ describe('bulk exchange', () => {
       const { exchange, mine, theirs } = setUpRaw({ cut })
       const server = new BulkExchange({ network: { openBulk: () => Promise.resolve(mine) }, log: () => {} })
       const content = patterned(Math.floor(random() * 1000), n)
-      server.onRequest('stored', () => Promise.resolve(contentOf(content, 100)))
+      server.onRequest('blob', () => Promise.resolve(contentOf(content, 100)))
       server.serve(A, theirs)
       const { bytes } = await exchange.fetch(B, request('some name'))
       assert.ok((await all(bytes)).equals(content), `seed ${seed}, round ${n}`)
@@ -271,7 +271,7 @@ describe('bulk exchange', () => {
     }
     for (let n = 0; n < 300; n++) {
       const serving = setUpRaw()
-      serving.exchange.onRequest('stored', (_, name) => Promise.resolve(contentOf(Buffer.from(name))))
+      serving.exchange.onRequest('blob', (_, name) => Promise.resolve(contentOf(Buffer.from(name))))
       serving.exchange.serve(A, serving.mine)
       await serving.theirs.write(garbage(encodeMessage(bulkRequest, request('0123456789abcdef'))))
       await serving.theirs.end()
@@ -304,7 +304,7 @@ describe('bulk exchange', () => {
   test('one who goes while it waits gives up its place', async () => {
     const { a, b, lab } = setUp({ stallMs: 100 })
     let asked = 0
-    b.onRequest('stored', (_, name) => {
+    b.onRequest('blob', (_, name) => {
       asked++
       return name === 'ever' ? new Promise(() => {}) : Promise.resolve(contentOf(Buffer.from(name)))
     })
@@ -317,7 +317,7 @@ describe('bulk exchange', () => {
 
   test('bytes after a request end it', async () => {
     const { exchange, mine, theirs } = setUpRaw({ stallMs: 30 })
-    exchange.onRequest('stored', () => new Promise(() => {}))
+    exchange.onRequest('blob', () => new Promise(() => {}))
     exchange.serve(A, mine)
     await theirs.write(Buffer.concat([encodeMessage(bulkRequest, request('x')), Buffer.from('more')]))
     await assert.rejects(all(theirs.source), /bytes after the request/)

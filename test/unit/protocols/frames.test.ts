@@ -56,6 +56,8 @@ function sample(channel: MessageChannel): void {
               isError: true,
               name: '00112233445566778899',
               bytes: 2 ** 35,
+              owner: 'ab'.repeat(16),
+              sequence: 7,
               refs: [],
               classes: [object],
             },
