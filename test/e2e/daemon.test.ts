@@ -334,7 +334,7 @@ describe('a running node', { concurrency: true }, () => {
     assert.equal((await other.next('clientGone')).client, owner.id)
     await until('its value is deleted', () => !existsSync(file))
     await other.lease()
-    other.send('objectGet', { to: owner.id, from: other.id, requestId: 9, object: '00'.repeat(22) })
+    other.send('objectGet', { to: owner.id, from: other.id, requestId: 9, object: '00'.repeat(22), lostName: '' })
     assert.deepEqual(await other.next('undeliverable'), { client: owner.id, requestId: 9 })
     await other.close()
   })
@@ -398,7 +398,7 @@ describe('a running node', { concurrency: true }, () => {
   test('clients talk to each other under their own names only', async (t) => {
     const daemon = await startDaemonProcess(t, { prestart: 0 })
     const [a, b] = [await FakeClient.attach(daemon.socketPath), await FakeClient.attach(daemon.socketPath)]
-    const message = { to: b.id, from: a.id, requestId: 4, object: 'ab'.repeat(22) }
+    const message = { to: b.id, from: a.id, requestId: 4, object: 'ab'.repeat(22), lostName: 'cd'.repeat(8) }
     a.send('objectGet', message)
     assert.deepEqual(await b.next('objectGet'), message)
     a.send('objectGet', { ...message, from: b.id })

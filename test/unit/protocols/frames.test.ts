@@ -51,11 +51,14 @@ function sample(channel: MessageChannel): void {
         resolved: [
           {
             position: 1,
+            object,
             value: {
               kind: 'stored',
               isError: true,
               name: '00112233445566778899',
               bytes: 2 ** 35,
+              owner: client,
+              sequence: 7,
               refs: [],
               classes: [object],
             },
