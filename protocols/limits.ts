@@ -10,6 +10,8 @@ export const limits = {
   captureBytesMax: 100 * 1024 * 1024,
   /** Tasks of one process that have no result yet; one more is refused at the call. */
   tasksPendingMax: 1_000_000,
+  /** What finished tasks of one process keep in memory so that lost results can be made again. */
+  lineageBytesMax: 64 * 1024 * 1024,
   /** Tasks that are pushed to one lease and not yet answered. */
   tasksInFlightPerLeaseMax: 1000,
   /** Bytes of arguments in flight to one lease. */

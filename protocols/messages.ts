@@ -13,7 +13,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 3
+export const protocolVersion = 4
 
 export interface MessageType<T> {
   code: number
@@ -140,7 +140,12 @@ export const messages = {
   workerNeeded: message(34, small, struct({ isNeeded: bool })),
 
   // --- from client to client: the node reads the two ids and passes the message on
-  objectGet: message(40, small, struct({ to: clientId, from: clientId, requestId: u32, object: objectId })),
+  /** `lostName`: the stored value that the asker could not read, so that another one is needed; else empty. */
+  objectGet: message(
+    40,
+    small,
+    struct({ to: clientId, from: clientId, requestId: u32, object: objectId, lostName: storedName }),
+  ),
   objectReply: message(
     41,
     limits.frameBytesMax,

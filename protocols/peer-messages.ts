@@ -12,7 +12,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 1
+export const peerProtocolVersion = 2
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)

@@ -20,16 +20,21 @@ export interface TaskSpec {
   name: string
   /** The arguments, one array. */
   args: WireValue
-  /** Arguments that were given as refs: their values, by position. */
-  resolved: { position: number; value: WireValue }[]
+  /** Arguments that were given as refs: their values, by position, and whose owner is to be asked if one is lost. */
+  resolved: { position: number; object: ObjectId; value: WireValue }[]
 }
 
 const resolvedArgument: Codec<TaskSpec['resolved'][number]> = {
   write(writer, argument) {
     writer.u32(argument.position)
+    writer.hex(argument.object, objectIdBytes)
     wireValue.write(writer, argument.value)
   },
-  read: (reader) => ({ position: reader.u32(), value: wireValue.read(reader) }),
+  read: (reader) => ({
+    position: reader.u32(),
+    object: reader.hex(objectIdBytes),
+    value: wireValue.read(reader),
+  }),
 }
 const resolvedArguments = list(resolvedArgument, 1_000_000)
 

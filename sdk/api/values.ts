@@ -1,5 +1,4 @@
 import { GetTimeoutError, InvalidArgumentError } from '../../protocols/errors.ts'
-import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
@@ -63,44 +62,54 @@ export function get<const T extends readonly ObjectRef[]>(refs: T, options?: Get
 export async function get(target: ObjectRef | readonly ObjectRef[], options: GetOptions = {}): Promise<unknown> {
   checkOptions(options, getChecks, 'get()')
   const runtime = currentRuntime()
+  const { timeoutMs } = options
+  const endMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs
   if (target instanceof ObjectRef) {
     const record = recordOf(target)
     if (record.value === undefined) await ready(runtime, [record], 1, options, true)
-    return valueOf(runtime, record)
+    return valueOf(runtime, record, options, endMs)
   }
   const records = asRefs(target, 'get()').map(recordOf)
   const missing = records.filter((record) => record.value === undefined)
   const failed = records.find((record) => record.value?.isError === true)
-  if (failed !== undefined) return valueOf(runtime, failed)
+  if (failed !== undefined) return valueOf(runtime, failed, options, endMs)
   if (missing.length > 0) await ready(runtime, missing, missing.length, options, true)
   const firstFailed = missing.find((record) => record.value?.isError === true)
-  if (firstFailed !== undefined) return valueOf(runtime, firstFailed)
+  if (firstFailed !== undefined) return valueOf(runtime, firstFailed, options, endMs)
   const values: unknown[] = []
-  for (const record of records) {
-    const value = valueOf(runtime, record)
-    values.push(value instanceof Promise ? await value : value)
+  for (let at = 0; at < records.length; at += readsMax) {
+    const some = records.slice(at, at + readsMax)
+    if (some.every(({ value }) => value !== undefined && runtime.coder.isHere(value))) {
+      for (const record of some) values.push(valueOf(runtime, record, options, endMs))
+    } else {
+      // Together: when several are lost, they are made again at the same time.
+      values.push(...(await Promise.all(some.map(async (record) => valueOf(runtime, record, options, endMs)))))
+    }
   }
   return values
 }
 
+/** Values that one `get` reads at a time. */
+const readsMax = 64
+
 /** The value, or a promise of it when it must be read or its classes loaded first. Throws or rejects for an error. */
-function valueOf(runtime: Runtime, record: ObjectRecord): unknown {
-  const wire = record.value as WireValue
-  if (runtime.coder.isHere(wire)) {
+function valueOf(runtime: Runtime, record: ObjectRecord, options: GetOptions, endMs: number | undefined): unknown {
+  const wire = record.value
+  if (wire !== undefined && runtime.coder.isHere(wire)) {
     const value = runtime.coder.decodeNow(wire)
     if (wire.isError) throw value
     return value
   }
-  return readValue(runtime, record, wire)
+  return runtime.reader.read(record, {
+    decode: (value) =>
+      value.classes.length > 0 ? runtime.waiting(runtime.coder.decode(value)) : runtime.coder.decode(value),
+    // It was lost; making it again takes as long as making it did.
+    ready: () => ready(runtime, [record], 1, endMs === undefined ? options : leftOf(options, endMs), true),
+  })
 }
 
-async function readValue(runtime: Runtime, record: ObjectRecord, wire: WireValue): Promise<unknown> {
-  const value = await (wire.classes.length > 0
-    ? runtime.waiting(runtime.coder.decode(wire))
-    : runtime.coder.decode(wire))
-  if (wire.isError) throw value
-  // Keeps the object alive while it is read: it is freed when nothing refers to its record any more.
-  return record.value === undefined ? undefined : value
+function leftOf(options: GetOptions, endMs: number): GetOptions {
+  return { ...options, timeoutMs: Math.max(0, endMs - performance.now()) }
 }
 
 /**

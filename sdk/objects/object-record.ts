@@ -1,5 +1,6 @@
 import { objectId, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
+import type { Lineage } from '../tasks/lineage.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import type { ObjectRef } from './object-ref.ts'
 
@@ -19,6 +20,8 @@ export class ObjectRecord {
   fetch: (() => void) | undefined
   /** The task of this process that makes it, so that it can be cancelled. */
   task: TaskRecord | undefined
+  /** How a stored value that this process owns is made again when it is lost, or what it is that cannot be. */
+  lineage: Lineage | 'put' | 'streamItem' | undefined
   #waiters: (() => void)[] | undefined
 
   constructor(owner: ClientId, sequence: number) {
@@ -41,6 +44,11 @@ export class ObjectRecord {
     const waiters = this.#waiters
     this.#waiters = undefined
     if (waiters !== undefined) for (const waiter of waiters) waiter()
+  }
+
+  /** The value is gone, or may be: who asks from now on waits until `settle` is called with another one, or an error. */
+  lose(): void {
+    this.value = undefined
   }
 
   /** Calls `onReady` once the value is there; at once when it is. Starts fetching it when it is elsewhere. */

@@ -27,6 +27,14 @@ export class OwnedObjects {
     return new ObjectRecord(this.#owner, this.#nextSequence++)
   }
 
+  /** The record of an object that had none any more, because only what was made of it was left. */
+  recreate(sequence: number): ObjectRecord {
+    const record = new ObjectRecord(this.#owner, sequence)
+    // It has been given away before, perhaps inside of what will be read now.
+    this.share(record)
+    return record
+  }
+
   /** A number for something else that this process owns and that is named like an object: a function. */
   takeSequence(): number {
     return this.#nextSequence++
@@ -35,7 +43,8 @@ export class OwnedObjects {
   /** To be called before an object's id leaves this process. */
   share(record: ObjectRecord): void {
     const { sequence } = record
-    if (this.#shared.has(sequence)) return
+    // One that was made again takes the place of the one before it.
+    if (this.#shared.get(sequence)?.deref() !== undefined) return
     this.#shared.set(sequence, new WeakRef(record))
     this.#onCollected.register(record, sequence)
   }

@@ -1,6 +1,6 @@
 import { ShoalError } from '../../protocols/errors.ts'
 import { nodeOf, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
-import type { MessageHandlers } from '../../protocols/messages.ts'
+import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { BorrowedObjects } from '../objects/borrowed-objects.ts'
@@ -15,6 +15,8 @@ export interface ObjectExchangeHost {
   encodeError(error: unknown): WireValue
   /** Nobody borrows an object of ours any more. */
   onReleased(): void
+  /** A borrower could not read that value of an object of ours. Resolves when there is more to say, with an error if that. */
+  checkLost(record: ObjectRecord, name: string): Promise<ShoalError | undefined>
 }
 
 /** Objects and refs on their way between this process and others: who owns, who borrows, who asks for a value. */
@@ -41,7 +43,7 @@ export class ObjectExchange {
   handlers(): MessageHandlers {
     const { owned, requests } = { owned: this.owned, requests: this.#host.requests }
     return {
-      objectGet: (body) => this.#serve(body.from, body.requestId, body.object),
+      objectGet: (body) => this.#serve(body),
       objectReply: ({ requestId, value }) => requests.answer(requestId, value),
       borrowAdd: ({ object, borrower }) => owned.addBorrower(object, borrower),
       borrowRelease: ({ object, from, count }) => owned.releaseBorrower(object, from, count),
@@ -95,11 +97,26 @@ export class ObjectExchange {
     }
   }
 
-  async #fetch(record: ObjectRecord): Promise<void> {
+  /**
+   * A value of that name could not be read: asks the owner for another one. Who waits for the record's value gets that, or
+   * an error; or the same again, when the owner can read it. False when that is not needed, or the owner is being asked.
+   */
+  refetch(record: ObjectRecord, lostName: string): boolean {
+    const { value } = record
+    if (value !== undefined && (value.kind !== 'stored' || value.name !== lostName)) return false
+    const isAsked = value === undefined && record.fetch === undefined
+    if (isAsked) return false
+    record.lose()
+    record.fetch = undefined
+    void this.#fetch(record, lostName)
+    return true
+  }
+
+  async #fetch(record: ObjectRecord, lostName = ''): Promise<void> {
     const { connection, requests } = this.#host
     try {
       const value = await requests.ask<WireValue>(ownerOf(record.id), (requestId) =>
-        connection.send('objectGet', { ...this.address(record.id), requestId, object: record.id }),
+        connection.send('objectGet', { ...this.address(record.id), requestId, object: record.id, lostName }),
       )
       record.settle(value, this.adopt(value))
     } catch (error) {
@@ -107,7 +124,7 @@ export class ObjectExchange {
     }
   }
 
-  #serve(client: ClientId, requestId: number, id: ObjectId): void {
+  #serve({ from: client, requestId, object: id, lostName }: MessageBody<'objectGet'>): void {
     const record = this.owned.find(id)
     const reply = (value: WireValue): void => {
       this.lend(value, client)
@@ -117,19 +134,31 @@ export class ObjectExchange {
       reply(this.#host.encodeError(freed(id)))
       return
     }
-    if (record.value !== undefined) {
+    if (record.value !== undefined && lostName === '') {
       reply(record.value)
       return
     }
     let waiting = this.#serving.get(client)
     if (waiting === undefined) this.#serving.set(client, (waiting = new Set()))
-    const forget = (): void => record.forget(onReady)
-    const onReady = (): void => {
-      waiting.delete(forget)
-      reply(record.value as WireValue)
+    let isForgotten = false
+    const forget = (): void => {
+      isForgotten = true
+      record.forget(onReady)
     }
+    const end = (value: WireValue): void => {
+      waiting.delete(forget)
+      reply(value)
+    }
+    const onReady = (): void => end(record.value as WireValue)
     waiting.add(forget)
-    record.whenReady(onReady)
+    if (lostName === '') record.whenReady(onReady)
+    else {
+      void this.#host.checkLost(record, lostName).then((error) => {
+        if (isForgotten) return
+        if (error === undefined) record.whenReady(onReady)
+        else end(this.#host.encodeError(error))
+      })
+    }
   }
 
   /** Clients have gone: by themselves, or with their node. */

@@ -21,6 +21,7 @@ import { copyableError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
 import { ObjectExchange } from './object-exchange.ts'
+import { ObjectReader } from './object-reader.ts'
 import { ownerDied, Requests } from './requests.ts'
 import { StoredValues } from './stored-values.ts'
 import { TaskCalls } from './task-calls.ts'
@@ -59,6 +60,7 @@ export class Runtime {
   readonly objects: ObjectExchange
   readonly functions: FunctionExchange
   readonly calls: TaskCalls
+  readonly reader: ObjectReader
   readonly #requests = new Requests()
   readonly #store: NodeStore
   readonly #stored: StoredValues
@@ -78,6 +80,7 @@ export class Runtime {
       requests: this.#requests,
       encodeError,
       onReleased: () => this.#onReleased(),
+      checkLost: (record, name) => this.calls.recovery.check(record, name),
     })
     this.coder = new ValueCoder({
       store: this.#store,
@@ -108,17 +111,25 @@ export class Runtime {
       functions: this.functions.table,
       coder: this.coder,
       stored: this.#stored,
+      store: this.#store,
       encodeError,
       waiting: (promise) => this.waiting(promise),
     })
+    this.reader = new ObjectReader(this.objects, this.calls.recovery)
   }
 
   /** Handlers of the messages that every process takes; drivers and workers add their own. */
   handlers(): MessageHandlers {
+    const objects = this.objects.handlers()
     return {
-      ...this.objects.handlers(),
+      ...objects,
       ...this.functions.handlers(),
       ...this.calls.handlers(),
+      nodeGone: (body) => {
+        // First: whoever asks again because of it is to be believed.
+        this.calls.recovery.nodeGone(body.node)
+        objects.nodeGone?.(body)
+      },
       undeliverable: ({ requestId, client }) => this.#requests.fail(requestId, ownerDied(client)),
       logFlushed: ({ requestId }) => this.#requests.answer(requestId, undefined),
       adminReply: ({ requestId, reply }) => this.#requests.answer(requestId, reply),
@@ -158,6 +169,7 @@ export class Runtime {
     const record = this.objects.owned.create()
     const { wire, holds } = this.coder.encode(value, { sequence: record.sequence })
     this.#stored.attach(record, wire)
+    record.lineage = 'put'
     record.settle(wire, holds)
     return new ObjectRef(record)
   }
@@ -198,6 +210,18 @@ export class Runtime {
     } finally {
       endWait()
     }
+  }
+
+  /** Waits until the record has a value. */
+  ready(record: ObjectRecord): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    record.whenReady(resolve)
+    return this.waiting(promise)
+  }
+
+  /** Objects of this process that were lost and made again, and those that could not be made again. */
+  get recoveries(): { recovered: number; failed: number } {
+    return { ...this.calls.recovery.counters }
   }
 
   /** @param owner who will own the error, if it is so large that it goes into the store. */

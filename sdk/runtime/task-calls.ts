@@ -1,7 +1,6 @@
-import { TaskError, TooManyTasksError } from '../../protocols/errors.ts'
+import { TooManyTasksError } from '../../protocols/errors.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
-import type { TaskResult } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
@@ -9,6 +8,8 @@ import type { NodeConnection } from '../client/node-connection.ts'
 import type { FunctionTable } from '../functions/function-table.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { LineageBook } from '../tasks/lineage-book.ts'
 import { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import { TaskCounter, type TaskCounts } from '../tasks/task-counter.ts'
@@ -16,8 +17,10 @@ import { TaskSubmitter } from '../tasks/task-submitter.ts'
 import type { CodedValue, ValueCoder } from '../values/value-coder.ts'
 import type { ObjectExchange } from './object-exchange.ts'
 import { ObjectRefStream } from './object-ref-stream.ts'
+import { Recovery } from './recovery.ts'
 import type { RuntimeRole } from './runtime.ts'
 import type { StoredValues } from './stored-values.ts'
+import { TaskResults } from './task-results.ts'
 
 export interface TaskCallsHost {
   readonly connection: NodeConnection
@@ -26,6 +29,7 @@ export interface TaskCallsHost {
   readonly functions: FunctionTable
   readonly coder: ValueCoder
   readonly stored: StoredValues
+  readonly store: ObjectStore
   encodeError(error: unknown): WireValue
   waiting<T>(promise: Promise<T>): Promise<T>
 }
@@ -33,15 +37,39 @@ export interface TaskCallsHost {
 /** Calls of remote functions: from the arguments to a task, and from its results to objects. */
 export class TaskCalls {
   readonly submitter: TaskSubmitter
+  readonly recovery: Recovery
+  readonly results: TaskResults
   readonly #host: TaskCallsHost
   readonly #counter: TaskCounter
   readonly #streams = new Map<number, StreamRecord>()
-  /** Arguments that were too large for their message, to be freed with their task. */
-  readonly #movedArguments = new Map<TaskRecord, string[]>()
 
   constructor(host: TaskCallsHost) {
     this.#host = host
-    const { connection, role } = host
+    const { connection, role, objects, encodeError } = host
+    const free = (name: string): void => host.stored.free(name)
+    const lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free })
+    this.recovery = new Recovery({
+      lineages,
+      probe: ({ name, bytes, owner }) => host.store.read(name, bytes, owner, 'get'),
+      submit: (task) => this.#submit(task),
+      free,
+      encodeError,
+      defer: queueMicrotask,
+    })
+    this.results = new TaskResults({
+      lineages,
+      recovery: this.recovery,
+      encodeError,
+      adopt: (wire) => objects.adopt(wire),
+      attach: (record, wire) => host.stored.attach(record, wire),
+      free,
+      weakly: (record) => new WeakRef(record),
+      recreate: (sequence) => {
+        const record = objects.owned.recreate(sequence)
+        record.fetch = () => this.recovery.remake(record)
+        return record
+      },
+    })
     this.submitter = new TaskSubmitter(
       {
         requestLease: (requestId, terms, job, label) =>
@@ -67,10 +95,21 @@ export class TaskCalls {
         nowMs: () => performance.now(),
         defer: queueMicrotask,
         after: (delayMs, callback) => void setTimeout(callback, delayMs).unref(),
-        settle: (task, result) => this.#settle(task, result),
-        discard: (result) => this.#discard(result),
-        fail: (task, error) => this.#fail(task, host.encodeError(error)),
-        failWith: (task, error) => this.#fail(task, error),
+        settle: (task, result) => {
+          this.#streams.delete(task.sequence)
+          this.results.settle(task, result)
+        },
+        discard: ({ values }) => {
+          for (const value of values) this.results.drop(value)
+        },
+        fail: (task, error) => {
+          this.#streams.delete(task.sequence)
+          this.results.fail(task, error)
+        },
+        failWith: (task, error) => {
+          this.#streams.delete(task.sequence)
+          this.results.failWith(task, error)
+        },
         isRetriable: (task, error) => this.#isRetriable(task, error),
         moveToStore: (task, value) => this.#moveToStore(task, value),
       },
@@ -133,14 +172,19 @@ export class TaskCalls {
       state: 'waiting',
       leaseId: undefined,
       isCancelled: false,
+      lineage: undefined,
     }
     for (const record of returns) record.task = task
     if (stream !== undefined) this.#streams.set(task.sequence, stream)
-    this.submitter.submit(task)
-    this.#counter.wake()
+    this.#submit(task)
     if (stream !== undefined) return this.#openStream(task, stream)
     if (numReturns === 1) return new ObjectRef(returns[0] as ObjectRecord)
     return returns.map((record) => new ObjectRef(record))
+  }
+
+  #submit(task: TaskRecord): void {
+    this.submitter.submit(task)
+    this.#counter.wake()
   }
 
   /** Cancels the task that makes an object of this process; nothing if it is there already. */
@@ -162,59 +206,10 @@ export class TaskCalls {
     return { wire, holds, resolvedRefs: resolvedRefs ?? noResolvedRefs }
   }
 
-  #settle(task: TaskRecord, result: TaskResult): void {
-    this.#freeArguments(task)
-    const { status, values } = result
-    if (status === 'error' && values[0] !== undefined) {
-      this.#spread(task, values[0])
-    } else if (status === 'streamEnd') {
-      this.#streams.delete(task.sequence)
-      task.stream?.finish()
-    } else if (status === 'ok' && values.length === task.returns.length) {
-      task.returns.forEach((record, i) => this.#settleRecord(record, values[i] as WireValue))
-    } else {
-      const text = `task ${task.name} gave ${values.length} results where ${task.returns.length} were expected`
-      this.#spread(task, this.#host.encodeError(new TaskError(text)))
-    }
-  }
-
-  #settleRecord(record: ObjectRecord, wire: WireValue): void {
-    this.#host.stored.attach(record, wire)
-    record.settle(wire, this.#host.objects.adopt(wire))
-  }
-
-  #fail(task: TaskRecord, error: WireValue): void {
-    this.#freeArguments(task)
-    this.#spread(task, error)
-  }
-
-  /** One error for all results of a task. */
-  #spread(task: TaskRecord, error: WireValue): void {
-    this.#streams.delete(task.sequence)
-    task.stream?.finish(error)
-    for (const record of task.returns) this.#settleRecord(record, error)
-  }
-
-  /** A result that came after its task was given up: what it holds is let go. */
-  #discard(result: TaskResult): void {
-    for (const wire of result.values) {
-      this.#host.objects.adopt(wire)
-      if (wire.kind === 'stored') this.#host.stored.free(wire.name)
-    }
-  }
-
-  #freeArguments(task: TaskRecord): void {
-    if (task.args.kind === 'stored') this.#host.stored.free(task.args.name)
-    for (const name of this.#movedArguments.get(task) ?? []) this.#host.stored.free(name)
-    this.#movedArguments.delete(task)
-  }
-
   #moveToStore(task: TaskRecord, value: WireValue): WireValue {
     if (value.kind === 'stored') return value
     const stored = this.#host.coder.toStored(value)
-    const names = this.#movedArguments.get(task)
-    if (names === undefined) this.#movedArguments.set(task, [stored.name])
-    else names.push(stored.name)
+    this.results.moved(task, stored.name)
     return stored
   }
 
@@ -255,7 +250,7 @@ export class TaskCalls {
 
   #onStreamItem(sequence: number, index: number, value: WireValue): void {
     const record = this.#host.objects.owned.create()
-    this.#settleRecord(record, value)
+    this.results.settleItem(record, value)
     this.#streams.get(sequence)?.add(index, record)
   }
 }

@@ -8,6 +8,7 @@ import {
 } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import { triesText } from './lineage.ts'
 import type { TaskRecord } from './task-record.ts'
 
 export function crashError(
@@ -16,7 +17,7 @@ export function crashError(
   reason: string,
 ): WorkerCrashedError {
   return new WorkerCrashedError(
-    `the worker (pid ${pid} of node ${node}) died while it ran task ${task.name}: ${reason}; no retries are left after ${task.attempt + 1} ${task.attempt === 0 ? 'try' : 'tries'}`,
+    `the worker (pid ${pid} of node ${node}) died while it ran task ${task.name}: ${reason}; no retries are left after ${triesText(task.attempt + 1)}`,
     { task: task.name, workerPid: pid, node, reason, tries: task.attempt + 1 },
   )
 }

@@ -3,6 +3,7 @@ import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import type { LeaseTerms } from './lease-terms.ts'
+import type { Lineage } from './lineage.ts'
 import type { StreamRecord } from './stream-record.ts'
 
 export type TaskState = 'waiting' | 'queued' | 'pushed' | 'done'
@@ -15,7 +16,7 @@ export interface FunctionRecord {
   estimateMs: number | undefined
 }
 
-/** A task that this process owns, from the call until its last result is here. */
+/** A task that this process owns: from the call until its last result is here, and while one may have to be made again. */
 export interface TaskRecord {
   /** Number of its first result. */
   readonly sequence: number
@@ -28,17 +29,20 @@ export interface TaskRecord {
   /** Bytes of the arguments in a message. */
   readonly argsBytes: number
   /** Everything that the arguments refer to, kept alive until the task is done. */
-  readonly holds: readonly ObjectRef[] | undefined
+  holds: readonly ObjectRef[] | undefined
   /** Arguments given as refs, whose values go with the task. */
-  readonly resolvedRefs: readonly { position: number; ref: ObjectRef }[]
-  readonly returns: readonly ObjectRecord[]
+  resolvedRefs: readonly { position: number; ref: ObjectRef }[]
+  /** One for each result; undefined where nobody waits for it, when the task runs again for others. */
+  returns: (ObjectRecord | undefined)[]
   readonly stream: StreamRecord | undefined
   readonly retryExceptions: boolean | readonly (abstract new (...args: never[]) => unknown)[]
   /** The task of this process in which this one was submitted; undefined in a driver. */
-  readonly parent: object | undefined
+  parent: object | undefined
   retriesLeft: number
   attempt: number
   state: TaskState
   leaseId: number | undefined
   isCancelled: boolean
+  /** Of a task that has results in a store: what is needed to run it again for those that are lost. */
+  lineage: Lineage | undefined
 }

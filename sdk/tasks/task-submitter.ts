@@ -1,5 +1,5 @@
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import { nodeOf, type ClientId } from '../../protocols/ids.ts'
+import { nodeOf, objectIdBytes, type ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
@@ -104,6 +104,11 @@ export class TaskSubmitter {
 
   submit(task: TaskRecord): void {
     this.#tasks.set(task.sequence, task)
+    this.#awaitArguments(task)
+  }
+
+  #awaitArguments(task: TaskRecord): void {
+    task.state = 'waiting'
     let missing = task.resolvedRefs.length
     if (missing === 0) {
       this.#enqueue(task)
@@ -167,6 +172,11 @@ export class TaskSubmitter {
       const lease = pool.shares === undefined ? bestLease(pool, task) : this.#leaseForSpread(pool, pool.shares, task)
       if (lease === undefined) break
       pool.queue.shift()
+      if (!task.resolvedRefs.every(isThere)) {
+        // One has been lost since the task was queued; it is being made again.
+        this.#awaitArguments(task)
+        continue
+      }
       const spec = this.#specOf(task)
       const bytes = specBytes(spec)
       if (bytes > specBytesMax) {
@@ -208,7 +218,7 @@ export class TaskSubmitter {
       const value = recordOf(ref).value as WireValue
       resolvedBytes += wireBytes(value)
       const isTooMuch = resolvedBytes > pushBytesMax && value.kind === 'inline'
-      return { position, value: isTooMuch ? this.#host.moveToStore(task, value) : value }
+      return { position, object: recordOf(ref).id, value: isTooMuch ? this.#host.moveToStore(task, value) : value }
     })
     return {
       sequence: task.sequence,
@@ -471,6 +481,10 @@ export class TaskSubmitter {
   }
 }
 
+function isThere({ ref }: TaskRecord['resolvedRefs'][number]): boolean {
+  return recordOf(ref).value?.isError === false
+}
+
 function bestLease(pool: Pool, task: TaskRecord): Lease | undefined {
   let best: Lease | undefined
   for (const lease of pool.leases.values()) {
@@ -481,7 +495,7 @@ function bestLease(pool: Pool, task: TaskRecord): Lease | undefined {
 
 function specBytes(spec: TaskSpec): number {
   let bytes = 48 + spec.name.length + wireBytes(spec.args)
-  for (const { value } of spec.resolved) bytes += wireBytes(value) + 4
+  for (const { value } of spec.resolved) bytes += wireBytes(value) + 4 + objectIdBytes
   return bytes
 }
 

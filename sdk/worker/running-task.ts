@@ -20,6 +20,8 @@ export class RunningTask implements TaskContext {
   readonly depth: number
   /** Refs inside the arguments, alive while the task runs. */
   readonly holds: readonly (readonly ObjectRef[] | undefined)[]
+  /** Arguments that were lost, and that the task has by their own refs therefore. */
+  readonly recovered: ObjectRef[] = []
   stream: StreamSender | undefined
   /** Calls of `get` and `wait` that it waits in. */
   waits = 0

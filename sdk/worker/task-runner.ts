@@ -1,8 +1,10 @@
-import { TaskError } from '../../protocols/errors.ts'
+import { ObjectLostError, TaskError } from '../../protocols/errors.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { AnyFunction } from '../functions/function-table.ts'
+import { recordOf } from '../objects/object-ref.ts'
 import type { Runtime } from '../runtime/runtime.ts'
+import { isReadFailure } from '../runtime/object-reader.ts'
 import { taskStorage, type RunningTask } from './running-task.ts'
 import { StreamSender } from './stream-sender.ts'
 import { errorOf } from './thrown.ts'
@@ -51,15 +53,45 @@ export class TaskRunner {
 
   async #prepareAndRun(task: RunningTask): Promise<TaskResult> {
     const { spec } = task
-    const { coder } = this.#runtime
     const functions = this.#runtime.functions.table
     try {
-      const [fn, args] = await Promise.all([functions.load(spec.functionId), coder.decode(spec.args, 'args')])
-      for (const { position, value } of spec.resolved) (args as unknown[])[position] = await coder.decode(value, 'args')
+      const [fn, args] = await Promise.all([functions.load(spec.functionId), this.#readArguments(spec)])
+      // Together: when several are lost, they are made again at the same time.
+      const resolved = await Promise.all(spec.resolved.map((argument) => this.#readResolved(task, argument)))
+      for (const [i, { position }] of spec.resolved.entries()) args[position] = resolved[i]
       if (task.isCancelled) return { sequence: spec.sequence, status: 'cancelled', durationUs: 0, values: [] }
-      return await taskStorage.run(task, () => this.#call(task, fn, args as unknown[]))
+      return await taskStorage.run(task, () => this.#call(task, fn, args))
     } catch (error) {
+      if (task.isCancelled) return { sequence: spec.sequence, status: 'cancelled', durationUs: 0, values: [] }
       return this.#failed(spec, error, 0)
+    }
+  }
+
+  async #readArguments({ args, name }: TaskSpec): Promise<unknown[]> {
+    try {
+      return (await this.#runtime.coder.decode(args, 'args')) as unknown[]
+    } catch (error) {
+      if (args.kind !== 'stored' || !isReadFailure(error, args.name)) throw error
+      const details = { ...error.details, tries: 0 }
+      throw new ObjectLostError(`the arguments of task ${name} cannot be read: ${error.message}`, details)
+    }
+  }
+
+  /** An argument that was given as a ref. If its value is lost, the ref's owner is asked for another one. */
+  async #readResolved(task: RunningTask, { object, value }: TaskSpec['resolved'][number]): Promise<unknown> {
+    const { coder, objects, reader } = this.#runtime
+    try {
+      return await coder.decode(value, 'args')
+    } catch (error) {
+      if (value.kind !== 'stored' || !isReadFailure(error, value.name)) throw error
+      const ref = objects.acquireRef(object)
+      task.recovered.push(ref)
+      reader.report(recordOf(ref), value, error)
+      return reader.read(recordOf(ref), {
+        decode: (wire) => coder.decode(wire, 'args'),
+        // On the task's account: its CPU may be needed to make the value again.
+        ready: (record) => taskStorage.run(task, () => this.#runtime.ready(record)),
+      })
     }
   }
 

@@ -213,6 +213,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     state: 'waiting',
     leaseId: undefined,
     isCancelled: false,
+    lineage: undefined,
   }
 }
 

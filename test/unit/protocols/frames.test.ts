@@ -51,12 +51,13 @@ function sample(channel: MessageChannel): void {
         resolved: [
           {
             position: 1,
+            object,
             value: {
               kind: 'stored',
               isError: true,
               name: '00112233445566778899',
               bytes: 2 ** 35,
-              owner: 'ab'.repeat(16),
+              owner: client,
               sequence: 7,
               refs: [],
               classes: [object],

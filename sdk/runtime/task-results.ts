@@ -1,0 +1,128 @@
+import { TaskCancelledError, TaskError } from '../../protocols/errors.ts'
+import type { TaskResult } from '../../protocols/task-messages.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRecord } from '../objects/object-record.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
+import type { LineageBook } from '../tasks/lineage-book.ts'
+import { Lineage, type LineageHost } from '../tasks/lineage.ts'
+import type { TaskRecord } from '../tasks/task-record.ts'
+import { notMadeAgain } from './lost-object.ts'
+import type { Recovery } from './recovery.ts'
+
+export interface TaskResultsHost extends LineageHost {
+  readonly lineages: LineageBook
+  readonly recovery: Recovery
+  encodeError(error: unknown): WireValue
+  /** Refs inside a value that has come. */
+  adopt(wire: WireValue): readonly ObjectRef[] | undefined
+  /** A stored value is freed with its record. */
+  attach(record: ObjectRecord, wire: WireValue): void
+  /** Lets go of a value in the store. */
+  free(name: string): void
+}
+
+/** What comes of tasks, on its way to the objects that wait for it. */
+export class TaskResults {
+  readonly #host: TaskResultsHost
+  /** Arguments that were moved into the store because together they were too large for a message. */
+  readonly #movedArguments = new Map<TaskRecord, string[]>()
+
+  constructor(host: TaskResultsHost) {
+    this.#host = host
+  }
+
+  settle(task: TaskRecord, { status, values }: TaskResult): void {
+    if (status === 'error' && values[0] !== undefined) this.failWith(task, values[0])
+    else if (status === 'streamEnd') {
+      task.stream?.finish()
+      this.#end(task)
+    } else if (status === 'ok' && values.length === task.returns.length) {
+      for (const [i, record] of task.returns.entries()) this.#settleOne(task, record, values[i] as WireValue)
+      this.#end(task)
+    } else {
+      const text = `task ${task.name} gave ${values.length} results where ${task.returns.length} were expected`
+      this.failWith(task, this.#host.encodeError(new TaskError(text)))
+    }
+  }
+
+  #settleOne(task: TaskRecord, record: ObjectRecord | undefined, wire: WireValue): void {
+    if (record === undefined) {
+      // Of a task that ran again for others of its results.
+      this.drop(wire)
+      return
+    }
+    this.#host.recovery.ended(record, true)
+    if (wire.kind === 'stored') record.lineage = task.lineage ??= new Lineage(task, this.#host)
+    else record.lineage = undefined
+    this.#give(record, wire)
+  }
+
+  /** An item of a stream. */
+  settleItem(record: ObjectRecord, wire: WireValue): void {
+    record.lineage = 'streamItem'
+    this.#give(record, wire)
+  }
+
+  #give(record: ObjectRecord, wire: WireValue): void {
+    this.#host.attach(record, wire)
+    record.settle(wire, this.#host.adopt(wire))
+  }
+
+  /** The task has no result and never will. */
+  fail(task: TaskRecord, error: unknown): void {
+    const { recovery, encodeError } = this.#host
+    let encoded: WireValue | undefined
+    for (const record of task.returns) {
+      if (record === undefined) continue
+      const loss = recovery.ended(record, false)
+      if (loss === undefined) this.#give(record, (encoded ??= encodeError(error)))
+      else this.#give(record, encodeError(notMadeAgain(record, loss, error)))
+    }
+    if (task.stream !== undefined) task.stream.finish(encodeError(error))
+    // Its worker may still be at it, so that another run under the same number would be taken for this one.
+    if (error instanceof TaskCancelledError) task.lineage?.drop(`task ${task.name}, which made it, was cancelled`)
+    this.#end(task)
+  }
+
+  /** One error, as it came, for all results of a task. */
+  failWith(task: TaskRecord, error: WireValue): void {
+    task.stream?.finish(error)
+    for (const record of task.returns) {
+      if (record === undefined) continue
+      this.#host.recovery.ended(record, false)
+      this.#give(record, error)
+    }
+    this.#end(task)
+  }
+
+  /** The task has ended: its arguments go, unless it may have to run again. */
+  #end(task: TaskRecord): void {
+    const { lineages, free } = this.#host
+    for (const name of this.#movedArguments.get(task) ?? []) free(name)
+    this.#movedArguments.delete(task)
+    const { lineage } = task
+    const argsName = task.args.kind === 'stored' ? task.args.name : undefined
+    if (lineage?.isRunning === true) {
+      const bytes = lineage.rest()
+      if (lineage.refusal === undefined && lineage.hasStored) {
+        lineages.keep(lineage, bytes, argsName)
+        return
+      }
+      lineage.drop(lineage.refusal ?? `task ${lineage.name}, which made it, has failed since`)
+    }
+    if (argsName !== undefined) free(argsName)
+  }
+
+  /** Remembers an argument that went into the store for as long as its task runs. */
+  moved(task: TaskRecord, name: string): void {
+    const names = this.#movedArguments.get(task)
+    if (names === undefined) this.#movedArguments.set(task, [name])
+    else names.push(name)
+  }
+
+  /** A value that nobody waits for: what it holds is let go. */
+  drop(wire: WireValue): void {
+    this.#host.adopt(wire)
+    if (wire.kind === 'stored') this.#host.free(wire.name)
+  }
+}
