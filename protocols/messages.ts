@@ -220,7 +220,14 @@ export const messages = {
   storedOpen: message(
     73,
     small,
-    struct({ requestId: u32, name: storedName, bytes: f64, owner: string(64), priority: oneOf('get', 'wait', 'args') }),
+    struct({
+      requestId: u32,
+      name: storedName,
+      bytes: f64,
+      owner: clientId,
+      object: string(64),
+      priority: oneOf('get', 'wait', 'args'),
+    }),
   ),
   /** `file`: from `offset` on, with this sum of its bytes. `error`: `code` is the error's. */
   storedOpened: message(

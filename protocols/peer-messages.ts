@@ -106,6 +106,8 @@ export const peerMessages = {
   // --- values
   /** These values are no longer needed: copies of them are to go. */
   storedFree: message(150, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
+  /** The sender holds what is known by these keys, or does so no more: the receiver is one of those nearest to them. */
+  provide: message(155, 1024 * 1024, struct({ adds: list(string(64), 5000), removes: list(string(64), 5000) })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type PeerMessageName = keyof typeof peerMessages

@@ -12,7 +12,7 @@ export const pageBytes = 4096
 
 /** Pins of one client: 32-bit numbers of blocks, 0 for none. */
 export const pinsPerClient = 4096
-export const pinTableBytes = pinsPerClient * 4
+const pinTableBytes = pinsPerClient * 4
 /** Tables that there are; a client that gets none copies what it reads. */
 export const pinTablesMax = 1023
 

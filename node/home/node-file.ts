@@ -40,7 +40,7 @@ export function readNodeFile(runtimeDirectory: string): NodeFile | undefined {
       startedAt: String(content.startedAt),
       socketPath: String(content.socketPath),
       storeDirectory: String(content.storeDirectory),
-      spillDirectory: String(content.spillDirectory ?? ''),
+      spillDirectory: content.spillDirectory ?? '',
       codeDirectory: String(content.codeDirectory),
       guardianPid: Number(content.guardianPid),
     }

@@ -6,6 +6,7 @@ import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
 import { RemoteBlobs } from '../code/remote-blobs.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
+import { ObjectDirectory } from '../directory/object-directory.ts'
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import { HeadOffice } from '../head/head-office.ts'
@@ -77,11 +78,20 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const self: NodeId = network.self
   const clock = new BootClock()
   const view = new MeshView(self)
+  const objects = new ObjectDirectory({
+    self,
+    publicKey: membership.identity.publicKey,
+    kademlia: network.kademlia,
+    send: ({ to, adds, removes }) => void post.send(to, 'provide', { adds: [...adds], removes: [...removes] }),
+    now,
+  })
+  store.onStored = (value, object) => objects.provide(object === '' ? [value] : [value, object])
+  store.onGone = (value, object) => objects.withdraw(object === '' ? [value] : [value, object])
   const transfers = new Transfers({
     self,
     network,
     store,
-    locate: () => Promise.resolve(Array.from(network.links(), ({ peer }) => peer.node)),
+    locate: (value) => objects.find(value),
     onAsked: (node, value) => values.asked(node, value),
     random: Math.random,
     now,
@@ -154,6 +164,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     questions,
     values,
     transfers,
+    objects,
   })
   work.neighbours.open({
     post,
@@ -214,6 +225,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     async close() {
       office.stop('the node stops')
       transfers.close()
+      objects.close()
       await mesh.close()
       await membership.settled()
     },

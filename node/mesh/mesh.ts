@@ -6,6 +6,7 @@ import { decodeBody, messageName, type MessageName } from '../../protocols/messa
 import { mayAdmit, maySubmit } from '../../protocols/membership.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
 import type { BulkExchange } from '../bulk/bulk-exchange.ts'
+import type { ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { HeadOffice } from '../head/head-office.ts'
 import type { Membership } from '../membership/membership.ts'
@@ -43,6 +44,7 @@ export interface MeshParts {
   output: OutputRelay
   values: RemoteValues
   transfers: Transfers
+  objects: ObjectDirectory
   now(): number
   log(text: string): void
 }
@@ -109,11 +111,12 @@ export class Mesh {
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, log, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, log, now } = this.#parts
     const { node, name, version, role } = link.peer
     log(`linked with ${name} (${node}, ${role}, shoal ${version})`)
     linked.linkUp(node)
     view.linkUp(node, now())
+    objects.linkUp(node, link.peer.publicKey)
     this.#tellPeers()
     post.send(node, 'nodeState', { state: own.state() })
     post.send(node, 'revocations', { list: membership.revocationsEncoded() })
@@ -122,7 +125,7 @@ export class Mesh {
   }
 
   #onLinkDown(link: PeerLink, reason: string): void {
-    const { linked, view, leases, office, values, clients, flush, questions, log, now } = this.#parts
+    const { linked, view, leases, office, values, objects, clients, flush, questions, log, now } = this.#parts
     const { node, name } = link.peer
     log(`the link with ${name} (${node}) is down: ${reason}`)
     const gone = linked.linkDown(node)
@@ -132,6 +135,7 @@ export class Mesh {
     flush.onLinkDown(node)
     questions.onLinkDown(node)
     leases.nodeGone(node, gone, reason)
+    objects.linkDown(node)
     values.nodeGone(node)
     clients.sendToAll('nodeGone', { node, reason })
   }
@@ -248,7 +252,7 @@ export class Mesh {
   // --- messages
 
   #handlers(): PeerMessageHandlers {
-    const { leases, office, election, view, values, questions, membership, network, post, log } = this.#parts
+    const { leases, office, election, view, values, objects, questions, membership, network, post, log } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -301,6 +305,7 @@ export class Mesh {
       dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
       dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
       storedFree: (from, { names }) => values.freedElsewhere(from, names),
+      provide: (from, batch) => objects.onProvide(from, batch),
     }
   }
 

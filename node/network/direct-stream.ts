@@ -58,7 +58,7 @@ export class DirectStream implements BulkStream, DirectReader {
     if (this.#broken !== undefined || socket === undefined || !socket.writable) throw this.#brokenOff()
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     socket.write(bytes, (error) => {
-      if (error == null) resolve()
+      if (error === undefined || error === null) resolve()
       else reject(this.#brokenOff(error))
     })
     await promise

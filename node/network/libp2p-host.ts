@@ -1,4 +1,5 @@
 import type { Connection, Libp2p, PeerId, PrivateKey, Stream } from '@libp2p/interface'
+import type { KadDHT } from '@libp2p/kad-dht'
 import type { GossipSub } from '@chainsafe/libp2p-gossipsub'
 import { joiningWrites } from './joined-writes.ts'
 
@@ -27,6 +28,7 @@ export interface HostOptions {
 export interface Host {
   readonly libp2p: Libp2p
   readonly pubsub: GossipSub
+  readonly dht: Pick<KadDHT, 'findProviders'>
   identify(connection: Connection): Promise<unknown>
 }
 
@@ -104,8 +106,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
     },
   })
   closeToStrangers(libp2p, isMember)
-  const { pubsub, identify: identifyService } = libp2p.services
-  return { libp2p, pubsub, identify: (connection) => identifyService.identify(connection) }
+  const { pubsub, dht, identify: identifyService } = libp2p.services
+  return { libp2p, pubsub, dht, identify: (connection) => identifyService.identify(connection) }
 }
 
 /**

@@ -7,6 +7,7 @@ import { Acquaintances, keyOf, type Acquaintance } from './acquaintances.ts'
 import { DirectBulk } from './direct-bulk.ts'
 import type { DirectStream } from './direct-stream.ts'
 import { Gossip } from './gossip.ts'
+import { KademliaPort } from './kademlia.ts'
 import { protocols, startHost, stopLibp2p, type Host } from './libp2p-host.ts'
 import { bytesOf, Libp2pBulkStream, rawStream, StreamConversation } from './libp2p-streams.ts'
 import { LinkTable } from './link-table.ts'
@@ -80,6 +81,8 @@ export class Libp2pNetwork implements PeerNetwork {
   readonly #bulk = new Set<Stream>()
   readonly #neighbours = new Set<string>()
   readonly #direct: DirectBulk
+  /** Lookups in the DHT. */
+  readonly kademlia = new KademliaPort({ peerOf: (node) => this.#peerOf(node) })
   /** Nodes that could not be reached directly a while ago. */
   readonly #indirectUntil = new Map<NodeId, number>()
   #host: Host | undefined
@@ -145,6 +148,7 @@ export class Libp2pNetwork implements PeerNetwork {
     const isMember = (peer: PeerId): boolean => this.#table.isMember(peer.toString())
     const host = await startHost({ seed, listen, mdnsTag: mdns ? tag : undefined, isMember })
     this.#host = host
+    this.kademlia.open(host)
     await this.#listen(host)
     const port = /\/tcp\/(\d+)/.exec(this.addresses[0] ?? '')?.[1]
     if (port !== undefined) onListening(Number(port))
@@ -285,6 +289,12 @@ export class Libp2pNetwork implements PeerNetwork {
         { cause, retryable: false, details: { host, port } },
       )
     }
+  }
+
+  #peerOf(node: NodeId): PeerId | undefined {
+    if (node === this.self) return this.#host?.libp2p.peerId
+    const session = this.#table.link(node)
+    return session === undefined ? undefined : this.#connections.get(session.line)?.remotePeer
   }
 
   // --- whom it knows

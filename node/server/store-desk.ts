@@ -13,7 +13,7 @@ export interface ValuesElsewhere {
   freeStored(names: readonly string[]): void
 }
 
-export type StoredQuestion = Pick<MessageBody<'storedOpen'>, 'name' | 'bytes' | 'owner' | 'priority'>
+export type StoredQuestion = Pick<MessageBody<'storedOpen'>, 'name' | 'bytes' | 'owner' | 'object' | 'priority'>
 
 export interface StoreDeskOptions {
   store: ObjectStore

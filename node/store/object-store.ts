@@ -212,11 +212,11 @@ export class ObjectStore implements TransferStore {
   // --- transfers
 
   async begin(
-    { name, bytes, owner, kind = 'copy' }: IncomingSpec & { kind?: StoredKind },
+    { name, bytes, owner, object, kind = 'copy' }: IncomingSpec & { kind?: StoredKind },
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<IncomingRoom> {
     const { segment, directory } = this.#options
-    if (segment === undefined) return this.#fileRoom(path.join(directory, name), { name, bytes, owner })
+    if (segment === undefined) return this.#fileRoom(path.join(directory, name), { name, bytes, owner, object })
     const place = await this.allocate({ name, bytes, owner, writer: '', kind, signal })
     if (place.in === 'file') throw storeFull(bytes, { name })
     let isOpen = true
@@ -227,7 +227,7 @@ export class ObjectStore implements TransferStore {
         return segment.slice(place.offset + blockHeaderBytes + offset, length)
       },
       commit: () => {
-        if (isOpen) this.#step({ type: 'seal', name, object: '', crc: 0 })
+        if (isOpen) this.#step({ type: 'seal', name, object, crc: 0 })
         isOpen = false
       },
       abort: () => {
@@ -237,7 +237,7 @@ export class ObjectStore implements TransferStore {
     }
   }
 
-  #fileRoom(file: string, { name, bytes, owner }: IncomingSpec): IncomingRoom {
+  #fileRoom(file: string, { name, bytes, owner, object }: IncomingSpec): IncomingRoom {
     const { bytesMax } = this.#options
     if (this.#book.usedBytes + bytes > bytesMax) throw storeFull(bytes, { name, bytesMax })
     let memory: Buffer | undefined = Buffer.allocUnsafeSlow(bytes)
@@ -248,7 +248,7 @@ export class ObjectStore implements TransferStore {
         if (memory === undefined) return
         writeFileSync(file, memory, { mode: 0o600, flag: 'wx' })
         memory = undefined
-        this.#step({ type: 'wroteFile', name, bytes, owner, object: '', file })
+        this.#step({ type: 'wroteFile', name, bytes, owner, object, file })
       },
       abort: () => {
         memory = undefined

@@ -39,10 +39,10 @@ export class RemoteValues {
    * Rejects with ObjectLostError when no node has it, UnreachableError when those that could have it do not answer,
    * ObjectStoreFullError when there is no room for it.
    */
-  async fetch({ name, bytes, owner, priority }: StoredQuestion): Promise<void> {
+  async fetch({ name, bytes, priority, ...whose }: StoredQuestion): Promise<void> {
     const { store, transfers } = this.#options
     if (store.has(name)) return
-    await transfers.pull(name, bytes, { owner, priority, hints: this.#isLinked(nodeOf(name)) ? [nodeOf(name)] : [] })
+    await transfers.pull(name, bytes, { ...whose, priority, hints: this.#isLinked(nodeOf(name)) ? [nodeOf(name)] : [] })
   }
 
   #isLinked(node: NodeId): boolean {

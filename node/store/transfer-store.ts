@@ -1,10 +1,10 @@
-import type { ClientId } from '../../protocols/ids.ts'
+import type { ClientId, ObjectId } from '../../protocols/ids.ts'
 
 /**
  * The object store as transfers between nodes see it: memory to be filled with what comes, and bytes to be sent.
  *
  * @example
- * const room = await store.begin({ name, bytes, owner })
+ * const room = await store.begin({ name, bytes, owner, object: '' })
  * room.slice(0, 4).set([1, 2, 3, 4])
  * room.commit()
  */
@@ -30,6 +30,8 @@ export interface IncomingSpec {
   bytes: number
   /** The client whose object it is; '' when that is not known. */
   owner: ClientId
+  /** The object whose value it is; '' when that is not known. */
+  object: ObjectId
 }
 
 /** Memory for a value that is on its way. Until `commit` nobody else reads it. */

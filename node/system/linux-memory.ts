@@ -36,7 +36,7 @@ export async function makeSharedMemory(bytes: number): Promise<SharedMemory | un
   if (descriptor < 0) return undefined
   if ((ftruncate(descriptor, bytes) as number) !== 0) return undefined
   const at: unknown = mmap(null, bytes, readAndWrite, mapShared, descriptor, 0)
-  const address = at === null ? failed : (koffi.address(at) as bigint)
+  const address = at === null ? failed : koffi.address(at)
   if (address === failed) return undefined
   const advise = (offset: number, length: number, advice: number): Promise<void> =>
     new Promise((resolve) => {

@@ -1,5 +1,5 @@
 import { ObjectLostError, ProtocolError, UnreachableError, type ShoalError } from '../../protocols/errors.ts'
-import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 import type { BulkStream } from '../network/network.ts'
 import type { IncomingRoom, TransferStore } from '../store/transfer-store.ts'
 import { Pull, type PullSource } from './pull.ts'
@@ -11,6 +11,7 @@ export interface PullSpec {
   name: string
   bytes: number
   owner: ClientId
+  object: ObjectId
   hints: readonly NodeId[]
   timeoutMs: number
 }
@@ -117,10 +118,10 @@ export class ActivePull {
   /** Brings it here, or fails. Never rejects: who waits is told. */
   async run(): Promise<void> {
     const { store, log } = this.#parts
-    const { name, bytes, owner } = this.#spec
+    const { name, bytes, owner, object } = this.#spec
     try {
       if (this.#stopReason !== undefined) throw this.#stopReason
-      this.#room = await store.begin({ name, bytes, owner }, { signal: this.#abort.signal })
+      this.#room = await store.begin({ name, bytes, owner, object }, { signal: this.#abort.signal })
       await this.#fill(this.#room)
       // What still comes from others for the same parts must not be written there any more.
       this.#abortAll('it is there')

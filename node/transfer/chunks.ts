@@ -2,7 +2,7 @@
 const chunkBytesMin = 4 * 1024 * 1024
 const chunksMax = 2048
 
-export function chunkBytesOf(bytes: number): number {
+function chunkBytesOf(bytes: number): number {
   return Math.max(chunkBytesMin, Math.ceil(bytes / chunksMax))
 }
 

@@ -103,7 +103,7 @@ export class Pull {
   mayAsk(source: PullSource, nowMs: number): boolean {
     const { isWithout, failures, restsUntilMs, have } = source
     if (isWithout || failures >= failuresMax || restsUntilMs > nowMs || this.have.isFull) return false
-    return have?.isFull !== true || this.#pick(source) !== undefined
+    return this.#pick(source) !== undefined || (have?.isFull === false && source.asked.size === 0)
   }
 
   #ask(source: PullSource, index: number): { requestId: number; index: number } {

@@ -1,5 +1,5 @@
-import { ObjectLostError, ShoalError, UnreachableError } from '../../protocols/errors.ts'
-import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import { ObjectLostError, UnreachableError, type ShoalError } from '../../protocols/errors.ts'
+import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 import type { BulkStream, PeerNetwork } from '../network/network.ts'
 import type { TransferStore } from '../store/transfer-store.ts'
 import { ActivePull } from './active-pull.ts'
@@ -25,6 +25,8 @@ export interface TransfersOptions {
 
 export interface PullOptions {
   owner: ClientId
+  /** Whose value it is; '' when that is not known. */
+  object: ObjectId
   /** Nodes that are likely to have it, the likeliest first. */
   hints: readonly NodeId[]
   priority: PullPriority
@@ -93,10 +95,10 @@ export class Transfers {
     await pull.wait(signal)
   }
 
-  #begin(name: string, bytes: number, { owner, hints, priority, timeoutMs = 30_000 }: PullOptions): ActivePull {
+  #begin(name: string, bytes: number, { owner, object, hints, timeoutMs = 30_000, priority }: PullOptions): ActivePull {
     const { self, store, locate, random, now, log, stallMs = 10_000 } = this.#with
     const pull = new ActivePull(
-      { name, bytes, owner, hints: hints.filter((node) => node !== self), timeoutMs },
+      { name, bytes, owner, object, hints: hints.filter((node) => node !== self), timeoutMs },
       {
         self,
         store,

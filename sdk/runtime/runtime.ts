@@ -146,9 +146,10 @@ export class Runtime {
         connection.send('objectStored', { ...facts, owner, object: sequence === 0 ? '' : objectId(owner, sequence) }),
       abandon: (name) => connection.send('storeAbandon', { name }),
       free: (names) => connection.send('objectFreed', { names: [...names] }),
-      open: async (value) => {
+      open: async ({ sequence, ...value }) => {
+        const object = sequence === 0 ? '' : objectId(value.owner, sequence)
         const answered = this.#requests.ask<StoredAnswer>(undefined, (requestId) =>
-          connection.send('storedOpen', { ...value, requestId }),
+          connection.send('storedOpen', { ...value, object, requestId }),
         )
         return placeOf(await this.waiting(answered), value)
       },

@@ -50,7 +50,7 @@ export class TaskCalls {
     const lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free })
     this.recovery = new Recovery({
       lineages,
-      probe: ({ name, bytes, owner }) => host.store.read(name, bytes, owner, 'get'),
+      probe: ({ name, bytes, ...whose }) => host.store.read(name, bytes, whose, 'get'),
       submit: (task) => this.#submit(task),
       free,
       encodeError,

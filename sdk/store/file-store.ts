@@ -1,6 +1,5 @@
 import { readdirSync, statSync, unlinkSync } from 'node:fs'
 import path from 'node:path'
-import type { ClientId } from '../../protocols/ids.ts'
 import type { ObjectStore, ReadPriority, StoreLink, ValueOwner } from './object-store.ts'
 import { storeFull } from './store-full.ts'
 import { readStoredFile, writeStoredFile } from './stored-file.ts'
@@ -46,10 +45,10 @@ export class FileStore implements ObjectStore {
     throw storeFull(bytes, { bytesMax: this.#bytesMax, usedBytes: this.#countedBytes })
   }
 
-  async read(name: string, bytes: number, owner: ClientId, priority: ReadPriority): Promise<Uint8Array> {
+  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
     const file = path.join(this.#directory, name)
     if (statSync(file, { throwIfNoEntry: false }) === undefined) {
-      await this.#link.open({ name, bytes, owner, priority })
+      await this.#link.open({ ...whose, name, bytes, priority })
     }
     return readStoredFile({ file, offset: 0, crc: undefined }, name, bytes)
   }

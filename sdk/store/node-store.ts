@@ -28,8 +28,8 @@ export class NodeStore implements ObjectStore {
     this.#opened().write(name, parts, whose)
   }
 
-  async read(name: string, bytes: number, owner: ClientId, priority: ReadPriority): Promise<Uint8Array> {
-    return this.#opened().read(name, bytes, owner, priority)
+  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
+    return this.#opened().read(name, bytes, whose, priority)
   }
 
   free(names: readonly string[]): void {

@@ -17,7 +17,7 @@ export type ReadPriority = 'get' | 'wait' | 'args'
  *
  * @example
  * store.write('00ff00ff00ff00ff', flattenValue(encoded), { owner, sequence: 1 })
- * const bytes = await store.read('00ff00ff00ff00ff', 1024, owner, 'get')
+ * const bytes = await store.read('00ff00ff00ff00ff', 1024, { owner, sequence: 1 }, 'get')
  */
 export interface ObjectStore {
   /**
@@ -32,7 +32,7 @@ export interface ObjectStore {
    *
    * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk.
    */
-  read(name: string, bytes: number, owner: ClientId, priority: ReadPriority): Promise<Uint8Array>
+  read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array>
   /** Drops values. Dropping one that is not there does nothing. */
   free(names: readonly string[]): void
 }
@@ -61,6 +61,6 @@ export interface StoreLink {
   /** It will not be written. */
   abandon(name: string): void
   /** Has a value brought where it can be read. Rejects with ObjectLostError and others of its kind. */
-  open(value: { name: string; bytes: number; owner: ClientId; priority: ReadPriority }): Promise<ReadPlace>
+  open(value: ValueOwner & { name: string; bytes: number; priority: ReadPriority }): Promise<ReadPlace>
   free(names: readonly string[]): void
 }

@@ -1,5 +1,4 @@
 import { ObjectLostError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
 import type { BlockPlace } from '../../protocols/store-segment.ts'
 import type { ObjectStore, ReadPriority, StoreLink, ValueOwner } from './object-store.ts'
 import type { SharedSegment } from './shared-segment.ts'
@@ -41,12 +40,12 @@ export class SegmentStore implements ObjectStore {
     this.#link.stored({ ...whose, name, bytes, crc, isFile: false })
   }
 
-  async read(name: string, bytes: number, owner: ClientId, priority: ReadPriority): Promise<Uint8Array> {
+  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
     const known = this.#places.get(name)
     const here = known === undefined ? undefined : this.#segment.read(known, name, bytes)
     if (here !== undefined) return here
     for (let opens = 0; opens < opensMax; opens++) {
-      const place = await this.#link.open({ name, bytes, owner, priority })
+      const place = await this.#link.open({ ...whose, name, bytes, priority })
       if (place.in === 'file') return readStoredFile(place, name, bytes)
       const value = this.#segment.read(place, name, bytes)
       if (value !== undefined) {

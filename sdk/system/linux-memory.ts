@@ -64,7 +64,7 @@ function load(): SystemMemory | undefined {
   const close = libc.func('int close(int descriptor)')
   const map = (descriptor: number, bytes: number, flags: number, offset: number): bigint | undefined => {
     const at: unknown = mmap(null, bytes, readAndWrite, flags, descriptor, offset)
-    const address = at === null ? failed : (koffi.address(at) as bigint)
+    const address = at === null ? failed : koffi.address(at)
     return address === failed ? undefined : address
   }
   return {

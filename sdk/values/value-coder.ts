@@ -185,8 +185,8 @@ export class ValueCoder {
     return decodeValue(encoded, this.#decodeHooks)
   }
 
-  async #read({ name, bytes, owner }: StoredValue, priority: ReadPriority): Promise<EncodedValue> {
-    return unflattenValue(await this.#host.store.read(name, bytes, owner, priority))
+  async #read({ name, bytes, owner, sequence }: StoredValue, priority: ReadPriority): Promise<EncodedValue> {
+    return unflattenValue(await this.#host.store.read(name, bytes, { owner, sequence }, priority))
   }
 
   #extend(value: object): Extension | undefined {

@@ -27,13 +27,13 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
     test('gives back the parts as one value', () =>
       run(1000, async (store) => {
         store.write('00aa', [Buffer.from('one'), Buffer.alloc(0), Buffer.from('two')], whose)
-        assert.deepEqual(Buffer.from(await store.read('00aa', 6, owner, 'get')).toString(), 'onetwo')
+        assert.deepEqual(Buffer.from(await store.read('00aa', 6, whose, 'get')).toString(), 'onetwo')
       }))
 
     test('keeps empty values', () =>
       run(1000, async (store) => {
         store.write('00aa', [], whose)
-        assert.equal((await store.read('00aa', 0, owner, 'get')).length, 0)
+        assert.equal((await store.read('00aa', 0, whose, 'get')).length, 0)
       }))
 
     test('keeps values apart, and large ones whole', () =>
@@ -41,8 +41,8 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         const large = Buffer.alloc(5_000_001, 'shoal')
         store.write('00aa', [large], whose)
         store.write('00bb', [Buffer.from('small')], whose)
-        assert.ok(Buffer.from(await store.read('00aa', large.length, owner, 'get')).equals(large))
-        assert.equal(Buffer.from(await store.read('00bb', 5, owner, 'get')).toString(), 'small')
+        assert.ok(Buffer.from(await store.read('00aa', large.length, whose, 'get')).equals(large))
+        assert.equal(Buffer.from(await store.read('00bb', 5, whose, 'get')).toString(), 'small')
       }))
 
     test('copies on write: later changes to the parts are not seen', () =>
@@ -50,7 +50,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         const part = Buffer.from('before')
         store.write('00aa', [part], whose)
         part.write('after!')
-        assert.equal(Buffer.from(await store.read('00aa', 6, owner, 'get')).toString(), 'before')
+        assert.equal(Buffer.from(await store.read('00aa', 6, whose, 'get')).toString(), 'before')
       }))
 
     for (const bytes of [5, 3_000_001]) {
@@ -59,12 +59,12 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
           const value = Buffer.alloc(bytes, 'value')
           store.write('00aa', [value], whose)
           const [first, second] = [
-            await store.read('00aa', bytes, owner, 'get'),
-            await store.read('00aa', bytes, owner, 'get'),
+            await store.read('00aa', bytes, whose, 'get'),
+            await store.read('00aa', bytes, whose, 'get'),
           ]
           first.fill(0)
           second[bytes - 1] = 9
-          assert.ok(Buffer.from(await store.read('00aa', bytes, owner, 'get')).equals(value))
+          assert.ok(Buffer.from(await store.read('00aa', bytes, whose, 'get')).equals(value))
           assert.ok(first.every((byte) => byte === 0))
           assert.ok(Buffer.from(second.subarray(0, -1)).equals(value.subarray(0, -1)))
         }))
@@ -74,7 +74,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         run(2 * bytes, async (store) => {
           const value = Buffer.alloc(bytes, 'value')
           store.write('00aa', [value], whose)
-          const read = await store.read('00aa', bytes, owner, 'get')
+          const read = await store.read('00aa', bytes, whose, 'get')
           store.free(['00aa'])
           store.write('00aa', [Buffer.alloc(bytes, 'other')], whose)
           assert.ok(Buffer.from(read).equals(value))
@@ -85,7 +85,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
       run(1000, async (store) => {
         store.write('00aa', [Buffer.from('first')], whose)
         assert.throws(() => store.write('00aa', [Buffer.from('again')], whose))
-        assert.equal(Buffer.from(await store.read('00aa', 5, owner, 'get')).toString(), 'first')
+        assert.equal(Buffer.from(await store.read('00aa', 5, whose, 'get')).toString(), 'first')
       }))
 
     test('says that it is full, and has room again after a delete', () =>
@@ -95,24 +95,24 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         assert.throws(() => store.write('00bb', [Buffer.alloc(1)], whose), ObjectStoreFullError)
         store.free(['00aa'])
         store.write('00bb', [Buffer.alloc(100, 2)], whose)
-        assert.equal((await store.read('00bb', 100, owner, 'get'))[99], 2)
+        assert.equal((await store.read('00bb', 100, whose, 'get'))[99], 2)
       }))
 
     test('a value that did not fit leaves nothing behind under its name', () =>
       run(100, async (store) => {
         assert.throws(() => store.write('00aa', [Buffer.alloc(60), Buffer.alloc(60)], whose), ObjectStoreFullError)
-        await assert.rejects(store.read('00aa', 120, owner, 'get'), ObjectLostError)
+        await assert.rejects(store.read('00aa', 120, whose, 'get'), ObjectLostError)
         store.write('00aa', [Buffer.from('fits')], whose)
-        assert.equal((await store.read('00aa', 4, owner, 'get')).length, 4)
+        assert.equal((await store.read('00aa', 4, whose, 'get')).length, 4)
       }))
 
     test('reading what is not there, or is not that long, is ObjectLostError', () =>
       run(1000, async (store) => {
-        await assert.rejects(store.read('00aa', 3, owner, 'get'), ObjectLostError)
+        await assert.rejects(store.read('00aa', 3, whose, 'get'), ObjectLostError)
         store.write('00aa', [Buffer.from('abc')], whose)
-        await assert.rejects(store.read('00aa', 4, owner, 'get'), ObjectLostError)
+        await assert.rejects(store.read('00aa', 4, whose, 'get'), ObjectLostError)
         store.free(['00aa'])
-        await assert.rejects(store.read('00aa', 3, owner, 'get'), ObjectLostError)
+        await assert.rejects(store.read('00aa', 3, whose, 'get'), ObjectLostError)
       }))
 
     test('deleting twice, or what never was, does nothing', () =>

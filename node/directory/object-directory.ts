@@ -1,0 +1,165 @@
+import type { NodeId } from '../../protocols/ids.ts'
+import { isStoredName } from '../store/stored-name.ts'
+import { digestOf, placeOfNode } from './kad-space.ts'
+import { ProviderBook, type ProvideBatch } from './provider-book.ts'
+import { RecordBook } from './record-book.ts'
+
+/** The DHT as such: its lookups, which find at other nodes what those were told. */
+export interface Kademlia {
+  /** Nodes that provide a key, as they are found. */
+  findProviders(digest: Uint8Array, signal: AbortSignal): AsyncIterable<NodeId>
+  /** Who answers the lookups of others about the records that lie here. */
+  onLookup(providers: (digest: Uint8Array) => readonly NodeId[]): void
+}
+
+export interface ObjectDirectoryOptions {
+  self: NodeId
+  publicKey: Uint8Array
+  kademlia: Kademlia
+  send(batch: ProvideBatch): void
+  now(): number
+}
+
+/** At so many nodes there is a record of each key. */
+const copies = 3
+const refreshMs = 10 * 60_000
+const lifeMs = 25 * 60_000
+const flushMs = 20
+const careMs = 60_000
+const findMs = 2000
+
+/**
+ * Finds the nodes that hold an object by its id alone, through the Kademlia DHT. What this node holds is made known in
+ * batches, at the nodes nearest to each key, off the path of those who store and read.
+ *
+ * @example
+ * directory.provide(['0a1b…'])
+ * const nodes = await directory.find('0a1b…', { timeoutMs: 500 })
+ */
+export class ObjectDirectory {
+  readonly #options: ObjectDirectoryOptions
+  readonly #book: ProviderBook
+  readonly #records = new RecordBook({ lifeMs })
+  #timer: NodeJS.Timeout | undefined
+  readonly #careTimer: NodeJS.Timeout
+  #isClosed = false
+  readonly counters = { lookups: 0, hits: 0, batchesSent: 0, recordsSent: 0 }
+
+  constructor(options: ObjectDirectoryOptions) {
+    this.#options = options
+    const { self, publicKey, kademlia } = options
+    this.#book = new ProviderBook({ self, place: placeOfNode(publicKey), copies, refreshMs })
+    kademlia.onLookup((digest) => this.#records.find(hexOf(digest), options.now()))
+    this.#careTimer = setInterval(() => this.#care(), careMs).unref()
+  }
+
+  /** Keys that this node provides. */
+  get keyCount(): number {
+    return this.#book.keyCount
+  }
+
+  /** Records of others, and own ones, that lie here. */
+  get recordCount(): number {
+    return this.#records.count
+  }
+
+  /** True while something is still to be told to others. */
+  get hasWork(): boolean {
+    return this.#book.hasWork
+  }
+
+  provide(keys: readonly string[]): void {
+    this.#book.provide(keys)
+    this.#flushSoon()
+  }
+
+  withdraw(keys: readonly string[]): void {
+    this.#book.withdraw(keys)
+    this.#flushSoon()
+  }
+
+  /**
+   * Nodes that hold what is known by a key; none when nobody does, or nobody is found in time. What lies here is found at
+   * once, the rest by a lookup in the DHT.
+   *
+   * @param options.timeoutMs @default 2000
+   */
+  async find(
+    key: string,
+    { timeoutMs = findMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<NodeId[]> {
+    const { kademlia, now } = this.#options
+    this.counters.lookups += 1
+    const digest = digestOf(key)
+    const found = new Set(this.#records.find(hexOf(digest), now()))
+    if (found.size === 0) {
+      const deadline = AbortSignal.timeout(timeoutMs)
+      const until = signal === undefined ? deadline : AbortSignal.any([deadline, signal])
+      try {
+        for await (const node of kademlia.findProviders(digest, until)) {
+          found.add(node)
+          // The first node that has records of a key has all of them.
+          if (found.size >= copies) break
+        }
+      } catch {
+        // The time is up, or nobody could be asked: what was found is what there is.
+      }
+    }
+    if (found.size > 0) this.counters.hits += 1
+    return [...found]
+  }
+
+  /** What another node provides from now on, or does no more. */
+  onProvide(from: NodeId, { adds, removes }: Omit<ProvideBatch, 'to'>): void {
+    const nowMs = this.#options.now()
+    for (const key of removes) this.#records.remove(hexOf(digestOf(key)), from)
+    for (const key of adds) if (isStoredName(key)) this.#records.add(hexOf(digestOf(key)), from, nowMs)
+  }
+
+  linkUp(node: NodeId, publicKey: Uint8Array): void {
+    this.#book.memberUp(node, placeOfNode(publicKey))
+    this.#flushSoon()
+  }
+
+  linkDown(node: NodeId): void {
+    this.#book.memberDown(node)
+    this.#records.nodeGone(node)
+    this.#flushSoon()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    clearInterval(this.#careTimer)
+  }
+
+  #flushSoon(): void {
+    if (this.#isClosed || !this.#book.hasWork) return
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.#flush()
+    }, flushMs).unref()
+  }
+
+  #flush(): void {
+    const { self, send, now } = this.#options
+    for (const batch of this.#book.step(now())) {
+      this.counters.batchesSent += 1
+      this.counters.recordsSent += batch.adds.length
+      if (batch.to === self) this.onProvide(self, batch)
+      else send(batch)
+    }
+    this.#flushSoon()
+  }
+
+  #care(): void {
+    const nowMs = this.#options.now()
+    this.#records.expire(nowMs)
+    this.#book.refresh(nowMs)
+    this.#flushSoon()
+  }
+}
+
+function hexOf(digest: Uint8Array): string {
+  return Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('hex')
+}

@@ -1,0 +1,167 @@
+import type { NodeId } from '../../protocols/ids.ts'
+import { digestOf, distance, placeOfKey, type Place } from './kad-space.ts'
+
+/** A batch of records for one node: of keys that this node provides from now on, and of those that it does no more. */
+export interface ProvideBatch {
+  readonly to: NodeId
+  readonly adds: readonly string[]
+  readonly removes: readonly string[]
+}
+
+export interface ProviderBookOptions {
+  self: NodeId
+  place: Place
+  /** At so many nodes there are to be records of a key. */
+  copies: number
+  /** Keys whose places are looked at again in one step. @default 2000 */
+  perStepMax?: number
+  /** A record is told again after this time. */
+  refreshMs: number
+}
+
+interface Provided {
+  readonly place: Place
+  /** Nodes that have been told. */
+  readonly told: Set<NodeId>
+  toldAtMs: number
+}
+
+const batchMax = 2000
+const keysMax = 2_000_000
+
+/**
+ * What this node provides, and which nodes are to know: those nearest to a key. Gathers what is to be told to each of them
+ * into few messages, and tells anew what a change of the members has moved. Knows no network and no clock.
+ */
+export class ProviderBook {
+  readonly #options: ProviderBookOptions
+  readonly #provided = new Map<string, Provided>()
+  readonly #members = new Map<NodeId, Place>()
+  /** Keys whose nodes are to be found, anew or for the first time. */
+  readonly #unsettled = new Set<string>()
+  readonly #adds = new Map<NodeId, Set<string>>()
+  readonly #removes = new Map<NodeId, Set<string>>()
+
+  constructor(options: ProviderBookOptions) {
+    this.#options = options
+    this.#members.set(options.self, options.place)
+  }
+
+  get keyCount(): number {
+    return this.#provided.size
+  }
+
+  /** True while there is something to be told, or to be found out. */
+  get hasWork(): boolean {
+    return this.#unsettled.size + this.#adds.size + this.#removes.size > 0
+  }
+
+  provide(keys: readonly string[]): void {
+    for (const key of keys) {
+      if (this.#provided.has(key) || this.#provided.size >= keysMax) continue
+      this.#provided.set(key, { place: placeOfKey(digestOf(key)), told: new Set(), toldAtMs: -Infinity })
+      this.#unsettled.add(key)
+    }
+  }
+
+  withdraw(keys: readonly string[]): void {
+    for (const key of keys) {
+      const provided = this.#provided.get(key)
+      if (provided === undefined) continue
+      this.#provided.delete(key)
+      this.#unsettled.delete(key)
+      for (const node of provided.told) this.#untell(node, key)
+    }
+  }
+
+  memberUp(node: NodeId, place: Place): void {
+    this.#members.set(node, place)
+    for (const key of this.#provided.keys()) this.#unsettled.add(key)
+  }
+
+  memberDown(node: NodeId): void {
+    this.#members.delete(node)
+    this.#adds.delete(node)
+    this.#removes.delete(node)
+    for (const [key, { told }] of this.#provided) if (told.delete(node)) this.#unsettled.add(key)
+  }
+
+  /** What is to be sent now. To be called again while there is work. */
+  step(nowMs: number): ProvideBatch[] {
+    const { perStepMax = 2000 } = this.#options
+    let count = 0
+    for (const key of this.#unsettled) {
+      if (count++ >= perStepMax) break
+      this.#unsettled.delete(key)
+      this.#settle(key, nowMs)
+    }
+    return this.#takeBatches()
+  }
+
+  /** Records end after a while, so they are told again. To be called now and then. */
+  refresh(nowMs: number): void {
+    for (const [key, provided] of this.#provided) {
+      if (nowMs - provided.toldAtMs < this.#options.refreshMs) continue
+      provided.told.clear()
+      this.#unsettled.add(key)
+    }
+  }
+
+  /** The nodes nearest to a place. */
+  nearest(place: Place): NodeId[] {
+    return [...this.#members]
+      .map(([node, at]): [NodeId, number] => [node, distance(place, at)])
+      .toSorted(([, a], [, b]) => a - b)
+      .slice(0, this.#options.copies)
+      .map(([node]) => node)
+  }
+
+  #settle(key: string, nowMs: number): void {
+    const provided = this.#provided.get(key)
+    if (provided === undefined) return
+    const wanted = this.nearest(provided.place)
+    for (const node of provided.told) if (!wanted.includes(node)) this.#untell(node, key, provided)
+    for (const node of wanted) {
+      if (provided.told.has(node)) continue
+      provided.told.add(node)
+      provided.toldAtMs = nowMs
+      this.#removes.get(node)?.delete(key)
+      gather(this.#adds, node, key)
+    }
+  }
+
+  #untell(node: NodeId, key: string, provided?: Provided): void {
+    provided?.told.delete(node)
+    // What has not been sent yet needs not be taken back.
+    if (this.#adds.get(node)?.delete(key) !== true) gather(this.#removes, node, key)
+  }
+
+  #takeBatches(): ProvideBatch[] {
+    const batches: ProvideBatch[] = []
+    for (const to of new Set([...this.#adds.keys(), ...this.#removes.keys()])) {
+      const adds = takeSome(this.#adds, to)
+      const removes = takeSome(this.#removes, to)
+      if (adds.length + removes.length > 0) batches.push({ to, adds, removes })
+    }
+    return batches
+  }
+}
+
+function gather(sets: Map<NodeId, Set<string>>, node: NodeId, key: string): void {
+  const keys = sets.get(node)
+  if (keys === undefined) sets.set(node, new Set([key]))
+  else keys.add(key)
+}
+
+function takeSome(sets: Map<NodeId, Set<string>>, node: NodeId): string[] {
+  const taken: string[] = []
+  const keys = sets.get(node)
+  if (keys === undefined) return taken
+  for (const key of keys) {
+    if (taken.length >= batchMax) break
+    taken.push(key)
+    keys.delete(key)
+  }
+  if (keys.size === 0) sets.delete(node)
+  return taken
+}
