@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
-import { ObjectLostError, ObjectStoreFullError, ShoalError } from '../../protocols/errors.ts'
+import { ObjectLostError, ObjectStoreFullError, type ShoalError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import { blockHeaderBytes, type BlockPlace } from '../../protocols/store-segment.ts'
 import type { MemorySegment } from './memory-segment.ts'

@@ -112,9 +112,14 @@ export class StoreBook {
     return this.#entries
   }
 
-  /** Of values that were freed while views on them live. */
-  get zombieBytes(): number {
-    return this.#zombieBytes
+  /** True while a value is being written to the disk, or read from it, even when it has been freed. */
+  isMoving(name: string): boolean {
+    return this.#moving(name) !== undefined
+  }
+
+  /** True while somebody waits for room for it. */
+  isWaiting(name: string): boolean {
+    return this.#waiting.some(({ event }) => event.name === name)
   }
 
   get diskProblem(): string {
@@ -597,6 +602,9 @@ export class StoreBook {
       this.counters.spilledBytes += entry.bytes
       this.#onDisk(entry, { file, offset: offset + blockHeaderBytes, crc: crcs[i] ?? 0 })
       offset += blockBytesOf(entry.bytes)
+    }
+    // Only now: the file goes with the last of its values, and some may have been freed meanwhile.
+    for (const entry of batch) {
       entry.isMoving = false
       this.#settle(entry)
     }
