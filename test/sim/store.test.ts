@@ -231,6 +231,7 @@ class World {
     for (let i = 0; i < 200; i++) this.advance(200)
     for (const [name, key] of this.unsealed) this.step({ type: 'abandon', key, name })
     this.step({ type: 'free', names: [...this.names] })
+    this.pinned.clear()
     for (let i = 0; i < 50; i++) this.advance(200)
     assert.equal(this.waiting.size, 0)
     assert.equal(this.opening.size, 0)

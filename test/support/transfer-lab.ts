@@ -1,0 +1,121 @@
+import { ObjectStoreFullError, UnreachableError } from '../../protocols/errors.ts'
+import type { NodeId } from '../../protocols/ids.ts'
+import type { BulkStream } from '../../node/network/network.ts'
+import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from '../../node/store/transfer-store.ts'
+import { Transfers } from '../../node/transfer/transfers.ts'
+import { bulkPair, type MemoryStream } from './bulk-pair.ts'
+
+/** A store as transfers see it, in plain memory. */
+export class MemoryTransferStore implements TransferStore {
+  readonly values = new Map<string, Uint8Array>()
+  readonly begun: string[] = []
+  openRooms = 0
+  isFull = false
+
+  has(name: string): boolean {
+    return this.values.has(name)
+  }
+
+  begin({ name, bytes }: IncomingSpec): Promise<IncomingRoom> {
+    if (this.isFull) return Promise.reject(new ObjectStoreFullError('no room', { name }))
+    this.begun.push(name)
+    this.openRooms += 1
+    const memory = new Uint8Array(bytes)
+    let isOpen = true
+    const close = (): boolean => {
+      if (isOpen) this.openRooms -= 1
+      const wasOpen = isOpen
+      isOpen = false
+      return wasOpen
+    }
+    return Promise.resolve({
+      bytes,
+      slice: (offset, length) => {
+        if (offset < 0 || offset + length > bytes) throw new Error('outside of the room')
+        return memory.subarray(offset, offset + length)
+      },
+      commit: () => {
+        if (close()) this.values.set(name, memory)
+      },
+      abort: () => void close(),
+    })
+  }
+
+  open(name: string): Promise<OutgoingValue | undefined> {
+    const value = this.values.get(name)
+    if (value === undefined) return Promise.resolve(undefined)
+    return Promise.resolve({
+      bytes: value.length,
+      read: (offset, length) => Promise.resolve(value.subarray(offset, offset + length)),
+      close: () => {},
+    })
+  }
+}
+
+export interface LabNode {
+  readonly id: NodeId
+  readonly store: MemoryTransferStore
+  readonly transfers: Transfers
+  /** Streams that others have opened to it: its own ends. */
+  readonly serving: MemoryStream[]
+  isDown: boolean
+  /** What becomes of the bytes that it sends. */
+  send: (bytes: Uint8Array) => Uint8Array[]
+}
+
+/** Nodes that pull values from each other, in memory. */
+export class TransferLab {
+  readonly nodes = new Map<NodeId, LabNode>()
+  readonly logs: string[] = []
+  /** Who is found to have a value. */
+  locate: (name: string) => NodeId[] = () => []
+
+  add(number: number, stallMs = 500): LabNode {
+    const id = number.toString(16).padStart(16, '0')
+    const store = new MemoryTransferStore()
+    const node: LabNode = {
+      id,
+      store,
+      serving: [],
+      isDown: false,
+      send: (bytes) => [bytes],
+      transfers: new Transfers({
+        self: id,
+        store,
+        network: { openBulk: (to) => this.#open(id, to) },
+        locate: (name) => Promise.resolve(this.locate(name)),
+        onAsked: () => {},
+        random: Math.random,
+        now: () => performance.now(),
+        log: (text) => this.logs.push(text),
+        stallMs,
+      }),
+    }
+    this.nodes.set(id, node)
+    return node
+  }
+
+  #open(from: NodeId, to: NodeId): Promise<BulkStream> {
+    const target = this.nodes.get(to)
+    if (target === undefined || target.isDown) return Promise.reject(new UnreachableError(`node ${to} is down`))
+    const [mine, theirs] = bulkPair((bytes) => {
+      // What a test writes may not be changed afterwards, and a stream may keep it.
+      const copy = Uint8Array.from(bytes)
+      return target.send(copy)
+    })
+    target.serving.push(theirs)
+    target.transfers.serve(from, theirs)
+    return Promise.resolve(mine)
+  }
+
+  /** The node dies: all its streams break. */
+  kill(node: LabNode): void {
+    node.isDown = true
+    for (const stream of node.serving) stream.abort('the node died')
+    for (const other of this.nodes.values()) if (other !== node) other.transfers.nodeGone(node.id)
+  }
+
+  close(): void {
+    for (const { transfers } of this.nodes.values()) transfers.close()
+  }
+}

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict'
+import { describe, test, type TestContext } from 'node:test'
+import { ObjectLostError, ObjectStoreFullError, UnreachableError } from '../../../protocols/errors.ts'
+import { encodeAnswer } from '../../../node/transfer/value-frames.ts'
+import type { PullOptions } from '../../../node/transfer/transfers.ts'
+import { TransferLab, type LabNode } from '../../support/transfer-lab.ts'
+
+const mib = 1024 * 1024
+const name = 'ab'.repeat(22)
+const whose = { owner: '', object: '', priority: 'get' } as const
+
+function value(bytes: number): Uint8Array {
+  const made = new Uint8Array(bytes)
+  for (let i = 0; i < bytes; i += 997) made[i] = i % 251
+  return made
+}
+
+function lab(t: TestContext): TransferLab {
+  const made = new TransferLab()
+  t.after(() => made.close())
+  return made
+}
+
+function pull(to: LabNode, bytes: number, from: LabNode[], more: Partial<PullOptions> = {}): Promise<void> {
+  return to.transfers.pull(name, bytes, { ...whose, hints: from.map(({ id }) => id), ...more })
+}
+
+function assertSame(node: LabNode, expected: Uint8Array): void {
+  assert.ok(Buffer.from(node.store.values.get(name) ?? []).equals(expected))
+}
+
+describe('pulling a value', { concurrency: true }, () => {
+  for (const bytes of [0, 1, 100_000, 4 * mib, 4 * mib + 1, 21 * mib]) {
+    test(`of ${bytes} bytes brings what there is`, async (t) => {
+      const world = lab(t)
+      const [origin, puller] = [world.add(1), world.add(2)]
+      const original = value(bytes)
+      origin.store.values.set(name, original)
+      await pull(puller, bytes, [origin])
+      assertSame(puller, original)
+      assert.equal(puller.transfers.counters.bytesIn, bytes)
+      assert.equal(puller.store.openRooms, 0)
+    })
+  }
+
+  test('is one transfer, however many ask', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    const original = value(9 * mib)
+    origin.store.values.set(name, original)
+    await Promise.all(Array.from({ length: 20 }, () => pull(puller, original.length, [origin])))
+    assert.equal(origin.transfers.bytesOut, original.length)
+    assert.deepEqual(puller.store.begun, [name])
+  })
+
+  test('goes on from another holder when one dies in the middle, without starting over', async (t) => {
+    const world = lab(t)
+    const [origin, other, puller] = [world.add(1), world.add(2), world.add(3)]
+    const original = value(40 * mib)
+    origin.store.values.set(name, original)
+    other.store.values.set(name, original)
+    world.locate = () => [other.id]
+    let sent = 0
+    origin.send = (bytes) => {
+      sent += bytes.length
+      if (sent > 15 * mib && !origin.isDown) world.kill(origin)
+      return origin.isDown ? [] : [bytes]
+    }
+    await pull(puller, original.length, [origin])
+    assertSame(puller, original)
+    assert.ok(puller.transfers.counters.bytesIn === original.length)
+    assert.ok(other.transfers.bytesOut < original.length, 'what had come was not asked for again')
+  })
+
+  test('from one that stalls goes on from another', async (t) => {
+    const world = lab(t)
+    const [origin, other, puller] = [world.add(1), world.add(2), world.add(3, 200)]
+    const original = value(12 * mib)
+    for (const node of [origin, other]) node.store.values.set(name, original)
+    let sent = 0
+    origin.send = (bytes) => ((sent += bytes.length) > 5 * mib ? [] : [bytes])
+    world.locate = () => [other.id]
+    await pull(puller, original.length, [origin])
+    assertSame(puller, original)
+  })
+
+  test('from a liar is not taken: wrong bytes, wrong lengths, garbage', async (t) => {
+    for (const lie of [
+      (bytes: Uint8Array) => (bytes.length > 1000 ? bytes.fill(7, 0, 100) : bytes),
+      (bytes: Uint8Array) => (bytes.length > 1000 ? bytes.subarray(1) : bytes),
+      (bytes: Uint8Array) => bytes.fill(0xff),
+      () =>
+        encodeAnswer({
+          status: 'data',
+          requestId: 1,
+          index: 0,
+          length: 0xffff_ffff,
+          sum: 0,
+          bytes: 5 * mib,
+          have: new Uint8Array(),
+          peers: [],
+        }),
+    ]) {
+      const world = lab(t)
+      const [liar, honest, puller] = [world.add(1), world.add(2), world.add(3, 200)]
+      const original = value(5 * mib)
+      for (const node of [liar, honest]) node.store.values.set(name, original)
+      liar.send = (bytes) => [lie(bytes)]
+      world.locate = () => [honest.id]
+      await pull(puller, original.length, [liar])
+      assertSame(puller, original)
+      assert.equal(puller.store.openRooms, 0)
+    }
+  })
+
+  test('of another length than it has is refused', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    origin.store.values.set(name, value(1000))
+    await assert.rejects(pull(puller, 2000, [origin], { timeoutMs: 300 }), UnreachableError)
+    assert.equal(puller.store.openRooms, 0)
+  })
+
+  test('that nobody has fails with ObjectLostError', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    await assert.rejects(pull(puller, 1000, [origin]), ObjectLostError)
+    await assert.rejects(pull(puller, 1000, []), ObjectLostError)
+  })
+
+  test('from a node that does not answer is tried for a while, then fails with UnreachableError', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    origin.isDown = true
+    await assert.rejects(pull(puller, 1000, [origin], { timeoutMs: 300 }), UnreachableError)
+  })
+
+  test('that is freed, or that nobody waits for any more, ends', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2, 60_000)]
+    const original = value(9 * mib)
+    origin.store.values.set(name, original)
+    const { promise: held, resolve } = Promise.withResolvers<void>()
+    origin.send = () => {
+      resolve()
+      return []
+    }
+    const freed = pull(puller, original.length, [origin])
+    await held
+    puller.transfers.freed([name])
+    await assert.rejects(freed, ObjectLostError)
+    const controller = new AbortController()
+    const cancelled = pull(puller, original.length, [origin], { signal: controller.signal })
+    controller.abort(new Error('not now'))
+    await assert.rejects(cancelled, /not now/)
+  })
+
+  test('without room fails with ObjectStoreFullError', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    origin.store.values.set(name, value(1000))
+    puller.store.isFull = true
+    await assert.rejects(pull(puller, 1000, [origin]), ObjectStoreFullError)
+  })
+
+  test('by many at once does not cost the origin as many times its size', async (t) => {
+    const world = lab(t)
+    const origin = world.add(1)
+    const original = value(64 * mib)
+    origin.store.values.set(name, original)
+    const pullers = Array.from({ length: 8 }, (_, i) => world.add(i + 2, 5000))
+    await Promise.all(pullers.map((puller) => pull(puller, original.length, [origin])))
+    for (const puller of pullers) assertSame(puller, original)
+    const times = origin.transfers.bytesOut / original.length
+    assert.ok(times <= 5, `the origin sent ${times.toFixed(2)} times the value to 8 nodes`)
+  })
+})
