@@ -33,6 +33,8 @@ const pressureIntervalMs = 200
 const graceMs = 60
 /** A copy that was asked for a moment ago is about to be read. */
 const copyAgeMsMin = 5000
+/** Who was told where a value lies has so long to come and read it there. */
+const openedMsMin = 100
 /** Small values go to the disk together, in files of about this size. */
 const spillFileBytes = 64 * 1024 * 1024
 const spillFileCountMax = 1000
@@ -291,6 +293,7 @@ export class StoreBook {
       holds: 0,
       isFreed: false,
       touchedMs: nowMs,
+      openedMs: -Infinity,
       sinceMs: nowMs,
     }
     this.#entries.set(name, entry)
@@ -302,16 +305,22 @@ export class StoreBook {
 
   #refuse({ key, name, bytes }: AllocateEvent): void {
     this.counters.refused += 1
-    this.#actions.push({ type: 'refuse', key, name, bytes, figures: this.figures() })
+    this.#actions.push({ type: 'refuse', key, name, bytes, figures: this.figures(bytes) })
   }
 
-  figures(): StoreFigures {
-    const { bytesMax, gate } = this.#options
+  figures(wantedBytes = 0): StoreFigures {
+    const { bytesMax, gate, spill } = this.#options
+    const isDiskFull = spill !== undefined && !spill.hasRoom(wantedBytes)
     let pinnedBytes = this.#zombieBytes
     for (const { memory, bytes, holds } of this.#entries.values()) {
       if (memory !== undefined && (holds > 0 || gate.isPinned(memory.offset))) pinnedBytes += bytes
     }
-    return { bytesMax, usedBytes: this.usedBytes, pinnedBytes, disk: this.diskProblem }
+    return {
+      bytesMax,
+      usedBytes: this.usedBytes,
+      pinnedBytes,
+      disk: isDiskFull ? 'the disk is full' : this.diskProblem,
+    }
   }
 
   /** Room for a value, for which others are dropped if need be. */
@@ -361,7 +370,7 @@ export class StoreBook {
   #leaveMemory(entry: StoredEntry, nowMs: number, isLastResort: boolean): boolean {
     const { gate } = this.#options
     const { memory, name, bytes } = entry
-    if (memory === undefined) return false
+    if (memory === undefined || nowMs - entry.openedMs < openedMsMin) return false
     if (gate.takeUsed(memory.offset) && !isLastResort) entry.touchedMs = nowMs
     else if (gate.hide(memory.offset)) {
       entry.memory = undefined
@@ -476,6 +485,7 @@ export class StoreBook {
       return
     }
     entry.touchedMs = nowMs
+    if (entry.memory !== undefined) entry.openedMs = nowMs
     if (entry.memory !== undefined && !entry.isMoving) {
       this.#shelves.put(entry)
       this.#actions.push({ type: 'opened', key, name, bytes: entry.bytes, place: { in: 'memory', ...entry.memory } })
@@ -528,6 +538,7 @@ export class StoreBook {
     this.counters.restoredBytes += entry.bytes
     if (!entry.isFreed) {
       const { memory, bytes } = entry
+      entry.openedMs = nowMs
       this.#options.gate.show(memory, name, bytes)
       for (const key of this.#takeOpeners(name)) {
         this.#actions.push({ type: 'opened', key, name, bytes, place: { in: 'memory', ...memory } })

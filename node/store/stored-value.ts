@@ -22,6 +22,8 @@ export interface StoredEntry {
   /** Goes when nobody uses it any more. */
   isFreed: boolean
   touchedMs: number
+  /** When somebody was last told where it lies in memory: who was is about to read it there. */
+  openedMs: number
   readonly sinceMs: number
 }
 

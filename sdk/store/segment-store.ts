@@ -7,7 +7,7 @@ import { readStoredFile, sumOf, writeStoredFile } from './stored-file.ts'
 /** Where values lie is remembered for so many of them. */
 const placesMax = 20_000
 /** A value may be moved out of memory again before it is read. */
-const opensMax = 5
+const opensMax = 10
 
 /** An {@link ObjectStore} in memory that this program shares with the node and with others. */
 export class SegmentStore implements ObjectStore {

@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { NodeOptions } from '../../node/options.ts'
+import type { NodeStatus } from '../../node/status.ts'
+import {
+  nodeFileOf,
+  startDaemonProcess,
+  temporaryDirectory,
+  until,
+  type DaemonProcess,
+} from '../support/daemon-process.ts'
+import { DriverProgram } from '../support/driver-program.ts'
+import { FakeClient } from '../support/fake-client.ts'
+
+const workerEntry = fileURLToPath(new URL('../../sdk/worker/main.ts', import.meta.url))
+const mebibyte = 1024 * 1024
+
+function startDaemon(t: TestContext, options: NodeOptions): Promise<DaemonProcess> {
+  return startDaemonProcess(t, { workerEntry, ...options })
+}
+
+/** A program with values that can be told from each other, byte by byte. */
+function program(runtimeDirectory: string, source: string): DriverProgram {
+  return new DriverProgram(
+    `import { init, remote, get, put, wait, taskContext } from 'SDK'
+    import { existsSync } from 'node:fs'
+    const size = 4 * ${mebibyte}
+    const make = (seed: number, bytes = size) => { const data = new Uint8Array(bytes); for (let i = 0; i < bytes; i++) data[i] = (i * 7 + (i >> 8) + seed * 31) & 255; return data }
+    const isRight = (data: Uint8Array, seed: number, bytes = size) => Buffer.compare(data, make(seed, bytes)) === 0
+    const tell = (value: unknown) => console.log('RESULT ' + JSON.stringify(value))
+    await init()
+    ${source}`,
+    { SHOAL_RUNTIME_DIR: runtimeDirectory },
+  )
+}
+
+async function resultOf(driver: DriverProgram): Promise<unknown> {
+  const { stdout, stderr, code } = await driver.ended()
+  assert.equal(code, 0, stderr)
+  return JSON.parse(/RESULT (.*)/.exec(stdout)?.[1] ?? 'null')
+}
+
+function bytesIn(directory: string): number {
+  return readdirSync(directory).reduce(
+    (sum, name) => sum + (statSync(path.join(directory, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  )
+}
+
+async function statusOf(daemon: DaemonProcess): Promise<NodeStatus> {
+  const client = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+  client.send('statusGet', { requestId: 1 })
+  const { status } = await client.next('statusReply')
+  await client.close()
+  return status as NodeStatus
+}
+
+/** What a node has put on the disk. */
+function spillFolderOf(daemon: DaemonProcess): string {
+  return nodeFileOf(daemon).spillDirectory
+}
+
+describe('a store that is too small for the work', () => {
+  test('three times its size, put and made by tasks: right to the byte, and nothing is left', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 40 * mebibyte, spillDirectory: disk })
+    const folder = spillFolderOf(daemon)
+    assert.equal(path.dirname(folder), disk)
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      const puts = Array.from({ length: 20 }, (_, i) => put(make(i)))
+      const makeThere = remote((seed: number) => make(seed))
+      const made = Array.from({ length: 15 }, (_, i) => makeThere.remote(100 + i))
+      await wait(made, { count: made.length })
+      const sum = remote((data: Uint8Array, seed: number) => isRight(data, seed))
+      const right = [
+        ...await Promise.all(puts.map(async (ref, i) => isRight(await get(ref), i))),
+        ...await Promise.all(made.map(async (ref, i) => isRight(await get(ref), 100 + i))),
+        ...await get(puts.map((ref, i) => sum.remote(ref, i))),
+        ...await get(made.map((ref, i) => sum.remote(ref, 100 + i))),
+      ]
+      console.log('READ')
+      while (!existsSync('enough')) await new Promise((resolve) => setTimeout(resolve, 20))
+      tell([right.length, right.every(Boolean), puts.length + made.length])`,
+    )
+    await driver.printed(/READ/)
+    assert.ok(bytesIn(folder) > 60 * mebibyte, `${bytesIn(folder)} bytes are on the disk`)
+    const { usedBytes, bytesMax } = (await statusOf(daemon)).store
+    assert.ok(usedBytes <= bytesMax, `${usedBytes} bytes are in memory`)
+    assert.ok(readdirSync(folder).length < 35, 'small values share files')
+    writeFileSync(path.join(driver.directory, 'enough'), '')
+    assert.deepEqual(await resultOf(driver), [70, true, 35])
+    await until('all is freed on the disk', () => readdirSync(folder).length === 0)
+    const { store } = await statusOf(daemon)
+    assert.deepEqual([store.objects, store.usedBytes, store.spilled.bytes], [0, 0, 0])
+  })
+
+  test('a value that is larger than the store', async (t) => {
+    const daemon = await startDaemon(t, { storeBytesMax: 2 * mebibyte, spillDirectory: temporaryDirectory() })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      const double = remote((data: Uint8Array) => data.map((byte) => byte * 2))
+      const doubled = await get(double.remote(put(make(1))))
+      tell(doubled.length === size && Buffer.compare(doubled, make(1).map((byte) => byte * 2)) === 0)`,
+    )
+    assert.equal(await resultOf(driver), true)
+  })
+
+  test('without a disk it says that it is full', async (t) => {
+    const daemon = await startDaemon(t, { storeBytesMax: 2 * mebibyte, spill: false })
+    assert.equal(nodeFileOf(daemon).spillDirectory, '')
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `try { put(make(1)) } catch (error) { tell([(error as { code: string }).code, (error as { retryable: boolean }).retryable]) }`,
+    )
+    assert.deepEqual(await resultOf(driver), ['OBJECT_STORE_FULL', true])
+  })
+
+  test('a full disk: a clear error, nothing lost, and all goes on when there is room again', async (t) => {
+    const disk = temporaryDirectory()
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk], { stdio: 'ignore' })
+    } catch {
+      return t.skip('needs the right to mount a file system')
+    }
+    t.after(() => execFileSync('umount', ['-l', disk]))
+    const daemon = await startDaemon(t, { storeBytesMax: 12 * mebibyte, spillDirectory: disk })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      const refs = []
+      let full
+      for (let i = 0; i < 100 && full === undefined; i++) {
+        try { refs.push(put(make(i))) } catch (error) { full = error as { code: string, message: string } }
+      }
+      const makeThere = remote((seed: number) => make(seed), { maxRetries: 0 })
+      const failed = await get(makeThere.remote(7)).catch((error: { code: string }) => error.code)
+      const right = await Promise.all(refs.map(async (ref, i) => isRight(await get(ref), i)))
+      const kept = refs.length
+      refs.length = 0
+      let again
+      for (let i = 0; i < 200 && again === undefined; i++) {
+        try { again = put(make(9)) } catch { globalThis.gc?.(); await new Promise((resolve) => setTimeout(resolve, 50)) }
+      }
+      tell({ code: full?.code, names: full?.message.includes('disk'), failed, kept: kept >= 5, right: right.every(Boolean), again: again !== undefined && isRight(await get(again), 9) })`,
+    )
+    assert.deepEqual(await resultOf(driver), {
+      code: 'OBJECT_STORE_FULL',
+      names: true,
+      failed: 'OBJECT_STORE_FULL',
+      kept: true,
+      right: true,
+      again: true,
+    })
+  })
+
+  test('nothing stays on the disk when the node is killed', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 2 * mebibyte, spillDirectory: disk })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `const ref = put(make(1)); console.log('PUT'); await new Promise(() => {}); tell(ref)`,
+    )
+    await driver.printed(/PUT/)
+    assert.ok(bytesIn(spillFolderOf(daemon)) > 0)
+    process.kill(daemon.pid, 'SIGKILL')
+    await once(daemon.child, 'exit')
+    await until('the disk is clean', () => readdirSync(disk).length === 0)
+  })
+
+  test('a place that cannot be used is an error at the start', async (t) => {
+    const { ready } = await startDaemon(t, { spillDirectory: '/dev/null/spill' })
+    assert.match(ready.error?.message ?? '', /--spill-dir/)
+  })
+
+  test('a file that is damaged, cut short or gone is a lost value, and no other is', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 9 * mebibyte, spillDirectory: disk })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      const refs = Array.from({ length: 12 }, (_, i) => put(make(i)))
+      console.log('PUT')
+      while (!existsSync('damaged')) await new Promise((resolve) => setTimeout(resolve, 20))
+      const read = await Promise.all(refs.map((ref, i) => get(ref).then((data) => isRight(data, i), (error: { code: string }) => error.code)))
+      tell([read.filter((each) => each === 'OBJECT_LOST').length > 0, read.every((each) => each === true || each === 'OBJECT_LOST')])`,
+    )
+    await driver.printed(/PUT/)
+    const folder = spillFolderOf(daemon)
+    await until('some are on the disk', () => readdirSync(folder).length >= 3)
+    const [first, second, third] = readdirSync(folder).map((file) => path.join(folder, file))
+    writeFileSync(first as string, 'x')
+    truncateSync(second as string, 1000)
+    rmSync(third as string)
+    writeFileSync(path.join(driver.directory, 'damaged'), '')
+    assert.deepEqual(await resultOf(driver), [true, true])
+  })
+})
