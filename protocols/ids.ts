@@ -30,3 +30,10 @@ export function nodeOf(id: ClientId): NodeId {
 export function sequenceOf(id: ObjectId): number {
   return Number.parseInt(id.slice(clientIdBytes * 2), 16)
 }
+
+const objectIdPattern = /^[0-9a-f]{44}$/
+
+/** True for what may be the id of an object. */
+export function isObjectId(text: string): text is ObjectId {
+  return objectIdPattern.test(text)
+}

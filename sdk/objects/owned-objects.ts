@@ -1,5 +1,6 @@
 import { sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import { ObjectRecord } from './object-record.ts'
+import { OwnerLedger } from './owner-ledger.ts'
 
 /**
  * The objects that this process owns and that others know of. An object that never left this process is not in here: its
@@ -11,10 +12,14 @@ export class OwnedObjects {
   #nextSequence = 1
   /** Every object whose id has been given away, for as long as it lives. */
   readonly #shared = new Map<number, WeakRef<ObjectRecord>>()
-  /** Who borrows what; being in here keeps an object alive. */
-  readonly #borrowed = new Map<number, { record: ObjectRecord; counts: Map<ClientId, number> }>()
+  /** Who borrows what. */
+  readonly #ledger = new OwnerLedger()
+  /** What somebody borrows: being in here keeps an object alive. */
+  readonly #held = new Map<number, ObjectRecord>()
   readonly #onCollected = new FinalizationRegistry<number>((sequence) => {
-    if (this.#shared.get(sequence)?.deref() === undefined) this.#shared.delete(sequence)
+    if (this.#shared.get(sequence)?.deref() !== undefined) return
+    this.#shared.delete(sequence)
+    this.#ledger.forget(sequence)
   })
 
   /** @param onReleased called when nobody borrows an object any more. */
@@ -56,40 +61,41 @@ export class OwnedObjects {
 
   /** Keeps the object alive for `borrower` until it is released as often. */
   addBorrower(id: ObjectId, borrower: ClientId): void {
-    const record = this.find(id)
-    if (record === undefined) return
-    const sequence = sequenceOf(id)
-    let entry = this.#borrowed.get(sequence)
-    if (entry === undefined) this.#borrowed.set(sequence, (entry = { record, counts: new Map() }))
-    entry.counts.set(borrower, (entry.counts.get(borrower) ?? 0) + 1)
+    this.#count(id, borrower, 1)
   }
 
+  /** May come before the borrow that it ends was told by another process. */
   releaseBorrower(id: ObjectId, borrower: ClientId, count: number): void {
-    const sequence = sequenceOf(id)
-    const entry = this.#borrowed.get(sequence)
-    if (entry === undefined) return
-    const left = (entry.counts.get(borrower) ?? 0) - count
-    if (left > 0) entry.counts.set(borrower, left)
-    else entry.counts.delete(borrower)
-    if (entry.counts.size === 0) this.#forget(sequence)
+    this.#count(id, borrower, -count)
   }
 
-  #forget(sequence: number): void {
-    this.#borrowed.delete(sequence)
-    this.#onReleased()
+  #count(id: ObjectId, borrower: ClientId, change: number): void {
+    const record = this.find(id)
+    // Of what is no more, nobody needs to keep count.
+    if (record === undefined) return
+    const { sequence } = record
+    const isFree = this.#ledger.count(sequence, borrower, change)
+    if (this.#ledger.isHeld(sequence)) this.#held.set(sequence, record)
+    if (isFree) this.#release([sequence])
   }
 
-  /** Clients are gone; what only they borrowed is free. */
+  #release(sequences: readonly number[]): void {
+    for (const sequence of sequences) this.#held.delete(sequence)
+    if (sequences.length > 0) this.#onReleased()
+  }
+
+  /** A process has ended; what only it borrowed is free. */
+  borrowerGone(borrower: ClientId): void {
+    this.#release(this.#ledger.gone(borrower))
+  }
+
+  /** Processes cannot be reached any more, for now or for good; what only they borrowed is free. */
   dropBorrowers(isGone: (borrower: ClientId) => boolean): void {
-    for (const [sequence, { counts }] of this.#borrowed) {
-      let isTouched = false
-      for (const borrower of counts.keys()) if (isGone(borrower)) isTouched = counts.delete(borrower)
-      if (isTouched && counts.size === 0) this.#forget(sequence)
-    }
+    this.#release(this.#ledger.dropAll(isGone))
   }
 
   /** How many objects others borrow. */
   get borrowedCount(): number {
-    return this.#borrowed.size
+    return this.#ledger.heldCount
   }
 }

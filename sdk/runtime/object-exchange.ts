@@ -47,7 +47,10 @@ export class ObjectExchange {
       objectReply: ({ requestId, value }) => requests.answer(requestId, value),
       borrowAdd: ({ object, borrower }) => owned.addBorrower(object, borrower),
       borrowRelease: ({ object, from, count }) => owned.releaseBorrower(object, from, count),
-      clientGone: ({ client }) => this.#onGone((id) => id === client, ownerDied(client)),
+      clientGone: ({ client }) => {
+        owned.borrowerGone(client)
+        this.#onGone((id) => id === client, ownerDied(client))
+      },
       nodeGone: ({ node, reason }) => this.#onGone((id) => nodeOf(id) === node, ownersNodeDied(node, reason)),
     }
   }

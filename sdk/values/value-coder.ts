@@ -1,5 +1,5 @@
-import { NotCloneableError } from '../../protocols/errors.ts'
-import type { ClientId, ObjectId } from '../../protocols/ids.ts'
+import { NotCloneableError, ProtocolError } from '../../protocols/errors.ts'
+import { isObjectId, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import {
   decodeValue,
@@ -211,7 +211,10 @@ export class ValueCoder {
   }
 
   #revive(tag: string, data: unknown): object {
-    if (tag === 'ref') return this.#host.refOf(data as ObjectId)
+    if (tag === 'ref') {
+      if (typeof data !== 'string' || !isObjectId(data)) throw new ProtocolError('a value has a ref that is none')
+      return this.#host.refOf(data)
+    }
     if (tag === 'remote') {
       const [id, rest] = data as [ObjectId, unknown]
       return this.#host.functionOf(id, rest)
