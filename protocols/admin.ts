@@ -26,6 +26,10 @@ export interface AdminCalls {
   /** Why requests wait: those with this label, or all of them for an empty text. The longest waiting first, 100 at most. */
   explain: { args: { readonly task: string }; value: ExplainedRequest[] }
   doctor: { args: NoArgs; value: DoctorReport }
+  /** The values in the store of the asked node, the largest first; `more` are left out. */
+  objects: { args: NoArgs; value: { readonly objects: ObjectReport[]; readonly more: number } }
+  /** Which nodes hold an object, by its id or by the name of its value: the DHT is asked. */
+  objectLocate: { args: { readonly id: string }; value: LocatedObject }
 }
 
 export type AdminCallName = keyof AdminCalls
@@ -163,6 +167,27 @@ export interface NodeVerdict {
   readonly reason: string
 }
 
+/** A value in the object store of a node. */
+export interface ObjectReport {
+  /** '' when it is of no object, or not known. */
+  readonly object: string
+  readonly name: string
+  readonly bytes: number
+  /** The client that owns it. */
+  readonly owner: string
+  /** `primary`: made here. `copy`: can be had again. `replica`: stands for it. */
+  readonly kind: 'primary' | 'replica' | 'copy'
+  readonly where: 'memory' | 'disk' | 'both' | 'writing'
+  /** Processes with views on it. */
+  readonly viewedBy: readonly number[]
+  readonly ageMs: number
+}
+
+export interface LocatedObject {
+  readonly holders: readonly { readonly node: NodeId; readonly name: string }[]
+  readonly ms: number
+}
+
 /** What only the node can know about why others see it or do not. */
 export interface DoctorReport {
   readonly name: string
@@ -211,6 +236,8 @@ const checks: { [N in AdminCallName]: (input: Input) => AdminArgs<N> } = {
   tokenList: noArgs,
   memberList: noArgs,
   doctor: noArgs,
+  objects: noArgs,
+  objectLocate: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{16,64}$/) }),
   tokenCreate: ({ role, ttlMs, uses }) => ({
     role: checkRole(role),
     ttlMs: checkWhole('ttlMs', ttlMs, ttlMsMax),

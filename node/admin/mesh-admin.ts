@@ -12,6 +12,7 @@ import { InvalidArgumentError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import { shoalVersion } from '../../protocols/version.ts'
+import type { ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { MeshGround } from '../mesh/mesh-ground.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -31,6 +32,8 @@ export interface MeshAdminParts {
   questions: Questions
   own: OwnState
   explainer: Explainer
+  objects(): AdminValue<'objects'>
+  directory: Pick<ObjectDirectory, 'find'>
   store(): { directory: string; usedBytes: number; bytesMax: number }
   now(): number
   onLeft(): void
@@ -65,6 +68,8 @@ export class MeshAdmin implements AdminCallee {
       leave: ({ force }) => this.#leave(force),
       explain: ({ task }) => parts.explainer.explain(task),
       doctor: () => this.#doctor(),
+      objects: () => parts.objects(),
+      objectLocate: ({ id }) => this.#locate(id),
     }
   }
 
@@ -79,6 +84,14 @@ export class MeshAdmin implements AdminCallee {
     }
     const call = this.#calls[name] as (given: unknown) => Promise<unknown>
     return call(checkAdminArgs(name, args))
+  }
+
+  async #locate(id: string): Promise<AdminValue<'objectLocate'>> {
+    const { directory, view, now } = this.#parts
+    const beganMs = now()
+    const nodes = await directory.find(id)
+    const ms = now() - beganMs
+    return { holders: nodes.map((node) => ({ node, name: view.get(node)?.name ?? node })), ms }
   }
 
   /** For the line that `shoal up` prints; undefined when this node lets nobody in. */

@@ -4,6 +4,7 @@ import { ShoalError } from '../../protocols/errors.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import { doctorCommand } from './doctor.ts'
 import { downCommand } from './down.ts'
+import { objectsCommand } from './objects.ts'
 import { explainCommand } from './explain.ts'
 import { joinCommand } from './join.ts'
 import { leaveCommand } from './leave.ts'
@@ -45,6 +46,7 @@ const commands = [
   statusCommand,
   nodesCommand,
   explainCommand,
+  objectsCommand,
   runCommand,
   tokenCommand,
   memberCommand,

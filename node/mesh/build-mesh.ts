@@ -17,6 +17,8 @@ import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
+import { objectReports } from '../store/object-reports.ts'
+import type { PinTables } from '../store/pin-tables.ts'
 import { RemoteValues } from '../store/remote-values.ts'
 import { Transfers } from '../transfer/transfers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -39,6 +41,7 @@ export interface MeshWork {
   clients: ClientTable
   output: OutputRelay
   store: ObjectStore
+  pinTables: PinTables
   blobs: BlobCache
   machine: NodeResources
   neighbours: Neighbours
@@ -199,6 +202,8 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     questions,
     own,
     explainer,
+    directory: objects,
+    objects: () => objectReports(store, work.pinTables, now()),
     store: () => ({ directory: storeDirectory, usedBytes: store.usedBytes, bytesMax: store.bytesMax }),
     now,
     onLeft: () => work.onLeft(),

@@ -1,0 +1,64 @@
+import { Command } from 'commander'
+import type { LocatedObject, ObjectReport } from '../../protocols/admin.ts'
+import { formatAmount } from '../../protocols/resources.ts'
+import { formatDuration } from './format-status.ts'
+import { plural } from './format-text.ts'
+import { formatTable } from './table.ts'
+import { print, withNode } from './with-node.ts'
+
+const help = `
+Examples:
+  shoal objects                     what lies in the store of this machine's node
+  shoal objects locate 0a1b…        which nodes hold an object, by its id alone
+  shoal objects --json | jq '.objects[0]'`
+
+export function objectsCommand(): Command {
+  return new Command('objects')
+    .summary('show the values in the object store')
+    .description(
+      "Shows the values of over 100 KiB in the store of this machine's node, the largest first: what they are, whose, where, and which processes look at them.",
+    )
+    .option('--json', 'print JSON, one line')
+    .addHelpText('after', help)
+    .action(list)
+    .addCommand(
+      new Command('locate')
+        .summary('find the nodes that hold an object')
+        .description('Asks the DHT of the mesh which nodes hold an object, by its id or by the name of its value.')
+        .argument('<id>', 'the id of a ref, or a name from `shoal objects`')
+        .option('--json', 'print JSON, one line')
+        .action(locate),
+    )
+}
+
+async function list(options: { json?: boolean }): Promise<void> {
+  const report = await withNode((client) => client.call('objects', {}))
+  print(report, options, () => formatObjects(report.objects, report.more))
+}
+
+async function locate(id: string, _: { json?: boolean }, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<{ json?: boolean }>()
+  const found: LocatedObject = await withNode((client) => client.call('objectLocate', { id }))
+  print(found, options, () => formatLocated(id, found))
+}
+
+/** Values for people to read. */
+function formatObjects(objects: readonly ObjectReport[], more: number): string {
+  if (objects.length === 0) return 'The object store is empty. (Values of up to 100 KiB stay with their owners.)'
+  const rows = objects.map(({ object, name, bytes, owner, kind, where, viewedBy, ageMs }) => [
+    object === '' ? name : object,
+    formatAmount('memory', bytes),
+    owner,
+    kind,
+    where === 'both' ? 'memory, disk' : where,
+    viewedBy.length === 0 ? '' : `pid ${viewedBy.join(', ')}`,
+    formatDuration(ageMs),
+  ])
+  const table = formatTable(['OBJECT', 'SIZE', 'OWNER', 'KIND', 'WHERE', 'VIEWED BY', 'AGE'], rows)
+  return more === 0 ? table : `${table}\nand ${plural(more, 'smaller value')}`
+}
+
+function formatLocated(id: string, { holders, ms }: LocatedObject): string {
+  if (holders.length === 0) return `No node that can be reached holds ${id}.`
+  return [...holders.map(({ node, name }) => `${name} (${node})`), `found in ${ms.toFixed(1)} ms`].join('\n')
+}
