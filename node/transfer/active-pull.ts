@@ -43,6 +43,8 @@ export class ActivePull {
   #changed = Promise.withResolvers<void>()
   #room: IncomingRoom | undefined
   #waiters = 0
+  /** Others are being given parts of it. */
+  #uses = 0
   #stopReason: ShoalError | undefined
   hasLocated = false
   isDone = false
@@ -67,7 +69,15 @@ export class ActivePull {
     return {
       bytes: this.#spec.bytes,
       have: this.#pull.have,
-      slice: (offset, length) => room.slice(offset, length),
+      use: async (offset, length, work) => {
+        this.#uses += 1
+        try {
+          await work(room.slice(offset, length))
+        } finally {
+          this.#uses -= 1
+          if (this.#uses === 0) this.#tell()
+        }
+      },
       more: () => this.#changed.promise,
     }
   }
@@ -126,11 +136,14 @@ export class ActivePull {
       // What still comes from others for the same parts must not be written there any more.
       this.#abortAll('it is there')
       this.isDone = true
+      // From then on it may be dropped again, and what is being sent of it must stay. Whoever takes nothing is left behind.
+      while (this.#uses > 0) await this.#change(undefined)
       this.#room.commit()
       this.#tell()
       this.#outcome.resolve()
     } catch (error) {
       this.#abortAll('it has failed')
+      while (this.#uses > 0) await this.#change(undefined)
       this.#room?.abort()
       this.#stopReason ??= error as ShoalError
       this.#outcome.reject(error)

@@ -18,7 +18,8 @@ import {
 export interface PartialValue {
   readonly bytes: number
   readonly have: ChunkSet
-  slice(offset: number, length: number): Uint8Array
+  /** Does something with a part of its memory, which stays as it is meanwhile. */
+  use(offset: number, length: number, work: (part: Uint8Array) => Promise<void>): Promise<void>
   /** Fulfilled when there is more of it, or when it is whole. */
   more(): Promise<void>
 }
@@ -128,9 +129,8 @@ export class ValueServer {
       clearTimeout(timer)
     } else if (have.has(request.index)) {
       const { offset, length } = chunkAt(bytes, request.index)
-      // When it is whole it may be dropped again, so this is a copy.
-      const chunk = Uint8Array.from(value.slice(offset, length))
-      return this.#giveChunk(stream, request, { bytes, peers, have: have.toBytes() }, offset, chunk)
+      const what = { bytes, peers, have: have.toBytes() }
+      return value.use(offset, length, (chunk) => this.#giveChunk(stream, request, what, offset, chunk))
     }
     await this.#say(stream, request, {
       status: 'have',
