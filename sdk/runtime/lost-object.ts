@@ -17,7 +17,7 @@ export function refusalOf(record: ObjectRecord, value: StoredValue | undefined):
   if (lineage instanceof Lineage) return lineage.refusal
   if (lineage === 'put') {
     const where = value === undefined ? '' : ` on node ${nodeOf(value.name)}`
-    return `it was put by process ${record.owner}${where}, and no task can make it again: put(x, { replicas: 2 }) keeps a second copy on another node`
+    return `it was put by process ${record.owner}${where}, and no task can make it again: let a task make what must not be lost`
   }
   if (lineage === 'streamItem') return 'it is an item of a stream, and those are not made again'
   return 'nothing is kept of how it was made'
