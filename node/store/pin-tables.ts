@@ -7,7 +7,9 @@ export interface Pinner {
   pinTable: number | undefined
 }
 
-const lookMs = 1000
+/** A program that ends closes its connection a moment before it is gone; one that goes on may do so for long. */
+const firstLookMs = 50
+const lookMsMax = 1000
 
 /**
  * Who has which table of pins. A program that has ended its connection may go on, and look at values that it got before: its
@@ -19,6 +21,7 @@ export class PinTables {
   readonly #clients = new Map<number, Pinner>()
   readonly #departed = new Set<Pinner>()
   #timer: NodeJS.Timeout | undefined
+  #lookMs = firstLookMs
 
   constructor(
     segment: Pick<MemorySegment, 'takePinTable' | 'freePinTable'> | undefined,
@@ -36,6 +39,7 @@ export class PinTables {
   left(client: Pinner): void {
     if (client.pinTable === undefined) return
     this.#departed.add(client)
+    this.#lookMs = firstLookMs
     this.#look()
   }
 
@@ -57,6 +61,8 @@ export class PinTables {
       this.#segment?.freePinTable(table)
     }
     clearTimeout(this.#timer)
-    if (this.#departed.size > 0) this.#timer = setTimeout(() => this.#look(), lookMs).unref()
+    if (this.#departed.size === 0) return
+    this.#timer = setTimeout(() => this.#look(), this.#lookMs).unref()
+    this.#lookMs = Math.min(lookMsMax, this.#lookMs * 2)
   }
 }
