@@ -28,6 +28,7 @@ import { TaskCalls } from './task-calls.ts'
 
 /** When others have let go of a worker's objects, it looks after this time for what can be freed. */
 const collectAfterMs = 1000
+const collectAfterMsMax = 30_000
 /** How long the end of a program waits for the last console output. */
 const flushTimeoutMs = 2000
 
@@ -66,6 +67,7 @@ export class Runtime {
   readonly #stored: StoredValues
   #gone: ShoalError | undefined
   #releaseTimer: NodeJS.Timeout | undefined
+  #viewTimer: NodeJS.Timeout | undefined
 
   constructor(connection: NodeConnection, role: RuntimeRole) {
     this.connection = connection
@@ -161,8 +163,22 @@ export class Runtime {
     if (this.role.kind !== 'worker' || this.#releaseTimer !== undefined) return
     this.#releaseTimer = setTimeout(() => {
       this.#releaseTimer = undefined
-      this.#stored.collectGarbage()
+      this.#stored.collectGarbage(this.#store.viewCount > 0)
     }, collectAfterMs).unref()
+  }
+
+  /**
+   * A worker has run its tasks for now. What they have read is still in its hands until its engine has looked, and keeps its
+   * memory in the store meanwhile.
+   */
+  onIdle(afterMs = collectAfterMs): void {
+    clearTimeout(this.#viewTimer)
+    if (this.#store.viewCount === 0) return
+    this.#viewTimer = setTimeout(() => {
+      this.#stored.collectGarbage(true)
+      // Some are told a moment later, and some may be kept for good.
+      this.onIdle(Math.min(collectAfterMsMax, afterMs * 2))
+    }, afterMs).unref()
   }
 
   put(value: unknown): ObjectRef {

@@ -45,8 +45,8 @@ export class StoredValues {
    * Finds refs that are no longer used, now. The engine collects by the memory of its own heap and knows nothing of the
    * store, so a program with few small refs to large values would otherwise never let them go.
    */
-  collectGarbage(): void {
-    if (this.#attached === 0) return
+  collectGarbage(hasViews = false): void {
+    if (this.#attached === 0 && !hasViews) return
     const nowMs = performance.now()
     if (nowMs - this.#collectedMs < collectIntervalMs) return
     this.#collectedMs = nowMs

@@ -18,6 +18,7 @@ export interface NodeStoreOptions {
 export class NodeStore implements ObjectStore {
   readonly #options: NodeStoreOptions
   #store: ObjectStore | undefined
+  #segment: SharedSegment | undefined
   #channel: StoreChannel | undefined
 
   constructor(options: NodeStoreOptions) {
@@ -36,6 +37,11 @@ export class NodeStore implements ObjectStore {
     // A program that never had one of its values in hands needs not open the store to free them.
     if (this.#store === undefined) this.#options.link.free(names)
     else this.#store.free(names)
+  }
+
+  /** Views on shared memory that this program has, or has let go of and not collected. */
+  get viewCount(): number {
+    return this.#segment?.viewCount ?? 0
   }
 
   close(): void {
@@ -57,6 +63,7 @@ export class NodeStore implements ObjectStore {
         'this program cannot map the shared memory of its node, where large values lie: is the package koffi installed for it, and does its user own the node?',
       )
     }
+    this.#segment = segment
     return new SegmentStore(segment, { ...link, allocate: (value) => this.#allocate(value) })
   }
 

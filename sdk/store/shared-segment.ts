@@ -24,9 +24,11 @@ export class SharedSegment {
   /** Places in the table of pins that are free. */
   readonly #freePins: number[] = []
   #pinsUsed = 0
+  #views = 0
   /** So far the pages are there for this process. */
   #touchedTo = 0
   readonly #onCollected = new FinalizationRegistry<{ pin: number; unmap: () => void }>(({ pin, unmap }) => {
+    this.#views -= 1
     unmap()
     this.#unpin(pin)
   })
@@ -49,6 +51,11 @@ export class SharedSegment {
     if (buffer !== undefined) return new SharedSegment(memory, descriptor, buffer, pinTable)
     closeSync(descriptor)
     return undefined
+  }
+
+  /** Views that have not been collected. */
+  get viewCount(): number {
+    return this.#views
   }
 
   /** Copies the parts into a block that is this process's to write, one after the other. */
@@ -88,6 +95,7 @@ export class SharedSegment {
         return pin !== undefined || this.#isThere(place, name, bytes) ? copy : undefined
       }
       isKept = true
+      this.#views += 1
       this.#onCollected.register(mapping.buffer, { pin, unmap: mapping.unmap })
       return new Uint8Array(withSafeTransfer(mapping.buffer))
     } finally {

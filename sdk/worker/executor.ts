@@ -129,6 +129,7 @@ export class Executor {
     }
     this.#isLooping = false
     this.tellNeeded()
+    this.#runtime.onIdle()
   }
 
   async #awaitResult(outcome: Promise<TaskResult>): Promise<TaskResult> {
