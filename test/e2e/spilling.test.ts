@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -183,28 +183,5 @@ describe('a store that is too small for the work', () => {
   test('a place that cannot be used is an error at the start', async (t) => {
     const { ready } = await startDaemon(t, { spillDirectory: '/dev/null/spill' })
     assert.match(ready.error?.message ?? '', /--spill-dir/)
-  })
-
-  test('a file that is damaged, cut short or gone is a lost value, and no other is', async (t) => {
-    const disk = temporaryDirectory()
-    const daemon = await startDaemon(t, { storeBytesMax: 9 * mebibyte, spillDirectory: disk })
-    await using driver = program(
-      daemon.runtimeDirectory,
-      `
-      const refs = Array.from({ length: 12 }, (_, i) => put(make(i)))
-      console.log('PUT')
-      while (!existsSync('damaged')) await new Promise((resolve) => setTimeout(resolve, 20))
-      const read = await Promise.all(refs.map((ref, i) => get(ref).then((data) => isRight(data, i), (error: { code: string }) => error.code)))
-      tell([read.filter((each) => each === 'OBJECT_LOST').length > 0, read.every((each) => each === true || each === 'OBJECT_LOST')])`,
-    )
-    await driver.printed(/PUT/)
-    const folder = spillFolderOf(daemon)
-    await until('some are on the disk', () => readdirSync(folder).length >= 3)
-    const [first, second, third] = readdirSync(folder).map((file) => path.join(folder, file))
-    writeFileSync(first as string, 'x')
-    truncateSync(second as string, 1000)
-    rmSync(third as string)
-    writeFileSync(path.join(driver.directory, 'damaged'), '')
-    assert.deepEqual(await resultOf(driver), [true, true])
   })
 })
