@@ -147,7 +147,12 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     log,
   })
   parts.defer(() => store.close())
-  const pinTables = parts.adopt(new PinTables(ground.segment, isAlive), (each) => each.close())
+  const processes = {
+    isAlive,
+    isWriting: (client: ClientId) => store.isWriting(client),
+    onGone: (client: ClientId) => store.writerGone(client),
+  }
+  const pinTables = parts.adopt(new PinTables(ground.segment, processes), (each) => each.close())
   const blobs = parts.adopt(new BlobCache(codeDirectory, log), (each) => each.close())
 
   // The other nodes.

@@ -47,6 +47,11 @@ export function pinOf(offset: number): number {
   return offset / pageBytes
 }
 
+/** Where the block of a pin begins. */
+export function offsetOf(pin: number): number {
+  return pin * pageBytes
+}
+
 /** The segment's size for so many bytes of values, with room for headers and for what is lost at the ends of pages. */
 export function segmentBytesOf(bytesMax: number): number {
   return blocksStart + blockBytesOf(bytesMax + Math.ceil(bytesMax / 16) + 4 * 1024 * 1024)

@@ -47,13 +47,23 @@ function holderOf(lock: string): number | undefined {
   }
 }
 
-/** True when there is a process with this id. */
+/** True when there is a process with this id that has not ended. */
 export function isAlive(pid: number): boolean {
   if (!Number.isSafeInteger(pid) || pid <= 0) return false
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
+  }
+  return !isZombie(pid)
+}
+
+/** True for a process that has ended, and whose parent has not looked at how. */
+function isZombie(pid: number): boolean {
+  try {
+    return /\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  } catch {
+    // There is no such folder on other systems than Linux.
+    return false
   }
 }

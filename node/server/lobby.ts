@@ -70,13 +70,14 @@ export class Lobby {
     if (role === 'worker') this.#options.onWorkerReady(workerId)
   }
 
-  /** The second connection of a client. */
+  /** The second connection of a client. It takes the place of another one, of whose end we may hear later. */
   #attach(channel: Client, id: ClientId): void {
     const client = this.#options.clients.get(id)
-    if (client === undefined || client.storeChannel !== undefined) {
+    if (client === undefined || client.role === 'command') {
       throw new ProtocolError(`there is no client ${id} that could have another connection`)
     }
     this.left(channel)
+    client.storeChannel?.end()
     channel.channelOf = client
     client.storeChannel = channel
   }

@@ -56,9 +56,12 @@ export class Reception {
   }
 
   #onClosed(client: Client): void {
-    const { lobby, clients, pool } = this.#options
+    const { lobby, clients, pool, storeDesk } = this.#options
     lobby.left(client)
-    if (client.channelOf !== undefined) client.channelOf.storeChannel = undefined
+    if (client.channelOf !== undefined) {
+      storeDesk.channelClosed(client)
+      if (client.channelOf.storeChannel === client) client.channelOf.storeChannel = undefined
+    }
     if (client.id === '') return
     clients.remove(client)
     client.storeChannel?.end()
@@ -72,8 +75,8 @@ export class Reception {
     clients.remove(client)
     leases.clientGone(client.id)
     if (client.role === 'command') return
+    store.clientLeft(client.id)
     pinTables.left(client)
-    store.writerGone(client.id)
     store.ownerGone(client.id)
     clients.sendToAll('clientGone', { client: client.id })
     onClientGone(client.id)

@@ -1,4 +1,4 @@
-import { ProtocolError, ShoalError } from '../../protocols/errors.ts'
+import { NodeDiedError, ObjectLostError, ProtocolError, ShoalError } from '../../protocols/errors.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { isStoredName } from '../store/stored-name.ts'
@@ -27,19 +27,25 @@ const opensMax = 3
 /** What clients have to say about the object store. */
 export class StoreDesk {
   readonly #with: StoreDeskOptions
+  /** Second connections whose clients wait for room. */
+  readonly #asking = new Map<Client, AbortController>()
 
   constructor(options: StoreDeskOptions) {
     this.#with = options
   }
 
-  /** On the second connection of `client`, which waits for the answer. */
+  /** On the second connection of `client`, which waits for the answer before it asks for anything else. */
   allocate(channel: Client, client: Client, body: MessageBody<'storeAllocate'>): void {
     const { requestId, name, bytes, owner } = body
     checkValue(name, bytes)
+    if (this.#asking.has(channel)) throw new ProtocolError('it asks for room while it waits for room')
     const nothing = { offset: 0, generation: 0, file: '', message: '', details: {} }
-    this.#with.store.allocate({ name, bytes, owner, writer: client.id }).then(
+    const abort = new AbortController()
+    this.#asking.set(channel, abort)
+    this.#with.store.allocate({ name, bytes, owner, writer: client.id, signal: abort.signal }).then(
       (place) => {
-        if (client.isClosed) this.#with.store.abandon(name)
+        this.#asking.delete(channel)
+        if (channel.isClosed || client.isClosed) this.#with.store.abandon(name)
         else if (place.in === 'file')
           channel.send('storePlaced', { ...nothing, requestId, kind: 'file', file: place.file })
         else {
@@ -48,11 +54,17 @@ export class StoreDesk {
         }
       },
       (error: unknown) => {
+        this.#asking.delete(channel)
         const { message } = error as Error
         const details = error instanceof ShoalError ? error.details : {}
         channel.send('storePlaced', { ...nothing, requestId, kind: 'refused', message, details })
       },
     )
+  }
+
+  /** Nobody waits there any more. */
+  channelClosed(channel: Client): void {
+    this.#asking.get(channel)?.abort(new NodeDiedError('the program waits no more'))
   }
 
   stored({ name, ...value }: MessageBody<'objectStored'>): void {
@@ -95,11 +107,18 @@ export class StoreDesk {
 
   async #open(question: StoredQuestion): ReturnType<ObjectStore['locate']> {
     const { store, elsewhere } = this.#with
+    let loss: unknown
     for (let tries = 1; ; tries++) {
-      if (!store.has(question.name)) await elsewhere.fetchStored(question)
+      try {
+        if (!store.has(question.name)) await elsewhere.fetchStored(question)
+      } catch (error) {
+        // What has become of it here says more than that nobody else has it.
+        throw error instanceof ObjectLostError ? (loss ?? error) : error
+      }
       try {
         return await store.locate(question.name)
       } catch (error) {
+        loss = error
         if (tries === opensMax) throw error
       }
     }

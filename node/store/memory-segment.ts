@@ -1,6 +1,7 @@
 import {
   blockHeaderBytes,
   headerAt,
+  offsetOf,
   pinOf,
   pinsPerClient,
   pinTableAt,
@@ -92,6 +93,12 @@ export class MemorySegment implements SegmentGate {
     const pin = pinOf(offset)
     for (const pins of this.#tables.values()) if (pins.includes(pin)) return true
     return false
+  }
+
+  pinned(): ReadonlySet<number> {
+    const offsets = new Set<number>()
+    for (const pins of this.#tables.values()) for (const pin of pins) if (pin !== 0) offsets.add(offsetOf(pin))
+    return offsets
   }
 
   takeUsed(offset: number): boolean {

@@ -5,7 +5,7 @@ import { ObjectLostError, ObjectStoreFullError, type ShoalError } from '../../pr
 import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import { blockHeaderBytes, type BlockPlace } from '../../protocols/store-segment.ts'
 import type { MemorySegment } from './memory-segment.ts'
-import { SpillDamagedError, type SpillFiles } from './spill-files.ts'
+import { SpillDamagedError, type SpilledValue, type SpillFiles } from './spill-files.ts'
 import { StoreBook } from './store-book.ts'
 import type { StoreAction, StoredKind, StoreEvent, ValuePlace } from './store-events.ts'
 import { storeFull } from './store-full.ts'
@@ -64,7 +64,13 @@ export class ObjectStore implements TransferStore {
   constructor(options: ObjectStoreOptions) {
     this.#options = options
     const { bytesMax, segment, spill } = options
-    const noGate = { show: () => {}, hide: () => true, isPinned: () => false, takeUsed: () => false }
+    const noGate = {
+      show: () => {},
+      hide: () => true,
+      isPinned: () => false,
+      pinned: () => new Set<number>(),
+      takeUsed: () => false,
+    }
     this.#book = new StoreBook({
       bytesMax,
       hasSegment: segment !== undefined,
@@ -199,9 +205,20 @@ export class ObjectStore implements TransferStore {
     return this.#book.entries.get(name)?.owner
   }
 
-  /** What a client was about to write will not come. */
+  /** A client has ended its connection. It waits for no room any more; what room it has stays its own. */
+  clientLeft(client: ClientId): void {
+    this.#step({ type: 'clientLeft', client })
+  }
+
+  /** The process of a client is gone: what it was about to write will not come. */
   writerGone(writer: ClientId): void {
     this.#step({ type: 'clientGone', client: writer })
+  }
+
+  /** True while a client may be writing a value. */
+  isWriting(writer: ClientId): boolean {
+    for (const entry of this.#book.entries.values()) if (entry.isBeingWritten && entry.writer === writer) return true
+    return false
   }
 
   close(): void {
@@ -227,7 +244,7 @@ export class ObjectStore implements TransferStore {
         return segment.slice(place.offset + blockHeaderBytes + offset, length)
       },
       commit: () => {
-        if (isOpen) this.#step({ type: 'seal', name, object, crc: 0 })
+        if (isOpen) this.#step({ type: 'seal', name, object, crc: 0, key: place.key })
         isOpen = false
       },
       abort: () => {
@@ -257,34 +274,53 @@ export class ObjectStore implements TransferStore {
   }
 
   async open(name: string): Promise<OutgoingValue | undefined> {
-    const { segment } = this.#options
     const bytes = this.bytesOf(name)
     if (bytes === undefined) return undefined
     // From here on it stays, whatever happens to it.
-    this.#step({ type: 'hold', name })
+    const key = ++this.#lastKey
+    this.#step({ type: 'hold', key, name })
     let isOpen = true
+    let source: SpilledValue | undefined
     const close = (): void => {
-      if (isOpen) this.#step({ type: 'release', name })
+      if (!isOpen) return
       isOpen = false
+      source?.close()
+      this.#step({ type: 'release', key, name })
     }
     try {
-      const place = await this.locate(name)
-      if (place.in === 'file' || segment === undefined) {
-        throw new ObjectStoreFullError(`the value ${name} is on the disk, and there is no room in memory to send it`)
-      }
+      const opened = await this.#source(name, bytes, await this.locate(name))
+      source = opened
       return {
         bytes,
         read: (offset, length) => {
           if (!isOpen || offset < 0 || length < 0 || offset + length > bytes) {
             return Promise.reject(new ObjectLostError(`no ${length} bytes at ${offset} of the value ${name}`))
           }
-          return Promise.resolve(segment.slice(place.offset + blockHeaderBytes + offset, length))
+          return opened.read(offset, length)
         },
         close,
       }
     } catch (error) {
       close()
       throw error
+    }
+  }
+
+  /** In memory, or on the disk when there is no room in memory. */
+  async #source(name: string, bytes: number, place: ValuePlace): Promise<SpilledValue> {
+    const { segment, spill } = this.#options
+    if (place.in === 'memory' && segment !== undefined) {
+      const start = place.offset + blockHeaderBytes
+      return { read: (offset, length) => Promise.resolve(segment.slice(start + offset, length)), close: () => {} }
+    }
+    if (place.in === 'memory' || spill === undefined) {
+      throw new ObjectStoreFullError(`the value ${name} is in a file, and there is no shared memory to send it from`)
+    }
+    try {
+      return await spill.openValue(place, bytes)
+    } catch (error) {
+      if (!(error instanceof SpillDamagedError)) throw error
+      throw new ObjectLostError(`the value ${name} cannot be read: ${error.message}`, { name, reason: error.message })
     }
   }
 

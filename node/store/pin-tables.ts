@@ -7,28 +7,34 @@ export interface Pinner {
   pinTable: number | undefined
 }
 
+/** What becomes of the processes of clients. */
+export interface Processes {
+  isAlive(pid: number): boolean
+  /** True while a client has room in the store that it may be writing to. */
+  isWriting(client: string): boolean
+  /** The process of a client that has left is gone: it neither reads nor writes any more. */
+  onGone(client: string): void
+}
+
 /** A program that ends closes its connection a moment before it is gone; one that goes on may do so for long. */
 const firstLookMs = 50
 const lookMsMax = 1000
 
 /**
  * Who has which table of pins. A program that has ended its connection may go on, and look at values that it got before: its
- * pins count for as long as its process lives.
+ * pins count for as long as its process lives, and what room it has to write stays its own.
  */
 export class PinTables {
   readonly #segment: Pick<MemorySegment, 'takePinTable' | 'freePinTable'> | undefined
-  readonly #isAlive: (pid: number) => boolean
+  readonly #processes: Processes
   readonly #clients = new Map<number, Pinner>()
-  readonly #departed = new Set<Pinner>()
+  readonly #departed = new Set<Readonly<Pinner>>()
   #timer: NodeJS.Timeout | undefined
   #lookMs = firstLookMs
 
-  constructor(
-    segment: Pick<MemorySegment, 'takePinTable' | 'freePinTable'> | undefined,
-    isAlive: (pid: number) => boolean,
-  ) {
+  constructor(segment: Pick<MemorySegment, 'takePinTable' | 'freePinTable'> | undefined, processes: Processes) {
     this.#segment = segment
-    this.#isAlive = isAlive
+    this.#processes = processes
   }
 
   entered(client: Pinner): void {
@@ -37,8 +43,10 @@ export class PinTables {
   }
 
   left(client: Pinner): void {
-    if (client.pinTable === undefined) return
-    this.#departed.add(client)
+    const { id, pid, pinTable } = client
+    // There is a bound: the tables, and what is written at one time.
+    if (pinTable === undefined && !this.#processes.isWriting(id)) return
+    this.#departed.add({ id, pid, pinTable })
     this.#lookMs = firstLookMs
     this.#look()
   }
@@ -54,11 +62,12 @@ export class PinTables {
 
   #look(): void {
     for (const client of this.#departed) {
-      if (this.#isAlive(client.pid)) continue
-      const table = client.pinTable as number
+      if (this.#processes.isAlive(client.pid)) continue
       this.#departed.delete(client)
-      this.#clients.delete(table)
-      this.#segment?.freePinTable(table)
+      this.#processes.onGone(client.id)
+      if (client.pinTable === undefined) continue
+      this.#clients.delete(client.pinTable)
+      this.#segment?.freePinTable(client.pinTable)
     }
     clearTimeout(this.#timer)
     if (this.#departed.size === 0) return

@@ -13,6 +13,12 @@ const keptBytesMax = 1024 ** 3
 /** What is read from the disk is not what was written there. */
 export class SpillDamagedError extends Error {}
 
+/** A value on the disk that is read in pieces. */
+export interface SpilledValue {
+  read(offset: number, length: number): Promise<Uint8Array>
+  close(): void
+}
+
 /** The memory from which values go to the disk, and into which they come back. */
 export interface SpillMemory {
   slice(at: number, length: number): Uint8Array
@@ -78,19 +84,67 @@ export class SpillFiles implements SpillPlace {
 
   /** Reads a value back into a block. Rejects with SpillDamagedError when it is not what was written. */
   async read(from: DiskPlace, bytes: number, offset: number, memory: SpillMemory): Promise<void> {
-    await using handle = await open(from.file, 'r').catch((error: NodeJS.ErrnoException) => {
-      throw error.code === 'ENOENT' ? new SpillDamagedError('its file on the disk is gone') : error
-    })
-    let crc = 0
-    for (let done = 0; done < bytes;) {
-      const slice = memory.slice(offset + blockHeaderBytes + done, Math.min(sliceBytes, bytes - done))
-      const { bytesRead } = await handle.read(slice, 0, slice.length, from.offset + done)
-      if (bytesRead === 0) throw new SpillDamagedError('its file on the disk was cut short')
-      crc = crc32(slice.subarray(0, bytesRead), crc)
-      done += bytesRead
-    }
-    if (crc !== from.crc) throw new SpillDamagedError('its file on the disk is damaged: its checksum is another')
+    await using handle = await openToRead(from.file)
+    await readChecked(handle, from, bytes, (done, length) => memory.slice(offset + blockHeaderBytes + done, length))
   }
+
+  /**
+   * Opens a value that is to be read in pieces, after a look at all of it: who is given a piece cannot tell whether it is right.
+   *
+   * Rejects with SpillDamagedError when it is not what was written.
+   */
+  async openValue(from: DiskPlace, bytes: number): Promise<SpilledValue> {
+    const handle = await openToRead(from.file)
+    try {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(sliceBytes, bytes))
+      await readChecked(handle, from, bytes, (_done, length) => buffer.subarray(0, length))
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+    return {
+      async read(offset, length) {
+        const piece = Buffer.allocUnsafeSlow(length)
+        for (let done = 0; done < length;) {
+          const { bytesRead } = await handle.read(piece, done, length - done, from.offset + offset + done)
+          if (bytesRead === 0) throw new SpillDamagedError(cutShort)
+          done += bytesRead
+        }
+        return piece
+      },
+      close: () => void handle.close().catch(() => {}),
+    }
+  }
+}
+
+const cutShort = 'its file on the disk was cut short'
+
+async function openToRead(file: string): Promise<FileHandle> {
+  try {
+    return await open(file, 'r')
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'ENOENT'
+      ? new SpillDamagedError('its file on the disk is gone')
+      : error
+  }
+}
+
+/** Reads all of a value, slice by slice, into what `sliceAt` gives for it. */
+async function readChecked(
+  handle: FileHandle,
+  from: DiskPlace,
+  bytes: number,
+  sliceAt: (done: number, length: number) => Uint8Array,
+): Promise<void> {
+  let crc = 0
+  for (let done = 0; done < bytes;) {
+    const slice = sliceAt(done, Math.min(sliceBytes, bytes - done))
+    const { bytesRead } = await handle.read(slice, 0, slice.length, from.offset + done)
+    if (bytesRead === 0) throw new SpillDamagedError(cutShort)
+    crc = crc32(slice.subarray(0, bytesRead), crc)
+    done += bytesRead
+  }
+  if (crc !== from.crc) throw new SpillDamagedError('its file on the disk is damaged: its checksum is another')
 }
 
 /** Past the cache of the system where that is possible: it would keep a second copy, in memory, of what is to leave it. */

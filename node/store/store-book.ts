@@ -1,21 +1,9 @@
-import {
-  blockBytesOf,
-  blockHeaderBytes,
-  blocksStart,
-  segmentBytesOf,
-  type BlockPlace,
-} from '../../protocols/store-segment.ts'
 import { nodeOf, type ClientId } from '../../protocols/ids.ts'
-import { SegmentAllocator } from './segment-allocator.ts'
-import type {
-  AllocateEvent,
-  DiskPlace,
-  SegmentGate,
-  SpillPlace,
-  StoreAction,
-  StoreEvent,
-  StoreFigures,
-} from './store-events.ts'
+import type { BlockPlace } from '../../protocols/store-segment.ts'
+import { MemoryRoom } from './memory-room.ts'
+import { RoomQueue, type Waiting } from './room-queue.ts'
+import { SpillBook, spillFileBytes } from './spill-book.ts'
+import type { AllocateEvent, SegmentGate, SpillPlace, StoreAction, StoreEvent, StoreFigures } from './store-events.ts'
 import { Shelves, type StoredEntry } from './stored-value.ts'
 
 export interface StoreBookOptions {
@@ -35,21 +23,10 @@ const graceMs = 60
 const copyAgeMsMin = 5000
 /** Who was told where a value lies has so long to come and read it there. */
 const openedMsMin = 100
-/** Small values go to the disk together, in files of about this size. */
-const spillFileBytes = 64 * 1024 * 1024
-const spillFileCountMax = 1000
 /** For so long a request waits for room when nothing is under way that could give it any. */
 const waitMsMax = 2000
-/** The disk was full: so long nothing is written there. */
-const diskRestMs = 1000
-
-interface Waiting {
-  event: AllocateEvent
-  /** It is on the disk, and is to be read into memory. */
-  isRestore: boolean
-  /** When something was last done for it. */
-  sinceMs: number
-}
+/** Whatever the disk is doing, a request is answered by then. Programs wait twice as long before they take us for dead. */
+const answerMsMax = 30_000
 
 /**
  * What lies in the object store, where, and what goes when room is short: copies of values of other nodes first, then what
@@ -58,52 +35,43 @@ interface Waiting {
  */
 export class StoreBook {
   readonly #options: StoreBookOptions
-  readonly #allocator: SegmentAllocator
+  readonly #memory: MemoryRoom
+  readonly #disk: SpillBook
+  readonly #queue = new RoomQueue()
   readonly #entries = new Map<string, StoredEntry>()
   readonly #shelves = new Shelves()
   readonly #byOwner = new Map<ClientId, Set<StoredEntry>>()
-  /** Freed or dropped, and still in use by the node. */
+  /** Freed or dropped, and still in use by the node, or by who writes them. */
   readonly #lingering = new Set<StoredEntry>()
-  /** Blocks of such values that views of clients are on, and the bytes of the values. */
-  readonly #zombies = new Map<number, number>()
-  #waiting: Waiting[] = []
+  readonly #held = new Map<number, StoredEntry>()
   readonly #openers = new Map<string, number[]>()
-  /** How many values each file on the disk has, and the batch that is being written. */
-  readonly #files = new Map<string, { entries: Set<StoredEntry>; bytes: number }>()
-  #spilling: { file: string; batch: StoredEntry[] } | undefined
-  #diskProblem = ''
-  #diskRestsUntilMs = -Infinity
-  #memoryBytes = 0
-  #zombieBytes = 0
-  #diskBytes = 0
   #highSinceMs: number | undefined
   #pressureToldMs = -Infinity
-  #lastGeneration: number
   #actions: StoreAction[] = []
   readonly counters = { stored: 0, spilledBytes: 0, restoredBytes: 0, copiesDropped: 0, refused: 0 }
 
-  constructor(options: StoreBookOptions, firstGeneration = 1) {
+  constructor(options: StoreBookOptions) {
     this.#options = options
-    this.#lastGeneration = firstGeneration
-    this.#allocator = new SegmentAllocator(blocksStart, segmentBytesOf(options.bytesMax))
+    this.#memory = new MemoryRoom(options.bytesMax, options.gate)
+    this.#disk = new SpillBook(options.spill)
   }
 
   /** In memory, with what is being written, and what was freed but is still looked at. */
   get usedBytes(): number {
-    return this.#memoryBytes + this.#zombieBytes + (this.#options.hasSegment ? 0 : this.#diskBytes)
+    return this.#options.hasSegment ? this.#memory.usedBytes : this.#disk.bytes
   }
 
   /** The end of the shared memory that has ever been in use. */
   get top(): number {
-    return this.#allocator.top
+    return this.#memory.top
   }
 
   get diskBytes(): number {
-    return this.#diskBytes
+    return this.#disk.bytes
   }
 
   get fileCount(): number {
-    return this.#files.size
+    return this.#disk.fileCount
   }
 
   get count(): number {
@@ -114,29 +82,19 @@ export class StoreBook {
     return this.#entries
   }
 
-  /** True while a value is being written to the disk, or read from it, even when it has been freed. */
-  isMoving(name: string): boolean {
-    return this.#moving(name) !== undefined
-  }
-
-  /** True while somebody waits for room for it. */
-  isWaiting(name: string): boolean {
-    return this.#waiting.some(({ event }) => event.name === name)
-  }
-
   get diskProblem(): string {
-    return this.#options.spill === undefined ? 'values do not go to the disk here' : this.#diskProblem
+    return this.#disk.problem
   }
 
   /** True while time alone can change something. */
   get wantsTick(): boolean {
-    return this.#waiting.length > 0 || this.#zombies.size > 0 || this.#highSinceMs !== undefined
+    return this.#queue.size > 0 || this.#memory.hasZombies || this.#highSinceMs !== undefined
   }
 
   step(event: StoreEvent, nowMs: number): StoreAction[] {
     this.#actions = []
     this.#take(event, nowMs)
-    this.#serve(nowMs)
+    this.#queue.serve((waiting) => this.#serveOne(waiting, nowMs))
     this.#relieve(nowMs)
     return this.#actions
   }
@@ -156,19 +114,16 @@ export class StoreBook {
         return
       case 'open':
         return this.#open(event.key, event.name, nowMs)
-      case 'hold': {
-        const entry = this.#entries.get(event.name)
-        if (entry === undefined) return
-        entry.holds += 1
-        this.#shelves.put(entry)
-        return
-      }
+      case 'hold':
+        return this.#hold(event.key, event.name)
       case 'release':
-        return this.#release(event.name, nowMs)
+        return this.#release(event.key, nowMs)
+      case 'clientLeft':
+        return this.#clientLeft(event.client)
       case 'clientGone':
-        this.#waiting = this.#waiting.filter(({ event: { writer } }) => writer !== event.client)
-        for (const entry of this.#entries.values()) {
-          if (!entry.isSealed && entry.writer === event.client) this.#drop(entry, 'freed')
+        this.#clientLeft(event.client)
+        for (const entry of [...this.#entries.values(), ...this.#lingering]) {
+          if (entry.writer === event.client && entry.isBeingWritten) this.#stopWriting(entry)
         }
         return
       case 'ownersGone':
@@ -192,89 +147,83 @@ export class StoreBook {
       case 'restoreFailed':
         return this.#restoreFailed(event.name, event.reason, event.isLost)
       case 'tick':
-        this.#sweepZombies()
+        this.#memory.sweep()
     }
   }
 
   // --- room
 
   #allocate(event: AllocateEvent, nowMs: number): void {
-    if (this.#entries.has(event.name)) {
-      // Names are given out once; who uses one twice does not speak the protocol.
-      this.#refuse(event)
-      return
-    }
-    this.#waiting.push({ event, isRestore: false, sinceMs: nowMs })
+    // Names are given out once; who uses one twice does not speak the protocol.
+    if (this.#entries.has(event.name) || this.#queue.has(event.name)) this.#refuse(event)
+    else this.#queue.add(event, false, nowMs)
   }
 
   #abandon(key: number, name: string): void {
-    this.#waiting = this.#waiting.filter(({ event }) => event.key !== key)
+    this.#queue.remove(({ event, isRestore }) => event.key === key && !isRestore)
+    const entry = this.#written(name, key)
+    if (entry !== undefined) this.#stopWriting(entry)
+  }
+
+  /** The value that was given room by that request, if it is still being written. */
+  #written(name: string, key: number | undefined): StoredEntry | undefined {
+    const isIt = (entry: StoredEntry | undefined): boolean =>
+      entry?.isBeingWritten === true && entry.name === name && (key === undefined || entry.key === key)
     const entry = this.#entries.get(name)
-    if (entry?.key === key && !entry.isSealed) this.#drop(entry, 'freed')
+    return isIt(entry) ? entry : [...this.#lingering].find(isIt)
   }
 
-  /** Answers requests for room in their order, those of programs before copies. */
-  #serve(nowMs: number): void {
-    if (this.#waiting.length === 0) return
-    const ordered = this.#waiting.toSorted((a, b) => Number(a.event.kind === 'copy') - Number(b.event.kind === 'copy'))
-    const left: Waiting[] = []
-    for (const waiting of ordered) {
-      // A larger one that waits already comes first.
-      if (left.length > 0 && left[0]?.event.kind === waiting.event.kind) left.push(waiting)
-      else if (!this.#serveOne(waiting, nowMs)) left.push(waiting)
-    }
-    this.#waiting = left
+  /** It will not be written after all. */
+  #stopWriting(entry: StoredEntry): void {
+    entry.isBeingWritten = false
+    if (entry.isFreed) this.#settle(entry)
+    else this.#drop(entry, 'freed')
   }
 
+  #clientLeft(client: ClientId): void {
+    for (const { event } of this.#queue.remove(({ event: { writer } }) => writer === client)) this.#refuse(event)
+  }
+
+  /** Gives room, or says that there is none. False when it is to wait. */
   #serveOne(waiting: Waiting, nowMs: number): boolean {
-    const { event, isRestore } = waiting
-    const { bytesMax, hasSegment, spill } = this.#options
+    const { event, isRestore, askedMs, sinceMs } = waiting
+    const { bytesMax, hasSegment } = this.#options
     const canFit = hasSegment && event.bytes <= bytesMax
-    const offset = canFit ? this.#room(event.bytes, nowMs, false) : undefined
-    if (offset !== undefined) {
-      this.#give(event, offset, nowMs)
-      return true
+    if (canFit && this.#give(waiting, nowMs, false)) return true
+    const mayWait = canFit && nowMs - askedMs < answerMsMax
+    if (mayWait) {
+      this.#startSpilling(event.bytes, nowMs)
+      // Programs have just been asked to let go of what they do not use.
+      if (this.#disk.isWriting || nowMs - sinceMs < graceMs) return false
     }
-    if (canFit) this.#startSpilling(event.bytes, nowMs)
-    if (canFit && (this.#spilling !== undefined || this.#isGraceLeft(waiting, nowMs))) return false
     // Nothing can be moved out of the way. What was brought here a moment ago goes before somebody is refused.
-    const lastOffset = canFit ? this.#room(event.bytes, nowMs, true) : undefined
-    if (lastOffset !== undefined) {
-      this.#give(event, lastOffset, nowMs)
-      return true
-    }
-    if (event.kind !== 'copy' && this.#diskProblem === '' && !isRestore && spill?.hasRoom(event.bytes) === true) {
-      const file = spill.nextFile()
+    if (canFit && this.#give(waiting, nowMs, true)) return true
+    const file = event.kind === 'copy' || isRestore ? undefined : this.#disk.ownFile(event.bytes, nowMs)
+    if (file !== undefined) {
       this.#create(event, nowMs).disk = { file, offset: 0, crc: 0 }
       this.#actions.push({ type: 'placeFile', key: event.key, name: event.name, file })
       return true
     }
-    if (canFit && nowMs - waiting.sinceMs < waitMsMax && spill !== undefined) return false
+    if (mayWait && nowMs - sinceMs < waitMsMax && this.#disk.isThere) return false
     if (isRestore) this.#openFromFile(event.name)
     else this.#refuse(event)
     return true
   }
 
-  /** Programs have just been asked to let go of what they do not use, and there is something that they could let go of. */
-  #isGraceLeft(waiting: Waiting, nowMs: number): boolean {
-    return this.#diskProblem === '' && nowMs - waiting.sinceMs < graceMs
-  }
-
-  #give(event: AllocateEvent, offset: number, nowMs: number): void {
-    this.#lastGeneration = this.#lastGeneration >= 0x7fff_fffe ? 1 : this.#lastGeneration + 1
-    const place = { offset, generation: this.#lastGeneration }
-    this.#memoryBytes += event.bytes
-    const restored = this.#entries.get(event.name)
-    // A name is given out once, so one that is here already is to come back from the disk.
-    if (restored?.disk !== undefined) {
+  #give({ event, isRestore }: Waiting, nowMs: number, mayTakeYoung: boolean): boolean {
+    const place = this.#room(event.bytes, nowMs, mayTakeYoung)
+    if (place === undefined) return false
+    const { key, name } = event
+    const restored = isRestore ? this.#entries.get(name) : undefined
+    if (restored?.disk === undefined) {
+      this.#create(event, nowMs).memory = place
+      this.#actions.push({ type: 'place', key, name, place })
+    } else {
       restored.memory = place
       restored.isMoving = true
-      const { name, bytes, disk } = restored
-      this.#actions.push({ type: 'restore', name, bytes, from: disk, place })
-      return
+      this.#actions.push({ type: 'restore', name, bytes: restored.bytes, from: restored.disk, place })
     }
-    this.#create(event, nowMs).memory = place
-    this.#actions.push({ type: 'place', key: event.key, name: event.name, place })
+    return true
   }
 
   #create({ key, name, bytes, writer, owner, kind }: AllocateEvent, nowMs: number): StoredEntry {
@@ -287,6 +236,7 @@ export class StoreBook {
       owner,
       object: '',
       isSealed: false,
+      isBeingWritten: true,
       memory: undefined,
       disk: undefined,
       isMoving: false,
@@ -309,44 +259,22 @@ export class StoreBook {
   }
 
   figures(wantedBytes = 0): StoreFigures {
-    const { bytesMax, gate, spill } = this.#options
-    const isDiskFull = spill !== undefined && !spill.hasRoom(wantedBytes)
-    let pinnedBytes = this.#zombieBytes
+    const { bytesMax, gate } = this.#options
+    const pinned = gate.pinned()
+    let pinnedBytes = this.#memory.zombieBytes
     for (const { memory, bytes, holds } of this.#entries.values()) {
-      if (memory !== undefined && (holds > 0 || gate.isPinned(memory.offset))) pinnedBytes += bytes
+      if (memory !== undefined && (holds > 0 || pinned.has(memory.offset))) pinnedBytes += bytes
     }
-    return {
-      bytesMax,
-      usedBytes: this.usedBytes,
-      pinnedBytes,
-      disk: isDiskFull ? 'the disk is full' : this.diskProblem,
-    }
+    return { bytesMax, usedBytes: this.usedBytes, pinnedBytes, disk: this.#disk.problemWith(wantedBytes) }
   }
 
   /** Room for a value, for which others are dropped if need be. */
-  #room(bytes: number, nowMs: number, mayTakeYoung: boolean): number | undefined {
-    const { bytesMax } = this.#options
-    const size = blockBytesOf(bytes)
+  #room(bytes: number, nowMs: number, mayTakeYoung: boolean): BlockPlace | undefined {
     for (;;) {
-      if (this.usedBytes + bytes <= bytesMax) {
-        const offset = this.#allocator.allocate(size)
-        if (offset !== undefined) return offset
-      }
-      if (!this.#sweepZombies() && !this.#evictOne(nowMs, mayTakeYoung)) return undefined
+      const place = this.#memory.take(bytes)
+      if (place !== undefined) return place
+      if (!this.#memory.sweep() && !this.#evictOne(nowMs, mayTakeYoung)) return undefined
     }
-  }
-
-  /** Frees the memory of values that nobody looks at any more. */
-  #sweepZombies(): boolean {
-    let isAnyFree = false
-    for (const [offset, bytes] of this.#zombies) {
-      if (this.#options.gate.isPinned(offset)) continue
-      this.#zombies.delete(offset)
-      this.#zombieBytes -= bytes
-      this.#allocator.free(offset, blockBytesOf(bytes))
-      isAnyFree = true
-    }
-    return isAnyFree
   }
 
   #evictOne(nowMs: number, mayTakeYoung: boolean): boolean {
@@ -372,10 +300,8 @@ export class StoreBook {
     const { memory, name, bytes } = entry
     if (memory === undefined || nowMs - entry.openedMs < openedMsMin) return false
     if (gate.takeUsed(memory.offset) && !isLastResort) entry.touchedMs = nowMs
-    else if (gate.hide(memory.offset)) {
+    else if (this.#memory.tryToGiveBack(memory, bytes)) {
       entry.memory = undefined
-      this.#memoryBytes -= bytes
-      this.#allocator.free(memory.offset, blockBytesOf(bytes))
       this.#shelves.put(entry)
       return true
     } else gate.show(memory, name, bytes)
@@ -386,23 +312,29 @@ export class StoreBook {
 
   // --- values
 
-  #seal({ name, object, crc }: { name: string; object: string; crc: number }, nowMs: number): void {
-    const entry = this.#entries.get(name)
-    if (entry === undefined || entry.isSealed) return
+  #seal({ name, object, crc, key }: StoreEvent & { type: 'seal' }, nowMs: number): void {
+    const entry = this.#written(name, key)
+    if (entry === undefined) return
+    entry.isBeingWritten = false
+    if (entry.isFreed) {
+      this.#settle(entry)
+      return
+    }
     entry.isSealed = true
     entry.object = object
     entry.touchedMs = nowMs
     if (entry.memory !== undefined) this.#options.gate.show(entry.memory, name, entry.bytes)
-    else if (entry.disk !== undefined) this.#onDisk(entry, { ...entry.disk, crc })
+    else if (entry.disk !== undefined) this.#disk.put(entry, { ...entry.disk, crc })
     this.#nowStored(entry)
   }
 
   #wroteFile({ name, bytes, owner, object, file }: StoreEvent & { type: 'wroteFile' }, nowMs: number): void {
     if (this.#entries.has(name)) return
     const entry = this.#create({ type: 'allocate', key: 0, name, bytes, writer: '', owner, kind: 'primary' }, nowMs)
+    entry.isBeingWritten = false
     entry.isSealed = true
     entry.object = object
-    this.#onDisk(entry, { file, offset: 0, crc: 0 })
+    this.#disk.put(entry, { file, offset: 0, crc: 0 })
     this.#nowStored(entry)
   }
 
@@ -411,17 +343,6 @@ export class StoreBook {
     this.#shelves.put(entry)
     const { name, object, kind } = entry
     this.#actions.push({ type: 'stored', name, object, kind })
-  }
-
-  #onDisk(entry: StoredEntry, disk: DiskPlace): void {
-    entry.disk = disk
-    this.#diskBytes += entry.bytes
-    const file = this.#files.get(disk.file)
-    if (file === undefined) this.#files.set(disk.file, { entries: new Set([entry]), bytes: entry.bytes })
-    else {
-      file.entries.add(entry)
-      file.bytes += entry.bytes
-    }
   }
 
   /** The value is needed no more. What is used of it by somebody goes when that ends. */
@@ -435,36 +356,31 @@ export class StoreBook {
     if (owned?.size === 0) this.#byOwner.delete(entry.owner)
     for (const key of this.#takeOpeners(entry.name)) this.#openFailed(key, entry.name, 'it has been freed')
     if (entry.isSealed) this.#actions.push({ type: 'gone', name: entry.name, object: entry.object, reason })
-    if (entry.isMoving || entry.holds > 0) this.#lingering.add(entry)
-    else this.#end(entry)
+    this.#lingering.add(entry)
+    this.#settle(entry)
   }
 
   #end(entry: StoredEntry): void {
     this.#lingering.delete(entry)
-    const { memory, disk, bytes } = entry
-    if (memory !== undefined) {
-      entry.memory = undefined
-      this.#memoryBytes -= bytes
-      if (this.#options.gate.hide(memory.offset)) this.#allocator.free(memory.offset, blockBytesOf(bytes))
-      else {
-        this.#zombies.set(memory.offset, bytes)
-        this.#zombieBytes += bytes
-      }
-    }
-    if (disk === undefined) return
-    entry.disk = undefined
-    const file = this.#files.get(disk.file)
-    if (file?.entries.delete(entry) === true) this.#diskBytes -= bytes
-    if (file === undefined || file.entries.size === 0) {
-      this.#files.delete(disk.file)
-      this.#actions.push({ type: 'deleteFile', file: disk.file })
-      this.#diskRestsUntilMs = -Infinity
-    }
+    const { memory, bytes } = entry
+    entry.memory = undefined
+    if (memory !== undefined) this.#memory.retire(memory, bytes)
+    const file = this.#disk.drop(entry)
+    if (file !== undefined) this.#actions.push({ type: 'deleteFile', file })
   }
 
-  #release(name: string, nowMs: number): void {
-    const entry = this.#entries.get(name) ?? [...this.#lingering].find((each) => each.name === name)
-    if (entry === undefined || entry.holds === 0) return
+  #hold(key: number, name: string): void {
+    const entry = this.#entries.get(name)
+    if (entry === undefined || this.#held.has(key)) return
+    this.#held.set(key, entry)
+    entry.holds += 1
+    this.#shelves.put(entry)
+  }
+
+  #release(key: number, nowMs: number): void {
+    const entry = this.#held.get(key)
+    if (entry === undefined) return
+    this.#held.delete(key)
     entry.holds -= 1
     entry.touchedMs = nowMs
     this.#settle(entry)
@@ -473,7 +389,7 @@ export class StoreBook {
   /** Something that kept a value has ended. */
   #settle(entry: StoredEntry): void {
     if (!entry.isFreed) this.#shelves.put(entry)
-    else if (!entry.isMoving && entry.holds === 0) this.#end(entry)
+    else if (!entry.isMoving && entry.holds === 0 && !entry.isBeingWritten) this.#end(entry)
   }
 
   // --- reading
@@ -504,7 +420,7 @@ export class StoreBook {
     this.#openers.set(name, [key])
     const { bytes, owner, kind } = entry
     const event = { type: 'allocate', key, name, bytes, writer: '', owner, kind } as const
-    this.#waiting.push({ event, isRestore: true, sinceMs: nowMs })
+    this.#queue.add(event, true, nowMs)
   }
 
   /** There is no room in memory for a value that is on the disk: it is read from there. */
@@ -522,7 +438,7 @@ export class StoreBook {
   #takeOpeners(name: string): number[] {
     const openers = this.#openers.get(name) ?? []
     this.#openers.delete(name)
-    this.#waiting = this.#waiting.filter(({ event, isRestore }) => !isRestore || event.name !== name)
+    this.#queue.remove(({ event, isRestore }) => isRestore && event.name === name)
     return openers
   }
 
@@ -551,10 +467,8 @@ export class StoreBook {
     const entry = this.#moving(name)
     if (entry?.memory === undefined) return
     entry.isMoving = false
-    const { offset } = entry.memory
+    this.#memory.giveBack(entry.memory, entry.bytes)
     entry.memory = undefined
-    this.#memoryBytes -= entry.bytes
-    this.#allocator.free(offset, blockBytesOf(entry.bytes))
     for (const key of this.#takeOpeners(name)) this.#openFailed(key, name, reason)
     if (isLost && !entry.isFreed) this.#drop(entry, 'lost')
     else this.#settle(entry)
@@ -571,73 +485,36 @@ export class StoreBook {
 
   /** Begins to write values to the disk, those used longest ago first; nothing when there is none that may go there. */
   #startSpilling(bytes: number, nowMs: number): void {
-    const { spill, gate } = this.#options
-    if (spill === undefined || this.#spilling !== undefined || nowMs < this.#diskRestsUntilMs) return
-    const wantedBytes = Math.max(bytes, Math.min(spillFileBytes, this.#options.bytesMax / 8))
-    const batch: StoredEntry[] = []
-    let batchBytes = 0
-    for (const entry of this.#shelves.dirty.values()) {
-      if (batchBytes >= wantedBytes || batch.length >= spillFileCountMax) break
-      // What is looked at now would not leave the memory.
-      if (entry.memory === undefined || gate.isPinned(entry.memory.offset)) continue
-      batch.push(entry)
-      batchBytes += entry.bytes
-      if (batchBytes >= spillFileBytes) break
-    }
-    if (batch.length === 0) return
-    if (!spill.hasRoom(batchBytes)) {
-      this.#diskProblem = 'the disk is full'
-      this.#diskRestsUntilMs = nowMs + diskRestMs
-      return
-    }
-    const file = spill.nextFile()
-    this.#spilling = { file, batch }
-    for (const entry of batch) {
+    if (!this.#disk.mayTry(nowMs) || this.#disk.isWriting || this.#shelves.dirty.size === 0) return
+    const { gate, bytesMax } = this.#options
+    const pinned = gate.pinned()
+    // What is looked at now would not leave the memory.
+    const idle = this.#shelves.dirty.values().filter(({ memory }) => memory !== undefined && !pinned.has(memory.offset))
+    const action = this.#disk.begin(idle, Math.max(bytes, Math.min(spillFileBytes, bytesMax / 8)), nowMs)
+    if (action === undefined) return
+    for (const { name } of action.blocks) {
+      const entry = this.#entries.get(name) as StoredEntry
       entry.isMoving = true
       this.#shelves.take(entry)
     }
-    const blocks = batch.map(({ name, memory, bytes: each }) => ({
-      name,
-      offset: (memory as BlockPlace).offset,
-      bytes: each,
-    }))
-    this.#actions.push({ type: 'spill', file, blocks })
+    this.#actions.push(action)
   }
 
   #spilled(file: string, crcs: readonly number[], nowMs: number): void {
-    const batch = this.#takeSpilling(file)
-    if (batch === undefined) return
-    this.#diskProblem = ''
-    let offset = 0
-    for (const [i, entry] of batch.entries()) {
-      this.counters.spilledBytes += entry.bytes
-      this.#onDisk(entry, { file, offset: offset + blockHeaderBytes, crc: crcs[i] ?? 0 })
-      offset += blockBytesOf(entry.bytes)
-    }
-    // Only now: the file goes with the last of its values, and some may have been freed meanwhile.
+    const batch = this.#disk.written(file, crcs)
     for (const entry of batch) {
+      this.counters.spilledBytes += entry.bytes
       entry.isMoving = false
       this.#settle(entry)
     }
-    for (const waiting of this.#waiting) waiting.sinceMs = nowMs
+    this.#queue.movedOn(nowMs)
   }
 
   #spillFailed(file: string, reason: string, isFull: boolean, nowMs: number): void {
-    const batch = this.#takeSpilling(file)
-    if (batch === undefined) return
-    this.#diskProblem = reason
-    this.#diskRestsUntilMs = nowMs + (isFull ? diskRestMs : 10 * diskRestMs)
-    for (const entry of batch) {
+    for (const entry of this.#disk.notWritten(file, reason, isFull, nowMs)) {
       entry.isMoving = false
       this.#settle(entry)
     }
-  }
-
-  #takeSpilling(file: string): StoredEntry[] | undefined {
-    if (this.#spilling?.file !== file) return undefined
-    const { batch } = this.#spilling
-    this.#spilling = undefined
-    return batch
   }
 
   /** When the store is filling up, before anybody has to wait. */

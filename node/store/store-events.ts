@@ -41,15 +41,21 @@ export type StoreEvent =
   | AllocateEvent
   /** Who asked needs no room any more, or gives back what it has been given and not sealed. */
   | { type: 'abandon'; key: number; name: string }
-  /** The value has been written. `crc`: of one that was written to a file. */
-  | { type: 'seal'; name: string; object: ObjectId; crc: number }
+  /**
+   * The value has been written. `crc`: of one that was written to a file. `key`: of the request for its room, if known; a
+   * copy may have come anew, under the same name, while the room of the first one is still written to.
+   */
+  | { type: 'seal'; name: string; object: ObjectId; crc: number; key?: number }
   /** A client wrote a file of its own in the folder for values, on systems without shared memory. */
   | { type: 'wroteFile'; name: string; bytes: number; owner: ClientId; object: ObjectId; file: string }
   | { type: 'free'; names: readonly string[] }
   | { type: 'open'; key: number; name: string }
-  /** The node begins or ends to read a value itself: it stays meanwhile. */
-  | { type: 'hold'; name: string }
-  | { type: 'release'; name: string }
+  /** The node begins or ends to read a value itself: it stays meanwhile. `key` names the reader. */
+  | { type: 'hold'; key: number; name: string }
+  | { type: 'release'; key: number; name: string }
+  /** A client has ended its connection. It waits for nothing any more, and may still be writing. */
+  | { type: 'clientLeft'; client: ClientId }
+  /** The process of a client is gone: it writes nothing any more. */
   | { type: 'clientGone'; client: ClientId }
   | { type: 'ownersGone'; isGone: (owner: ClientId) => boolean }
   /** Copies of values that were made there cannot be had again: they stand for them now. */
@@ -84,6 +90,8 @@ export interface SegmentGate {
   /** Makes a block unreadable for those who come. False while somebody still reads it. */
   hide(offset: number): boolean
   isPinned(offset: number): boolean
+  /** All blocks that are being read, which is cheaper than to ask for many of them one by one. */
+  pinned(): ReadonlySet<number>
   /** True when a block has been read since this was asked last. */
   takeUsed(offset: number): boolean
 }

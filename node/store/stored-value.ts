@@ -13,6 +13,8 @@ export interface StoredEntry {
   owner: ClientId
   object: ObjectId
   isSealed: boolean
+  /** Somebody has room for it, and may write there: it stays his, whatever becomes of the value. */
+  isBeingWritten: boolean
   memory: BlockPlace | undefined
   disk: DiskPlace | undefined
   /** Is being written to the disk, or read from it. */

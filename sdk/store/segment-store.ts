@@ -23,19 +23,20 @@ export class SegmentStore implements ObjectStore {
 
   write(name: string, parts: readonly Uint8Array[], whose: ValueOwner): void {
     const bytes = parts.reduce((sum, part) => sum + part.length, 0)
-    const place = this.#link.allocate({ name, bytes, owner: whose.owner })
     let crc = 0
-    if (place.in === 'memory') {
-      this.#segment.write(place, parts)
-      this.#remember(name, place)
-    } else {
-      try {
+    try {
+      const place = this.#link.allocate({ name, bytes, owner: whose.owner })
+      if (place.in === 'memory') {
+        this.#segment.write(place, parts)
+        this.#remember(name, place)
+      } else {
         crc = sumOf(parts)
         writeStoredFile(place.file, parts)
-      } catch (error) {
-        this.#link.abandon(name)
-        throw error
       }
+    } catch (error) {
+      // Even when no answer has come there may be room for it.
+      this.#link.abandon(name)
+      throw error
     }
     this.#link.stored({ ...whose, name, bytes, crc, isFile: false })
   }
