@@ -131,6 +131,8 @@ export class ActivePull {
     const { name, bytes, owner, object } = this.#spec
     try {
       if (this.#stopReason !== undefined) throw this.#stopReason
+      // For what is nowhere nothing else is to make room, and that there is none is not what is wrong with it.
+      if (this.#pull.sources.size === 0 && !(await this.#locate()) && this.#pull.sources.size === 0) throw this.#lost()
       this.#room = await store.begin({ name, bytes, owner, object }, { signal: this.#abort.signal })
       await this.#fill(this.#room)
       // What still comes from others for the same parts must not be written there any more.
