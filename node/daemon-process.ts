@@ -5,6 +5,7 @@ import { InvalidArgumentError, ShoalError } from '../protocols/errors.ts'
 import { startDaemon, type Daemon } from './daemon.ts'
 import { nodePlaces } from './home/runtime-directory.ts'
 import { checkNodeOptions, type NodeOptions } from './options.ts'
+import { endProcess } from './system/end-process.ts'
 
 /** An orderly stop that takes longer is cut short; the guardian does the rest. */
 const stopMs = 1_800
@@ -43,7 +44,7 @@ export async function runDaemonProcess(args: readonly string[]): Promise<void> {
     say({ error: { code, message } })
     process.exitCode = 1
   }
-  process.exit()
+  endProcess()
 }
 
 /** What a node that is up says of itself. */
@@ -85,7 +86,7 @@ export async function serveNode(
   const stopped = stopReason(options, daemon)
   await onReady(daemon)
   daemon.log(`stopping: ${await stopped}`)
-  setTimeout(() => process.exit(), stopMs).unref()
+  setTimeout(endProcess, stopMs).unref()
   await daemon.close()
 }
 

@@ -3,6 +3,7 @@ import { styleText } from 'node:util'
 import { formatAmount, formatResources } from '../../protocols/resources.ts'
 import { readyLine, serveNode, type ReadyLine } from '../daemon-process.ts'
 import type { NodeOptions } from '../options.ts'
+import { endProcess } from '../system/end-process.ts'
 import { startDetached } from './start-detached.ts'
 
 interface How {
@@ -26,7 +27,7 @@ export async function startNode(options: NodeOptions, how: How): Promise<void> {
     ])
   })
   if (how.json !== true) process.stdout.write('The node has stopped.\n')
-  process.exit()
+  endProcess()
 }
 
 function announce(line: ReadyLine, { json }: How, more: readonly string[]): void {
