@@ -42,22 +42,22 @@ export async function readStoredFile(
   name: string,
   bytes: number,
 ): Promise<Uint8Array> {
-  await using handle = await open(file, 'r').catch(() => {
-    throw new ObjectLostError(`the value ${name} (${bytes} bytes) is no longer in the object store`, { name, bytes })
+  const lost = (reason: string): ObjectLostError =>
+    new ObjectLostError(`the value ${name} (${bytes} bytes) cannot be read: ${reason}`, { name, bytes, reason })
+  await using handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'ENOENT' ? lost('its file is gone') : lost(error.message)
   })
   const size = (await handle.stat()).size - offset
-  if (size < bytes || (offset === 0 && size !== bytes)) {
-    const text = `the value ${name} has ${size} of ${bytes} bytes in the object store`
-    throw new ObjectLostError(text, { name, bytes })
-  }
+  if (size < bytes) throw lost('its file was cut short')
+  if (offset === 0 && size !== bytes) throw lost(`its file has ${size} bytes`)
   const target = Buffer.allocUnsafeSlow(bytes)
   for (let at = 0; at < bytes;) {
     const { bytesRead } = await handle.read(target, at, Math.min(bytes - at, pieceBytesMax), offset + at)
-    if (bytesRead === 0) throw new ObjectLostError(`the value ${name} was cut short while it was read`, { name })
+    if (bytesRead === 0) throw lost('its file was cut short')
     at += bytesRead
   }
   if (crc === undefined || sumOf([target]) === crc) return target
-  throw new ObjectLostError(`the value ${name} is damaged on the disk: its checksum is another`, { name, bytes })
+  throw lost('its file is damaged: its checksum is another')
 }
 
 function* inPieces(parts: readonly Uint8Array[]): Generator<Uint8Array> {

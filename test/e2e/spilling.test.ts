@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { NodeOptions } from '../../node/options.ts'
 import type { NodeStatus } from '../../node/status.ts'
 import {
+  isRunning,
   nodeFileOf,
   startDaemonProcess,
   temporaryDirectory,
@@ -94,6 +95,9 @@ describe('a store that is too small for the work', () => {
     const { usedBytes, bytesMax } = (await statusOf(daemon)).store
     assert.ok(usedBytes <= bytesMax, `${usedBytes} bytes are in memory`)
     assert.ok(readdirSync(folder).length < 35, 'small values share files')
+    // Values pass through the memory that is shared, not through the node's own.
+    const ownKilobytes = Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))?.[1])
+    assert.ok(ownKilobytes < 256 * 1024, `the node has ${ownKilobytes} kB of its own`)
     writeFileSync(path.join(driver.directory, 'enough'), '')
     assert.deepEqual(await resultOf(driver), [70, true, 35])
     await until('all is freed on the disk', () => readdirSync(folder).length === 0)
@@ -145,6 +149,7 @@ describe('a store that is too small for the work', () => {
       for (let i = 0; i < 100 && full === undefined; i++) {
         try { refs.push(put(make(i))) } catch (error) { full = error as { code: string, message: string } }
       }
+      const huge = (() => { try { put(new Uint8Array(40 * ${mebibyte})) } catch (error) { return (error as { code: string }).code } })()
       const makeThere = remote((seed: number) => make(seed), { maxRetries: 0 })
       const failed = await get(makeThere.remote(7)).catch((error: { code: string }) => error.code)
       const right = await Promise.all(refs.map(async (ref, i) => isRight(await get(ref), i)))
@@ -154,11 +159,12 @@ describe('a store that is too small for the work', () => {
       for (let i = 0; i < 200 && again === undefined; i++) {
         try { again = put(make(9)) } catch { globalThis.gc?.(); await new Promise((resolve) => setTimeout(resolve, 50)) }
       }
-      tell({ code: full?.code, names: full?.message.includes('disk'), failed, kept: kept >= 5, right: right.every(Boolean), again: again !== undefined && isRight(await get(again), 9) })`,
+      tell({ code: full?.code, names: full?.message.includes('disk'), huge, failed, kept: kept >= 5, right: right.every(Boolean), again: again !== undefined && isRight(await get(again), 9) })`,
     )
     assert.deepEqual(await resultOf(driver), {
       code: 'OBJECT_STORE_FULL',
       names: true,
+      huge: 'OBJECT_STORE_FULL',
       failed: 'OBJECT_STORE_FULL',
       kept: true,
       right: true,
@@ -178,6 +184,56 @@ describe('a store that is too small for the work', () => {
     process.kill(daemon.pid, 'SIGKILL')
     await once(daemon.child, 'exit')
     await until('the disk is clean', () => readdirSync(disk).length === 0)
+  })
+
+  test('a node that is killed with its guardian: the next one cleans the disk', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 2 * mebibyte, spillDirectory: disk })
+    const { guardianPid } = nodeFileOf(daemon)
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `const ref = put(make(1)); console.log('PUT'); await new Promise(() => {}); tell(ref)`,
+    )
+    await driver.printed(/PUT/)
+    const folder = spillFolderOf(daemon)
+    // Else it would see that its guardian is gone, and start another one.
+    process.kill(daemon.pid, 'SIGSTOP')
+    process.kill(guardianPid, 'SIGKILL')
+    process.kill(daemon.pid, 'SIGKILL')
+    await once(daemon.child, 'exit')
+    await until('the guardian is gone', () => !isRunning(guardianPid))
+    assert.ok(bytesIn(folder) > 0)
+    const { runtimeDirectory } = daemon
+    const next = await startDaemon(t, { storeBytesMax: 2 * mebibyte, spillDirectory: disk, runtimeDirectory })
+    assert.ok(!existsSync(folder))
+    assert.deepEqual(readdirSync(disk), [path.basename(spillFolderOf(next))])
+  })
+
+  test('a file that is damaged, cut short or gone is a lost value, and no other is', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 9 * mebibyte, spillDirectory: disk })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      const refs = Array.from({ length: 12 }, (_, i) => put(make(i)))
+      console.log('PUT')
+      while (!existsSync('damaged')) await new Promise((resolve) => setTimeout(resolve, 20))
+      const read = await Promise.all(refs.map((ref, i) => get(ref).then((data) => isRight(data, i) ? 'right' : 'wrong', (error: { code: string, message: string }) => error.code + ': ' + error.message)))
+      tell(read)`,
+    )
+    await driver.printed(/PUT/)
+    const folder = spillFolderOf(daemon)
+    await until('some are on the disk', () => readdirSync(folder).length >= 3)
+    const [first, second, third] = readdirSync(folder).map((file) => path.join(folder, file))
+    writeFileSync(first as string, 'x')
+    truncateSync(second as string, 1000)
+    rmSync(third as string)
+    writeFileSync(path.join(driver.directory, 'damaged'), '')
+    const read = (await resultOf(driver)) as string[]
+    const lost = read.filter((each) => each !== 'right')
+    assert.ok(lost.length > 0 && lost.length < read.length, read.join('\n'))
+    for (const each of lost)
+      assert.match(each, /^OBJECT_LOST: .*its file( on the disk)? (is damaged|was cut short|is gone)/)
   })
 
   test('a place that cannot be used is an error at the start', async (t) => {

@@ -42,6 +42,8 @@ export class StoreWorld {
   readonly bytesMax: number
   nowMs = 0
   isDiskFull = false
+  /** The disk does what it is told from now on. */
+  #isCalm = false
   readonly counters = { placed: 0, inFiles: 0, refused: 0, spilled: 0, restored: 0, lost: 0, zombies: 0 }
   readonly #diskMsMax: number
   /** Given out, by offset, until the store has it back; and the value whose bytes are there now. */
@@ -63,6 +65,7 @@ export class StoreWorld {
   readonly #stored = new Map<string, StoredKind>()
   /** Copies that are here no more: they may come once more, under the same name. */
   readonly #goneCopies: { name: string; bytes: number }[] = []
+  readonly #bytesOf = new Map<string, number>()
   readonly #later: { atMs: number; event: () => StoreEvent }[] = []
   #lastKey = 0
   #lastFile = 0
@@ -131,15 +134,26 @@ export class StoreWorld {
     this.check()
   }
 
-  allocate(bytes = Math.floor(this.random() ** 3 * this.bytesMax * 0.6)): void {
+  allocate(bytes = Math.floor(this.random() ** 3 * this.bytesMax * 0.6), isCopy = this.random() < 0.3): void {
     const key = ++this.#lastKey
-    const isCopy = this.random() < 0.3
     const owner = this.#someClient
     const again = isCopy && this.random() < 0.3 ? this.#goneCopies.pop() : undefined
     const value = again ?? { name: key.toString(16).padStart(44, '0'), bytes }
     const writer = isCopy ? '' : this.#someClient
     this.#asked.set(key, { sinceMs: this.nowMs, name: value.name, writer })
     this.step({ type: 'allocate', key, ...value, writer, owner, kind: isCopy ? 'copy' : 'primary' })
+  }
+
+  /** Somebody asks for room for what is there, or on its way. */
+  allocateTwice(): void {
+    const known = [...this.#stored.keys(), ...Array.from(this.#asked.values(), (each) => each.name)]
+    const name = this.pick(known)
+    if (name === undefined) return
+    const key = ++this.#lastKey
+    const { refused } = this.counters
+    this.#asked.set(key, { sinceMs: this.nowMs, name, writer: 'client-0' })
+    this.step({ type: 'allocate', key, name, bytes: 10, writer: 'client-0', owner: 'client-0', kind: 'primary' })
+    assert.ok(!this.#asked.has(key) && this.counters.refused > refused, `${name} is given room twice`)
   }
 
   /** Somebody has written his value, or gives it up. */
@@ -164,7 +178,11 @@ export class StoreWorld {
   }
 
   free(name = this.pick(this.random() < 0.9 ? this.#stored.keys() : this.#writings.map((each) => each.name))): void {
-    if (name !== undefined) this.step({ type: 'free', names: [name] })
+    if (name === undefined) return
+    const entry = this.book.entries.get(name)
+    // Another node may still have it.
+    if (entry?.kind === 'copy' && !entry.isSealed) this.#goneCopies.push({ name, bytes: entry.bytes })
+    this.step({ type: 'free', names: [name] })
   }
 
   open(): void {
@@ -251,7 +269,10 @@ export class StoreWorld {
         const { name, place } = action
         if (place.in === 'file') this.#checkFile(place, name)
         // Who comes too late finds another header there, or none.
-        else if (this.random() < 0.6) this.#pin(place.offset, name)
+        else {
+          assert.equal(this.#shown.get(place.offset), name, `${name} cannot be read where it is said to be`)
+          if (this.random() < 0.6) this.#pin(place.offset, name)
+        }
         return
       }
       case 'openFailed':
@@ -287,8 +308,6 @@ export class StoreWorld {
       case 'pressure':
     }
   }
-
-  readonly #bytesOf = new Map<string, number>()
 
   #goneCopy(name: string): { name: string; bytes: number } {
     return { name, bytes: this.#bytesOf.get(name) ?? 0 }
@@ -327,7 +346,7 @@ export class StoreWorld {
       at += blockBytesOf(bytes)
       this.#busy.set(offset, name)
     }
-    const isFailed = this.isDiskFull || this.random() < 0.1
+    const isFailed = !this.#isCalm && (this.isDiskFull || this.random() < 0.1)
     this.#soon(() => {
       for (const { offset, name } of blocks) {
         this.#busy.delete(offset)
@@ -345,7 +364,7 @@ export class StoreWorld {
     this.#checkFile(from, name)
     this.#busy.set(offset, name)
     for (const hold of this.#holds.values()) if (hold.name === name) hold.offset = offset
-    const isFailed = this.random() < 0.1
+    const isFailed = !this.#isCalm && this.random() < 0.1
     this.#soon(() => {
       this.#busy.delete(offset)
       if (!isFailed) {
@@ -379,6 +398,7 @@ export class StoreWorld {
     for (const block of this.#blocks.values()) bytes += block.bytes
     assert.equal(this.book.usedBytes, bytes, 'the store has lost count of its memory')
     assert.ok(bytes <= this.bytesMax, 'there is more in memory than there may be')
+    assert.ok(this.book.figures().pinnedBytes <= bytes, 'more is looked at than there is')
     for (const [offset, name] of this.#shown) {
       assert.equal(this.#content.get(offset), name, `${name} can be read where it is not`)
     }
@@ -398,7 +418,8 @@ export class StoreWorld {
   /** Something happens. */
   act(): void {
     const dice = this.random()
-    if (dice < 0.28) this.allocate()
+    if (dice < 0.01) this.allocateTwice()
+    else if (dice < 0.28) this.allocate()
     else if (dice < 0.5) this.finishWriting()
     else if (dice < 0.51) this.giveUpWaiting()
     else if (dice < 0.6) this.free()
@@ -431,9 +452,29 @@ export class StoreWorld {
     assert.deepEqual({ usedBytes, diskBytes, count, fileCount }, { usedBytes: 0, diskBytes: 0, count: 0, fileCount: 0 })
     assert.deepEqual([this.#shown.size, this.#files.size, this.#blocks.size], [0, 0, 0], 'something is left')
     assert.equal(this.book.wantsTick, false, 'an empty store keeps the node awake')
-    // Memory is whole again.
-    const { placed } = this.counters
-    this.allocate(this.bytesMax)
-    assert.equal(this.counters.placed, placed + 1)
+    this.#begin()
+  }
+
+  /** It works as on the first day. */
+  #begin(): void {
+    this.#isCalm = true
+    this.nowMs += 20_000
+    const { placed, spilled, inFiles, refused } = this.counters
+    this.allocate(this.bytesMax, false)
+    assert.equal(this.counters.placed, placed + 1, 'memory is not whole again')
+    this.finishWriting(false)
+    const hasDisk = this.book.diskProblem !== 'values do not go to the disk here'
+    if (!hasDisk) return
+    this.allocate(this.bytesMax + 1, false)
+    assert.equal(this.counters.inFiles, inFiles + 1, 'what is too large for memory does not go to the disk')
+    this.finishWriting(false)
+    // Each one can have its place only when the one before has left.
+    for (let i = 0; i < 3; i++) {
+      this.allocate(this.bytesMax, false)
+      for (let waited = 0; waited < 20; waited++) this.advance(this.#diskMsMax / 10)
+      this.finishWriting(false)
+    }
+    assert.equal(this.counters.refused, refused, 'a disk that works is of no use')
+    assert.equal(this.counters.spilled, spilled + 3)
   }
 }

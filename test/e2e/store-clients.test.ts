@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { protocolVersion, type MessageBody } from '../../protocols/messages.ts'
+import type { NodeStatus } from '../../node/status.ts'
+import { startDaemonProcess, type DaemonProcess } from '../support/daemon-process.ts'
+import { DriverProgram } from '../support/driver-program.ts'
+import { FakeClient } from '../support/fake-client.ts'
+
+const workerEntry = fileURLToPath(new URL('../../sdk/worker/main.ts', import.meta.url))
+const mebibyte = 1024 * 1024
+let lastName = 0
+
+/** The second connection of a client, on which it asks for room. */
+async function storeChannel({ socketPath }: DaemonProcess, clientId: string): Promise<FakeClient> {
+  const channel = await FakeClient.connect(socketPath)
+  channel.send('storeAttach', { protocol: protocolVersion, clientId })
+  return channel
+}
+
+function ask(channel: FakeClient, owner: string, bytes: number, name = nextName()): string {
+  channel.send('storeAllocate', { requestId: 1, name, bytes, owner })
+  return name
+}
+
+function nextName(): string {
+  return (++lastName).toString(16).padStart(32, '0')
+}
+
+function stored(client: FakeClient, name: string, bytes: number): void {
+  client.send('objectStored', { name, bytes, owner: client.id, object: '', crc: 0, isFile: false })
+}
+
+async function usedBytes(watcher: FakeClient): Promise<number> {
+  watcher.send('statusGet', { requestId: 1 })
+  const { status } = await watcher.next('statusReply')
+  return (status as NodeStatus).store.usedBytes
+}
+
+async function untilUsed(watcher: FakeClient, bytes: number): Promise<void> {
+  const end = Date.now() + 10_000
+  for (let used = -1; used !== bytes; used = await usedBytes(watcher)) {
+    assert.ok(Date.now() < end, `${used} bytes are in use, not ${bytes}`)
+    if (used !== -1) await delay(10)
+  }
+}
+
+/** A process that does nothing until it is killed. */
+function idleProcess(t: TestContext): ChildProcess {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' })
+  t.after(() => void child.kill('SIGKILL'))
+  return child
+}
+
+describe('clients of the object store that come to grief', () => {
+  test('room stays with a writer whose connection has ended, until its process has', async (t) => {
+    const daemon = await startDaemonProcess(t, { storeBytesMax: 1_000_000, spill: false, mesh: false })
+    const watcher = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+    const other = await FakeClient.attach(daemon.socketPath)
+    const process = idleProcess(t)
+    const writer = await FakeClient.attach(daemon.socketPath, { pid: process.pid as number })
+    const channel = await storeChannel(daemon, writer.id)
+    ask(channel, writer.id, 800_000)
+    assert.equal((await channel.next('storePlaced')).kind, 'memory')
+    await writer.close()
+    await channel.closed
+    // It may be writing there at this moment.
+    const otherChannel = await storeChannel(daemon, other.id)
+    ask(otherChannel, other.id, 800_000)
+    assert.equal((await otherChannel.next('storePlaced')).kind, 'refused')
+    assert.equal(await usedBytes(watcher), 800_000)
+    process.kill('SIGKILL')
+    await once(process, 'exit')
+    await untilUsed(watcher, 0)
+    ask(otherChannel, other.id, 800_000)
+    assert.equal((await otherChannel.next('storePlaced')).kind, 'memory')
+  })
+
+  test('the owner of a result dies while it is written: nobody else is given that room', async (t) => {
+    const daemon = await startDaemonProcess(t, { storeBytesMax: 1_000_000, spill: false, mesh: false })
+    const watcher = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+    const owner = await FakeClient.attach(daemon.socketPath, { pid: 2 ** 22 - 1 })
+    const writer = await FakeClient.attach(daemon.socketPath)
+    const channel = await storeChannel(daemon, writer.id)
+    const name = ask(channel, owner.id, 800_000)
+    const first = await channel.next('storePlaced')
+    await owner.close()
+    await writer.next('clientGone', ({ client }) => client === owner.id)
+    ask(channel, writer.id, 800_000)
+    assert.equal((await channel.next('storePlaced')).kind, 'refused')
+    // Now it is done, and the value is nobody's.
+    writer.send('objectStored', { name, bytes: 800_000, owner: owner.id, object: '', crc: 0, isFile: false })
+    await untilUsed(watcher, 0)
+    ask(channel, writer.id, 800_000)
+    const second = await channel.next('storePlaced')
+    assert.deepEqual([second.kind, second.offset], ['memory', first.offset])
+    assert.notEqual(second.generation, first.generation)
+  })
+
+  test('a second channel takes the place of the first', async (t) => {
+    const daemon = await startDaemonProcess(t, { mesh: false })
+    const client = await FakeClient.attach(daemon.socketPath)
+    const first = await storeChannel(daemon, client.id)
+    ask(first, client.id, 10)
+    await first.next('storePlaced')
+    const second = await storeChannel(daemon, client.id)
+    await first.closed
+    ask(second, client.id, 10)
+    assert.equal((await second.next('storePlaced')).kind, 'memory')
+    ask(second, client.id, 10)
+    assert.equal((await second.next('storePlaced')).kind, 'memory')
+  })
+
+  test('who breaks the rules on a channel loses it, and nothing else', async (t) => {
+    const daemon = await startDaemonProcess(t, { storeBytesMax: 1_000_000, spill: false, mesh: false })
+    const watcher = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+    const client = await FakeClient.attach(daemon.socketPath)
+    const filling = await storeChannel(daemon, client.id)
+    const name = ask(filling, client.id, 900_000)
+    await filling.next('storePlaced')
+    stored(client, name, 900_000)
+    const breaches: ((channel: FakeClient) => void)[] = [
+      (channel) => void channel.socket.write(Buffer.alloc(64, 0xff)),
+      (channel) => void channel.socket.write(Buffer.from([0xff, 0xff, 0xff, 0x7f, 1])),
+      (channel) => channel.send('objectFreed', { names: [name] }),
+      (channel) => void ask(channel, client.id, 10, '../../etc/passwd'),
+      (channel) => void ask(channel, client.id, -1),
+      // Two at once: the first of them waits.
+      (channel) => void [ask(channel, client.id, 500_000), ask(channel, client.id, 500_000)],
+    ]
+    for (const breach of breaches) {
+      const channel = await storeChannel(daemon, client.id)
+      breach(channel)
+      await channel.closed
+      assert.ok(channel.arrived.includes('refused'))
+    }
+    const command = await storeChannel(daemon, watcher.id)
+    assert.match((await command.next('refused')).message, /no client/)
+    const unknown = await storeChannel(daemon, 'f'.repeat(32))
+    assert.match((await unknown.next('refused')).message, /no client/)
+    // The value is still there, and the client is served.
+    assert.equal(await usedBytes(watcher), 900_000)
+    const last = await storeChannel(daemon, client.id)
+    ask(last, client.id, 50_000)
+    assert.equal((await last.next('storePlaced')).kind, 'memory')
+  })
+
+  test('a channel that closes while its client waits for room: what is given then comes back', async (t) => {
+    const daemon = await startDaemonProcess(t, { storeBytesMax: 1_000_000, mesh: false })
+    const watcher = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+    const [holder, waiter] = [await FakeClient.attach(daemon.socketPath), await FakeClient.attach(daemon.socketPath)]
+    const holding = await storeChannel(daemon, holder.id)
+    const name = ask(holding, holder.id, 900_000)
+    await holding.next('storePlaced')
+    const waiting = await storeChannel(daemon, waiter.id)
+    ask(waiting, waiter.id, 900_000)
+    await waiting.close()
+    holder.send('storeAbandon', { name })
+    await untilUsed(watcher, 0)
+    const placed: MessageBody<'storePlaced'> = await waiter.store(daemon.socketPath, nextName(), 1_000_000)
+    assert.equal(placed.kind, 'memory')
+  })
+
+  test('a program that has left the node goes on looking at its values, and they stay as they are', async (t) => {
+    const daemon = await startDaemonProcess(t, { workerEntry, storeBytesMax: 12 * mebibyte, spill: false })
+    const source = (body: string): string => `
+      import { init, get, put, shutdown } from 'SDK'
+      import { existsSync } from 'node:fs'
+      const make = (seed: number, bytes: number) => { const data = new Uint8Array(bytes); for (let i = 0; i < bytes; i++) data[i] = (i * 7 + (i >> 8) + seed * 31) & 255; return data }
+      await init()
+      ${body}`
+    const env = { SHOAL_RUNTIME_DIR: daemon.runtimeDirectory }
+    await using looking = new DriverProgram(
+      source(`
+      const view = await get(put(make(1, 6 * ${mebibyte})))
+      await shutdown()
+      console.log('LEFT')
+      while (!existsSync('used')) await new Promise((resolve) => setTimeout(resolve, 20))
+      console.log('RIGHT ' + (Buffer.compare(view, make(1, view.length)) === 0))`),
+      env,
+    )
+    await looking.printed(/LEFT/)
+    await using filling = new DriverProgram(
+      source(`
+      let isRight = true
+      for (let i = 0; i < 6; i++) {
+        let full = false
+        try { put(make(9, 7 * ${mebibyte})) } catch { full = true }
+        const data = make(i, 200_000)
+        isRight &&= full && Buffer.compare(await get(put(data)), data) === 0
+      }
+      console.log('FILLED ' + isRight)`),
+      env,
+    )
+    await filling.printed(/FILLED true/)
+    writeFileSync(path.join(looking.directory, 'used'), '')
+    await looking.printed(/RIGHT true/)
+    const watcher = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+    await Promise.all([looking.ended(), filling.ended()])
+    await untilUsed(watcher, 0)
+  })
+})

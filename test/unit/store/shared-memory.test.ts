@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict'
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { describe, test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { PinTables } from '../../../node/store/pin-tables.ts'
+import { pinsPerClient } from '../../../protocols/store-segment.ts'
+import { isRunning, until } from '../../support/daemon-process.ts'
+import { SegmentHost } from '../../support/segment-host.ts'
+import { bytesFor, type ReadCounts } from '../../support/segment-reader.ts'
+
+const reader = fileURLToPath(new URL('../../support/segment-reader.ts', import.meta.url))
+const owner = '0f'.repeat(16)
+const whose = { owner, sequence: 1 }
+const mebibyte = 1024 * 1024
+const nameOf = (n: number): string => n.toString(16).padStart(16, '0')
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+/** A value under its name; where it lies. */
+function put(host: SegmentHost, n: number, bytes: number): void {
+  host.store.write(nameOf(n), [bytesFor(nameOf(n), bytes)], whose)
+}
+
+const read = (host: SegmentHost, n: number, bytes: number): Promise<Uint8Array> =>
+  host.store.read(nameOf(n), bytes, whose, 'get')
+
+function isRight(view: Uint8Array, n: number): boolean {
+  return Buffer.compare(view, bytesFor(nameOf(n), view.length)) === 0
+}
+
+async function startReader(t: TestContext, host: SegmentHost, bytesMax: number): Promise<[ChildProcess, number]> {
+  const table = host.segment.takePinTable()
+  const child = fork(reader, [host.segment.path, String(bytesMax), String(table)])
+  t.after(() => void child.kill('SIGKILL'))
+  await once(child, 'message')
+  return [child, table as number]
+}
+
+/** Tells a reader where a value lies. */
+function tell(host: SegmentHost, child: ChildProcess, n: number): void {
+  const name = nameOf(n)
+  const { memory, bytes = 0 } = host.book.entries.get(name) ?? {}
+  child.send({ name, bytes, place: memory as object })
+}
+
+describe('values in shared memory', () => {
+  test('a view keeps its memory after its value was freed, until it is collected', async () => {
+    const host = await SegmentHost.create(3 * mebibyte)
+    put(host, 1, mebibyte)
+    let view: Uint8Array | undefined = await read(host, 1, mebibyte)
+    host.store.free([nameOf(1)])
+    assert.equal(host.book.usedBytes, mebibyte)
+    // All that there is left is used, and nothing of it is what the view shows.
+    for (let n = 2; n < 40; n++) {
+      put(host, n, 2 * mebibyte)
+      host.store.free([nameOf(n)])
+    }
+    assert.ok(isRight(view, 1))
+    assert.throws(() => put(host, 50, 3 * mebibyte), /1048576 of them are being read/)
+    view = undefined
+    await until('the view is collected', () => {
+      collect()
+      return host.segment.pinCount(host.pinTable) === 0
+    })
+    host.step({ type: 'tick' })
+    assert.equal(host.book.usedBytes, 0)
+    put(host, 51, 3 * mebibyte)
+  })
+
+  test('what one reader writes into its view is seen by nobody else, then or later', async () => {
+    const host = await SegmentHost.create(2 * mebibyte)
+    put(host, 1, mebibyte)
+    const [mine, other] = [await read(host, 1, mebibyte), await read(host, 1, mebibyte)]
+    mine.fill(7)
+    assert.ok(isRight(other, 1))
+    assert.ok(isRight(await read(host, 1, mebibyte), 1))
+    assert.ok(mine.every((byte) => byte === 7))
+    // The pages that are its own stay so when the memory is used for something else.
+    host.store.free([nameOf(1)])
+    put(host, 2, mebibyte)
+    assert.ok(mine.every((byte) => byte === 7))
+    assert.ok(isRight(await read(host, 2, mebibyte), 2))
+  })
+
+  test('a buffer that is given away stays readable where it is, and arrives whole', async () => {
+    const host = await SegmentHost.create(2 * mebibyte)
+    put(host, 1, mebibyte)
+    const view = await read(host, 1, mebibyte)
+    const moved = new Uint8Array((view.buffer as ArrayBuffer).transfer())
+    assert.ok(isRight(moved, 1))
+    const cloned = structuredClone(view)
+    collect()
+    assert.ok(isRight(view, 1) && isRight(cloned, 1))
+  })
+
+  test('more views than there are pins: what is over is copied', async () => {
+    const bytes = 256 * 1024
+    const host = await SegmentHost.create(2 * bytes)
+    put(host, 1, bytes)
+    const views: Uint8Array[] = []
+    for (let i = 0; i < pinsPerClient + 20; i++) views.push(await read(host, 1, bytes))
+    assert.equal(host.segment.pinCount(host.pinTable), pinsPerClient)
+    host.store.free([nameOf(1)])
+    put(host, 2, bytes)
+    for (const view of [views[0], views[pinsPerClient - 1], views.at(-1)]) assert.ok(view && isRight(view, 1))
+    assert.ok(isRight(await read(host, 2, bytes), 2))
+  })
+
+  test('small values leave no pin', async () => {
+    const host = await SegmentHost.create(mebibyte)
+    put(host, 1, 200_000)
+    const view = await read(host, 1, 200_000)
+    assert.equal(host.segment.pinCount(host.pinTable), 0)
+    host.store.free([nameOf(1)])
+    put(host, 2, 200_000)
+    assert.ok(isRight(view, 1))
+  })
+
+  test('two processes: what is read while everything moves is never wrong', async (t) => {
+    const bytesMax = 8 * mebibyte
+    const host = await SegmentHost.create(bytesMax)
+    const readers = [await startReader(t, host, bytesMax), await startReader(t, host, bytesMax)]
+    const live: number[] = []
+    let refused = 0
+    const end = performance.now() + 1500
+    for (let n = 1; performance.now() < end; n++) {
+      const bytes = n % 3 === 0 ? 300_000 + ((n * 7919) % mebibyte) : 1000 + ((n * 104_729) % 200_000)
+      try {
+        put(host, n, bytes)
+      } catch {
+        // What the readers look at is as much as there is.
+        refused += 1
+        await new Promise(setImmediate)
+        continue
+      }
+      live.push(n)
+      for (const [child] of readers) tell(host, child, n)
+      if (live.length > 8) host.store.free([nameOf(live.splice((n * 31) % 8, 1)[0] as number)])
+      if (n % 4 === 0) await new Promise(setImmediate)
+    }
+    for (const [child] of readers) {
+      child.send('stop')
+      const [counts] = (await once(child, 'message')) as [ReadCounts]
+      t.diagnostic(`${JSON.stringify(counts)}, ${refused} refused`)
+      assert.equal(counts.wrong, 0)
+      assert.ok(counts.right > 0 && counts.stale > 0)
+    }
+  })
+
+  test('the pins of a process that is killed count until it is gone, and no longer', async (t) => {
+    const bytesMax = 4 * mebibyte
+    const host = await SegmentHost.create(bytesMax)
+    const [child, table] = await startReader(t, host, bytesMax)
+    const gone: string[] = []
+    const tables = new PinTables(
+      { takePinTable: () => table, freePinTable: (each) => host.segment.freePinTable(each) },
+      { isAlive: isRunning, isWriting: () => false, onGone: (client) => void gone.push(client) },
+    )
+    t.after(() => tables.close())
+    const client = { id: 'c', pid: child.pid as number, pinTable: undefined }
+    tables.entered(client)
+    put(host, 1, mebibyte)
+    tell(host, child, 1)
+    await until('it looks', () => host.segment.pinCount(table) > 0)
+    host.store.free([nameOf(1)])
+    // Its connection has ended; it goes on looking.
+    tables.left(client)
+    host.step({ type: 'tick' })
+    assert.equal(host.book.usedBytes, mebibyte)
+    assert.deepEqual(gone, [])
+    child.kill('SIGKILL')
+    await until('its pins are gone', () => {
+      host.step({ type: 'tick' })
+      return host.book.usedBytes === 0
+    })
+    assert.deepEqual(gone, ['c'])
+    assert.equal(tables.clientOf(table), undefined)
+  })
+})
+
+test('who has no table of pins is waited for only while it writes', () => {
+  const gone: string[] = []
+  const alive = new Set([1, 2])
+  const tables = new PinTables(undefined, {
+    isAlive: (pid) => alive.has(pid),
+    isWriting: (client) => client === 'writer',
+    onGone: (client) => void gone.push(client),
+  })
+  tables.left({ id: 'idle', pid: 1, pinTable: undefined })
+  alive.delete(2)
+  tables.left({ id: 'writer', pid: 2, pinTable: undefined })
+  assert.deepEqual(gone, ['writer'])
+  tables.close()
+})
