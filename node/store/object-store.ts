@@ -217,8 +217,7 @@ export class ObjectStore implements TransferStore {
 
   /** True while a client may be writing a value. */
   isWriting(writer: ClientId): boolean {
-    for (const entry of this.#book.entries.values()) if (entry.isBeingWritten && entry.writer === writer) return true
-    return false
+    return this.#book.isWriting(writer)
   }
 
   close(): void {

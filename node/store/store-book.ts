@@ -1,10 +1,11 @@
 import { nodeOf, type ClientId } from '../../protocols/ids.ts'
-import type { BlockPlace } from '../../protocols/store-segment.ts'
 import { MemoryRoom } from './memory-room.ts'
+import { RoomMaker } from './room-maker.ts'
 import { RoomQueue, type Waiting } from './room-queue.ts'
 import { SpillBook, spillFileBytes } from './spill-book.ts'
 import type { AllocateEvent, SegmentGate, SpillPlace, StoreAction, StoreEvent, StoreFigures } from './store-events.ts'
 import { Shelves, type StoredEntry } from './stored-value.ts'
+import { StoredValues } from './stored-values.ts'
 
 export interface StoreBookOptions {
   bytesMax: number
@@ -19,10 +20,6 @@ const pressureShare = 0.8
 const pressureIntervalMs = 200
 /** Programs get so long to let go of values before those are written to the disk. */
 const graceMs = 60
-/** A copy that was asked for a moment ago is about to be read. */
-const copyAgeMsMin = 5000
-/** Who was told where a value lies has so long to come and read it there. */
-const openedMsMin = 100
 /** For so long a request waits for room when nothing is under way that could give it any. */
 const waitMsMax = 2000
 /** Whatever the disk is doing, a request is answered by then. Programs wait twice as long before they take us for dead. */
@@ -38,11 +35,9 @@ export class StoreBook {
   readonly #memory: MemoryRoom
   readonly #disk: SpillBook
   readonly #queue = new RoomQueue()
-  readonly #entries = new Map<string, StoredEntry>()
+  readonly #values = new StoredValues()
   readonly #shelves = new Shelves()
-  readonly #byOwner = new Map<ClientId, Set<StoredEntry>>()
-  /** Freed or dropped, and still in use by the node, or by who writes them. */
-  readonly #lingering = new Set<StoredEntry>()
+  readonly #maker: RoomMaker
   readonly #held = new Map<number, StoredEntry>()
   readonly #openers = new Map<string, number[]>()
   #highSinceMs: number | undefined
@@ -54,6 +49,15 @@ export class StoreBook {
     this.#options = options
     this.#memory = new MemoryRoom(options.bytesMax, options.gate)
     this.#disk = new SpillBook(options.spill)
+    this.#maker = new RoomMaker({
+      memory: this.#memory,
+      gate: options.gate,
+      shelves: this.#shelves,
+      onDropped: (copy) => {
+        this.counters.copiesDropped += 1
+        this.#drop(copy, 'dropped')
+      },
+    })
   }
 
   /** In memory, with what is being written, and what was freed but is still looked at. */
@@ -75,11 +79,16 @@ export class StoreBook {
   }
 
   get count(): number {
-    return this.#entries.size
+    return this.#values.byName.size
   }
 
   get entries(): ReadonlyMap<string, Readonly<StoredEntry>> {
-    return this.#entries
+    return this.#values.byName
+  }
+
+  /** True while a client may be writing a value. */
+  isWriting(writer: ClientId): boolean {
+    return this.#values.writtenBy(writer).length > 0
   }
 
   get diskProblem(): string {
@@ -110,7 +119,7 @@ export class StoreBook {
       case 'wroteFile':
         return this.#wroteFile(event, nowMs)
       case 'free':
-        for (const name of event.names) this.#drop(this.#entries.get(name), 'freed')
+        for (const name of event.names) this.#drop(this.#values.get(name), 'freed')
         return
       case 'open':
         return this.#open(event.key, event.name, nowMs)
@@ -122,17 +131,13 @@ export class StoreBook {
         return this.#clientLeft(event.client)
       case 'clientGone':
         this.#clientLeft(event.client)
-        for (const entry of [...this.#entries.values(), ...this.#lingering]) {
-          if (entry.writer === event.client && entry.isBeingWritten) this.#stopWriting(entry)
-        }
+        for (const entry of this.#values.writtenBy(event.client)) this.#stopWriting(entry)
         return
       case 'ownersGone':
-        for (const [owner, entries] of this.#byOwner) {
-          if (event.isGone(owner)) for (const entry of [...entries]) this.#drop(entry, 'freed')
-        }
+        for (const entry of this.#values.ofOwners(event.isGone)) this.#drop(entry, 'freed')
         return
       case 'originGone':
-        for (const entry of this.#entries.values()) {
+        for (const entry of this.#values.byName.values()) {
           if (entry.kind !== 'copy' || nodeOf(entry.name) !== event.node) continue
           entry.kind = 'replica'
           this.#shelves.put(entry)
@@ -155,22 +160,14 @@ export class StoreBook {
 
   #allocate(event: AllocateEvent, nowMs: number): void {
     // Names are given out once; who uses one twice does not speak the protocol.
-    if (this.#entries.has(event.name) || this.#queue.has(event.name)) this.#refuse(event)
+    if (this.#values.byName.has(event.name) || this.#queue.has(event.name)) this.#refuse(event)
     else this.#queue.add(event, false, nowMs)
   }
 
   #abandon(key: number, name: string): void {
     this.#queue.remove(({ event, isRestore }) => event.key === key && !isRestore)
-    const entry = this.#written(name, key)
+    const entry = this.#values.written(name, key)
     if (entry !== undefined) this.#stopWriting(entry)
-  }
-
-  /** The value that was given room by that request, if it is still being written. */
-  #written(name: string, key: number | undefined): StoredEntry | undefined {
-    const isIt = (entry: StoredEntry | undefined): boolean =>
-      entry?.isBeingWritten === true && entry.name === name && (key === undefined || entry.key === key)
-    const entry = this.#entries.get(name)
-    return isIt(entry) ? entry : [...this.#lingering].find(isIt)
   }
 
   /** It will not be written after all. */
@@ -200,7 +197,7 @@ export class StoreBook {
     if (canFit && this.#give(waiting, nowMs, true)) return true
     const file = event.kind === 'copy' || isRestore ? undefined : this.#disk.ownFile(event.bytes, nowMs)
     if (file !== undefined) {
-      this.#create(event, nowMs).disk = { file, offset: 0, crc: 0 }
+      this.#values.add(event, nowMs).disk = { file, offset: 0, crc: 0 }
       this.#actions.push({ type: 'placeFile', key: event.key, name: event.name, file })
       return true
     }
@@ -211,12 +208,12 @@ export class StoreBook {
   }
 
   #give({ event, isRestore }: Waiting, nowMs: number, mayTakeYoung: boolean): boolean {
-    const place = this.#room(event.bytes, nowMs, mayTakeYoung)
+    const place = this.#maker.take(event.bytes, nowMs, mayTakeYoung)
     if (place === undefined) return false
     const { key, name } = event
-    const restored = isRestore ? this.#entries.get(name) : undefined
+    const restored = isRestore ? this.#values.get(name) : undefined
     if (restored?.disk === undefined) {
-      this.#create(event, nowMs).memory = place
+      this.#values.add(event, nowMs).memory = place
       this.#actions.push({ type: 'place', key, name, place })
     } else {
       restored.memory = place
@@ -224,33 +221,6 @@ export class StoreBook {
       this.#actions.push({ type: 'restore', name, bytes: restored.bytes, from: restored.disk, place })
     }
     return true
-  }
-
-  #create({ key, name, bytes, writer, owner, kind }: AllocateEvent, nowMs: number): StoredEntry {
-    const entry: StoredEntry = {
-      name,
-      bytes,
-      kind,
-      writer,
-      key,
-      owner,
-      object: '',
-      isSealed: false,
-      isBeingWritten: true,
-      memory: undefined,
-      disk: undefined,
-      isMoving: false,
-      holds: 0,
-      isFreed: false,
-      touchedMs: nowMs,
-      openedMs: -Infinity,
-      sinceMs: nowMs,
-    }
-    this.#entries.set(name, entry)
-    const owned = this.#byOwner.get(owner)
-    if (owned === undefined) this.#byOwner.set(owner, new Set([entry]))
-    else owned.add(entry)
-    return entry
   }
 
   #refuse({ key, name, bytes }: AllocateEvent): void {
@@ -262,58 +232,16 @@ export class StoreBook {
     const { bytesMax, gate } = this.#options
     const pinned = gate.pinned()
     let pinnedBytes = this.#memory.zombieBytes
-    for (const { memory, bytes, holds } of this.#entries.values()) {
+    for (const { memory, bytes, holds } of this.#values.byName.values()) {
       if (memory !== undefined && (holds > 0 || pinned.has(memory.offset))) pinnedBytes += bytes
     }
     return { bytesMax, usedBytes: this.usedBytes, pinnedBytes, disk: this.#disk.problemWith(wantedBytes) }
   }
 
-  /** Room for a value, for which others are dropped if need be. */
-  #room(bytes: number, nowMs: number, mayTakeYoung: boolean): BlockPlace | undefined {
-    for (;;) {
-      const place = this.#memory.take(bytes)
-      if (place !== undefined) return place
-      if (!this.#memory.sweep() && !this.#evictOne(nowMs, mayTakeYoung)) return undefined
-    }
-  }
-
-  #evictOne(nowMs: number, mayTakeYoung: boolean): boolean {
-    if (this.#evictCopy(nowMs, mayTakeYoung)) return true
-    for (const entry of twice(this.#shelves.clean)) if (this.#leaveMemory(entry, nowMs, mayTakeYoung)) return true
-    return false
-  }
-
-  #evictCopy(nowMs: number, mayTakeYoung: boolean): boolean {
-    for (const entry of twice(this.#shelves.copies)) {
-      if (!mayTakeYoung && nowMs - entry.touchedMs < copyAgeMsMin) return false
-      if (!this.#leaveMemory(entry, nowMs, mayTakeYoung)) continue
-      this.counters.copiesDropped += 1
-      this.#drop(entry, 'dropped')
-      return true
-    }
-    return false
-  }
-
-  /** Gives the memory of a value back, unless somebody looks at it, or has since it was tried last. */
-  #leaveMemory(entry: StoredEntry, nowMs: number, isLastResort: boolean): boolean {
-    const { gate } = this.#options
-    const { memory, name, bytes } = entry
-    if (memory === undefined || nowMs - entry.openedMs < openedMsMin) return false
-    if (gate.takeUsed(memory.offset) && !isLastResort) entry.touchedMs = nowMs
-    else if (this.#memory.tryToGiveBack(memory, bytes)) {
-      entry.memory = undefined
-      this.#shelves.put(entry)
-      return true
-    } else gate.show(memory, name, bytes)
-    // Those that can go are found sooner when this one is not the first any more.
-    this.#shelves.put(entry)
-    return false
-  }
-
   // --- values
 
   #seal({ name, object, crc, key }: StoreEvent & { type: 'seal' }, nowMs: number): void {
-    const entry = this.#written(name, key)
+    const entry = this.#values.written(name, key)
     if (entry === undefined) return
     entry.isBeingWritten = false
     if (entry.isFreed) {
@@ -329,8 +257,8 @@ export class StoreBook {
   }
 
   #wroteFile({ name, bytes, owner, object, file }: StoreEvent & { type: 'wroteFile' }, nowMs: number): void {
-    if (this.#entries.has(name)) return
-    const entry = this.#create({ type: 'allocate', key: 0, name, bytes, writer: '', owner, kind: 'primary' }, nowMs)
+    if (this.#values.byName.has(name)) return
+    const entry = this.#values.add({ type: 'allocate', key: 0, name, bytes, writer: '', owner, kind: 'primary' }, nowMs)
     entry.isBeingWritten = false
     entry.isSealed = true
     entry.object = object
@@ -348,20 +276,15 @@ export class StoreBook {
   /** The value is needed no more. What is used of it by somebody goes when that ends. */
   #drop(entry: StoredEntry | undefined, reason: 'freed' | 'dropped' | 'lost'): void {
     if (entry === undefined || entry.isFreed) return
-    entry.isFreed = true
-    this.#entries.delete(entry.name)
+    this.#values.linger(entry)
     this.#shelves.take(entry)
-    const owned = this.#byOwner.get(entry.owner)
-    owned?.delete(entry)
-    if (owned?.size === 0) this.#byOwner.delete(entry.owner)
     for (const key of this.#takeOpeners(entry.name)) this.#openFailed(key, entry.name, 'it has been freed')
     if (entry.isSealed) this.#actions.push({ type: 'gone', name: entry.name, object: entry.object, reason })
-    this.#lingering.add(entry)
     this.#settle(entry)
   }
 
   #end(entry: StoredEntry): void {
-    this.#lingering.delete(entry)
+    this.#values.end(entry)
     const { memory, bytes } = entry
     entry.memory = undefined
     if (memory !== undefined) this.#memory.retire(memory, bytes)
@@ -370,7 +293,7 @@ export class StoreBook {
   }
 
   #hold(key: number, name: string): void {
-    const entry = this.#entries.get(name)
+    const entry = this.#values.get(name)
     if (entry === undefined || this.#held.has(key)) return
     this.#held.set(key, entry)
     entry.holds += 1
@@ -395,7 +318,7 @@ export class StoreBook {
   // --- reading
 
   #open(key: number, name: string, nowMs: number): void {
-    const entry = this.#entries.get(name)
+    const entry = this.#values.get(name)
     if (entry === undefined || !entry.isSealed) {
       this.#openFailed(key, name, 'it is not in the object store')
       return
@@ -425,7 +348,7 @@ export class StoreBook {
 
   /** There is no room in memory for a value that is on the disk: it is read from there. */
   #openFromFile(name: string): void {
-    const entry = this.#entries.get(name)
+    const entry = this.#values.get(name)
     for (const key of this.#takeOpeners(name)) {
       if (entry?.disk === undefined) this.#openFailed(key, name, 'it is not in the object store')
       else {
@@ -447,7 +370,7 @@ export class StoreBook {
   }
 
   #restored(name: string, nowMs: number): void {
-    const entry = this.#moving(name)
+    const entry = this.#values.moving(name)
     if (entry?.memory === undefined) return
     entry.isMoving = false
     entry.touchedMs = nowMs
@@ -464,7 +387,7 @@ export class StoreBook {
   }
 
   #restoreFailed(name: string, reason: string, isLost: boolean): void {
-    const entry = this.#moving(name)
+    const entry = this.#values.moving(name)
     if (entry?.memory === undefined) return
     entry.isMoving = false
     this.#memory.giveBack(entry.memory, entry.bytes)
@@ -472,13 +395,6 @@ export class StoreBook {
     for (const key of this.#takeOpeners(name)) this.#openFailed(key, name, reason)
     if (isLost && !entry.isFreed) this.#drop(entry, 'lost')
     else this.#settle(entry)
-  }
-
-  #moving(name: string): StoredEntry | undefined {
-    const entry = this.#entries.get(name)
-    if (entry?.isMoving === true) return entry
-    for (const each of this.#lingering) if (each.name === name && each.isMoving) return each
-    return undefined
   }
 
   // --- the disk
@@ -493,7 +409,7 @@ export class StoreBook {
     const action = this.#disk.begin(idle, Math.max(bytes, Math.min(spillFileBytes, bytesMax / 8)), nowMs)
     if (action === undefined) return
     for (const { name } of action.blocks) {
-      const entry = this.#entries.get(name) as StoredEntry
+      const entry = this.#values.get(name) as StoredEntry
       entry.isMoving = true
       this.#shelves.take(entry)
     }
@@ -525,7 +441,7 @@ export class StoreBook {
       this.#highSinceMs = undefined
       return
     }
-    while (this.usedBytes > level && this.#evictCopy(nowMs, false));
+    while (this.usedBytes > level && this.#maker.dropCopy(nowMs, false));
     if (this.usedBytes - this.#shelves.cleanBytes <= level) {
       this.#highSinceMs = undefined
       return
@@ -537,14 +453,5 @@ export class StoreBook {
     }
     // Programs that let go of values now and then save the disk much work.
     if (nowMs - this.#highSinceMs >= graceMs) this.#startSpilling(0, nowMs)
-  }
-}
-
-/** The values of a shelf, and those that have been put back once more: what nobody has read meanwhile goes then. */
-function* twice(shelf: ReadonlyMap<string, StoredEntry>): Generator<StoredEntry> {
-  let left = shelf.size * 2
-  for (const entry of shelf.values()) {
-    if (left-- === 0) return
-    yield entry
   }
 }

@@ -51,8 +51,8 @@ function readOnAndOn(path: string, bytesMax: number, pinTable: number): void {
       views.push({ value, view })
       // What was looked at for a while must not have changed meanwhile.
       if (views.length > viewsMax) {
-        const [{ value: old, view: oldView }] = views.splice(Math.floor(Math.random() * viewsMax), 1) as typeof views
-        check(old, oldView)
+        const [old] = views.splice(Math.floor(Math.random() * viewsMax), 1)
+        if (old !== undefined) check(old.value, old.view)
       }
     }
   }
