@@ -54,6 +54,8 @@ export class ObjectStore implements TransferStore {
   readonly #book: StoreBook
   readonly #allocating = new Map<number, Asker<WritePlace>>()
   readonly #opening = new Map<number, Asker<ValuePlace>>()
+  /** Values here that were read from their files once, and were right. */
+  readonly #checked = new Set<string>()
   #lastKey = 0
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
@@ -316,7 +318,9 @@ export class ObjectStore implements TransferStore {
       throw new ObjectStoreFullError(`the value ${name} is in a file, and there is no shared memory to send it from`)
     }
     try {
-      return await spill.openValue(place, bytes)
+      const value = await spill.openValue(place, bytes, this.#checked.has(name))
+      if (this.has(name)) this.#checked.add(name)
+      return value
     } catch (error) {
       if (!(error instanceof SpillDamagedError)) throw error
       throw new ObjectLostError(`the value ${name} cannot be read: ${error.message}`, { name, reason: error.message })
@@ -365,6 +369,7 @@ export class ObjectStore implements TransferStore {
       case 'stored':
         return this.onStored(action.name, action.object, action.kind)
       case 'gone':
+        this.#checked.delete(action.name)
         return this.onGone(action.name, action.object, action.reason)
       case 'pressure':
         return this.#options.onPressure(action.usedBytes)

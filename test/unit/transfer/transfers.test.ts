@@ -163,6 +163,13 @@ describe('pulling a value', { concurrency: true }, () => {
     await assert.rejects(pull(puller, 1000, [origin]), ObjectStoreFullError)
   })
 
+  test('that nobody has is lost, however full the store is', async (t) => {
+    const world = lab(t)
+    const puller = world.add(1)
+    puller.store.isFull = true
+    await assert.rejects(pull(puller, 1000, []), ObjectLostError)
+  })
+
   test('by many at once does not cost the origin as many times its size', async (t) => {
     const world = lab(t)
     const origin = world.add(1)
