@@ -1,6 +1,6 @@
 import { TooManyTasksError } from '../../protocols/errors.ts'
 import { limits } from '../../protocols/limits.ts'
-import type { MessageHandlers } from '../../protocols/messages.ts'
+import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
@@ -41,7 +41,7 @@ export class TaskCalls {
   readonly results: TaskResults
   readonly #host: TaskCallsHost
   readonly #counter: TaskCounter
-  readonly #streams = new Map<number, StreamRecord>()
+  readonly #streams = new Map<number, TaskRecord>()
 
   constructor(host: TaskCallsHost) {
     this.#host = host
@@ -59,6 +59,7 @@ export class TaskCalls {
     this.results = new TaskResults({
       lineages,
       recovery: this.recovery,
+      create: () => objects.owned.create(),
       encodeError,
       adopt: (wire) => objects.adopt(wire),
       attach: (record, wire) => host.stored.attach(record, wire),
@@ -114,6 +115,7 @@ export class TaskCalls {
         named: (argument) => {
           if (objects.isOwn(argument.id)) objects.owned.share(argument)
         },
+        streamPart: (task, stream) => this.recovery.streamPart(task, stream),
         moveToStore: (task, value) => this.#moveToStore(task, value),
       },
     )
@@ -142,7 +144,7 @@ export class TaskCalls {
         if (record !== undefined) this.cancel(record, { force, recursive })
       },
       taskDone: ({ leaseId, results }) => submitter.onDone(leaseId, results),
-      streamItem: ({ sequence, index, value }) => this.#onStreamItem(sequence, index, value),
+      streamItem: (body) => this.#onStreamItem(body),
     }
   }
 
@@ -178,7 +180,6 @@ export class TaskCalls {
       lineage: undefined,
     }
     for (const record of returns) record.task = task
-    if (stream !== undefined) this.#streams.set(task.sequence, stream)
     this.#submit(task)
     if (stream !== undefined) return this.#openStream(task, stream)
     if (numReturns === 1) return new ObjectRef(returns[0] as ObjectRecord)
@@ -186,6 +187,7 @@ export class TaskCalls {
   }
 
   #submit(task: TaskRecord): void {
+    if (task.stream !== undefined) this.#streams.set(task.sequence, task)
     this.submitter.submit(task)
     this.#counter.wake()
   }
@@ -230,31 +232,41 @@ export class TaskCalls {
   }
 
   #openStream(task: TaskRecord, stream: StreamRecord): ObjectRefStream<unknown> {
-    const { connection, coder } = this.#host
-    const { sequence } = task
+    const { coder } = this.#host
     return new ObjectRefStream(stream, {
       refOf: (record) => new ObjectRef(record),
       decodeError: (wire) => coder.decode(wire),
-      consumed: (count) => {
-        if (task.leaseId !== undefined) connection.send('streamConsumed', { leaseId: task.leaseId, sequence, count })
-      },
+      consumed: (count) => this.#consumed(task, count),
       stop: () => this.#stopStream(task, stream),
       wait: <T>(promise: Promise<T>) => this.#host.waiting(promise),
     })
   }
 
   #stopStream(task: TaskRecord, stream: StreamRecord): void {
+    // The task may be kept, for items that are lost later.
+    stream.discard()
     if (stream.end !== undefined) return
     stream.finish()
-    stream.discard()
     this.#streams.delete(task.sequence)
     this.submitter.cancel(task, { force: false, recursive: true })
   }
 
-  #onStreamItem(sequence: number, index: number, value: WireValue): void {
-    const record = this.#host.objects.owned.create()
-    this.results.settleItem(record, value)
-    this.#streams.get(sequence)?.add(index, record)
+  #onStreamItem({ leaseId, sequence, index, value }: MessageBody<'streamItem'>): void {
+    const task = this.#streams.get(sequence)
+    if (task?.stream === undefined || task.leaseId !== leaseId) {
+      this.results.drop(value)
+      return
+    }
+    const { stream } = task
+    const isAgain = index < stream.received
+    this.results.settleItem(task, stream, index, value)
+    // Nobody takes these from the stream, so it is not for its consumer to let the producer go on.
+    if (isAgain) this.#consumed(task, Math.max(index + 1, stream.consumed))
+  }
+
+  /** Lets the producer of a stream go on. */
+  #consumed({ leaseId, sequence }: TaskRecord, count: number): void {
+    if (leaseId !== undefined) this.#host.connection.send('streamConsumed', { leaseId, sequence, count })
   }
 }
 

@@ -5,6 +5,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import type { LineageBook } from '../tasks/lineage-book.ts'
 import { Lineage, type LineageHost } from '../tasks/lineage.ts'
+import type { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import { notMadeAgain } from './lost-object.ts'
 import type { Recovery } from './recovery.ts'
@@ -12,6 +13,8 @@ import type { Recovery } from './recovery.ts'
 export interface TaskResultsHost extends LineageHost {
   readonly lineages: LineageBook
   readonly recovery: Recovery
+  /** A record for a new object. */
+  create(): ObjectRecord
   encodeError(error: unknown): WireValue
   /** Refs inside a value that has come. */
   adopt(wire: WireValue): readonly ObjectRef[] | undefined
@@ -35,6 +38,7 @@ export class TaskResults {
     if (status === 'error' && values[0] !== undefined) this.failWith(task, values[0])
     else if (status === 'streamEnd') {
       task.stream?.finish()
+      this.#failItems(task)
       this.#end(task)
     } else if (status === 'ok' && values.length === task.returns.length) {
       for (const i of task.returns.keys()) this.#settleOne(task, i, values[i] as WireValue)
@@ -64,10 +68,32 @@ export class TaskResults {
     return record !== undefined && this.#host.recovery.lostToo(record) ? record : undefined
   }
 
-  /** An item of a stream. */
-  settleItem(record: ObjectRecord, wire: WireValue): void {
-    record.lineage = 'streamItem'
-    this.#give(record, wire)
+  /** An item of a stream: the next one, or one that comes again because it was lost. */
+  settleItem(task: TaskRecord, stream: StreamRecord, index: number, wire: WireValue): void {
+    stream.next = index + 1
+    if (index < stream.received) {
+      this.#settleOne(task, index, wire)
+      task.returns[index] = undefined
+    } else if (index > stream.received || stream.end !== undefined) this.drop(wire)
+    else {
+      const record = this.#host.create()
+      if (wire.kind === 'stored') {
+        record.lineage = task.lineage ??= new Lineage(task, this.#host)
+        record.lineage.addItem(index, record)
+      }
+      this.#give(record, wire)
+      stream.add(record)
+    }
+  }
+
+  /** Items that were lost, and did not come again. */
+  #failItems(task: TaskRecord): void {
+    for (const record of task.returns) {
+      if (record === undefined) continue
+      const loss = this.#host.recovery.ended(record, false)
+      const error = new TaskError(`task ${task.name} has ended without this item`)
+      if (loss !== undefined) this.#give(record, this.#host.encodeError(notMadeAgain(record, loss, error)))
+    }
   }
 
   #give(record: ObjectRecord, wire: WireValue): void {

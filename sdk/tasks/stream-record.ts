@@ -7,18 +7,25 @@ export class StreamRecord {
   received = 0
   /** Items that the consumer has taken. */
   consumed = 0
+  /** The item that its task sends next. Those before it do not come any more, unless the task runs again. */
+  next = 0
+  /** Its task has ended: there are no items but those that have been received. */
+  isOver = false
   /** How the stream ended; its items come first. */
   end: { error: WireValue | undefined } | undefined
   readonly #waiting: ObjectRecord[] = []
   #wake: (() => void) | undefined
 
-  /** Takes an item. False when it was here already, from an earlier try. */
-  add(index: number, item: ObjectRecord): boolean {
-    if (index !== this.received || this.end !== undefined) return false
+  /** Takes the item after those that have been received. */
+  add(item: ObjectRecord): void {
     this.received += 1
     this.#waiting.push(item)
     this.#notify()
-    return true
+  }
+
+  /** Its task begins anew. */
+  rewind(): void {
+    this.next = 0
   }
 
   finish(error?: WireValue): void {

@@ -96,6 +96,7 @@ export class RecoveryWorld {
     this.#results = new TaskResults({
       lineages: this.lineages,
       recovery: this.recovery,
+      create: () => this.#owned.create(),
       encodeError,
       adopt: () => undefined,
       attach: (record, wire) => this.#stored.attach(record, wire),
@@ -133,6 +134,7 @@ export class RecoveryWorld {
         failWith: (task, error) => this.#results.failWith(task, error),
         isRetriable: () => false,
         named: (record) => this.#owned.share(record),
+        streamPart: () => ({ skip: 0, limit: 0 }),
         moveToStore: (_, value) => value,
       },
     )
