@@ -111,6 +111,18 @@ export class Recovery {
     })
   }
 
+  /** The task of a stream has ended, and was past this item already when that was lost. */
+  remakeItem(record: ObjectRecord): void {
+    const loss = this.#losses.get(record)
+    if (loss === undefined) return
+    const refusal = refusalOf(record, loss.value)
+    if (refusal === undefined) this.#make(record, loss)
+    else {
+      this.ended(record, false)
+      record.settle(this.#host.encodeError(objectLost(record, loss, refusal)))
+    }
+  }
+
   #make(record: ObjectRecord, loss: Loss): void {
     const { lineages, submit, free } = this.#host
     const lineage = record.lineage as Lineage
@@ -162,7 +174,8 @@ export class Recovery {
     )
     const skip = Math.min(received, lost?.first ?? received)
     stream.next = skip
-    return { skip, limit: isOver ? (lost?.end ?? received) : 0 }
+    stream.limit = isOver ? (lost?.end ?? received) : 0
+    return { skip, limit: stream.limit }
   }
 
   #isGone({ name }: StoredValue): boolean {

@@ -36,11 +36,8 @@ export class TaskResults {
 
   settle(task: TaskRecord, { status, values }: TaskResult): void {
     if (status === 'error' && values[0] !== undefined) this.failWith(task, values[0])
-    else if (status === 'streamEnd') {
-      task.stream?.finish()
-      this.#failItems(task)
-      this.#end(task)
-    } else if (status === 'ok' && values.length === task.returns.length) {
+    else if (status === 'streamEnd') this.#endStream(task)
+    else if (status === 'ok' && values.length === task.returns.length) {
       for (const i of task.returns.keys()) this.#settleOne(task, i, values[i] as WireValue)
       this.#end(task)
     } else {
@@ -86,14 +83,23 @@ export class TaskResults {
     }
   }
 
-  /** Items that were lost, and did not come again. */
-  #failItems(task: TaskRecord): void {
-    for (const record of task.returns) {
+  #endStream(task: TaskRecord): void {
+    const { stream, returns } = task
+    const { recovery, encodeError } = this.#host
+    stream?.finish()
+    // Items that were lost, and have not come again.
+    const late: ObjectRecord[] = []
+    for (const [index, record] of returns.entries()) {
       if (record === undefined) continue
-      const loss = this.#host.recovery.ended(record, false)
-      const error = new TaskError(`task ${task.name} has ended without this item`)
-      if (loss !== undefined) this.#give(record, this.#host.encodeError(notMadeAgain(record, loss, error)))
+      if (stream?.isPast(index) === true) late.push(record)
+      else {
+        const error = new TaskError(`task ${task.name} has ended without this item`)
+        const loss = recovery.ended(record, false)
+        if (loss !== undefined) this.#give(record, encodeError(notMadeAgain(record, loss, error)))
+      }
     }
+    this.#end(task, late.length > 0)
+    for (const record of late) recovery.remakeItem(record)
   }
 
   #give(record: ObjectRecord, wire: WireValue): void {
@@ -129,7 +135,7 @@ export class TaskResults {
   }
 
   /** The task has ended: its arguments go, unless it may have to run again. */
-  #end(task: TaskRecord): void {
+  #end(task: TaskRecord, mustRunAgain = false): void {
     const { lineages, free } = this.#host
     for (const name of this.#movedArguments.get(task) ?? []) free(name)
     this.#movedArguments.delete(task)
@@ -137,7 +143,7 @@ export class TaskResults {
     const argsName = task.args.kind === 'stored' ? task.args.name : undefined
     if (lineage?.isRunning === true) {
       const bytes = lineage.rest()
-      if (lineage.refusal === undefined && lineage.hasStored) {
+      if (lineage.refusal === undefined && (mustRunAgain || lineage.hasStored)) {
         lineages.keep(lineage, bytes, argsName)
         return
       }

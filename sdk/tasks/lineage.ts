@@ -42,6 +42,8 @@ export class Lineage {
   #dropReason = ''
   #resolved: readonly { position: number; input: Input }[] = []
   #holds: readonly Input[] | undefined
+  /** What was made again for the last time is kept: others count on it, because it could be made again when they came. */
+  #last: readonly (ObjectRecord | undefined)[] = []
 
   constructor(task: TaskRecord, host: LineageHost) {
     this.name = task.name
@@ -83,7 +85,9 @@ export class Lineage {
   /** Why this result cannot be made again; undefined when it can. */
   refusalFor(record: ObjectRecord): string | undefined {
     const { stream } = this.#task ?? {}
-    if (stream !== undefined && this.#isRunning && this.#indexOf(record) < stream.next) {
+    // It would come after the end, for which the consumer of the stream has to go on.
+    const isHeldUp = stream !== undefined && !stream.isOver && this.#isRunning
+    if (isHeldUp && this.#indexOf(record) < stream.next) {
       return `it is an item of a stream, and task ${this.name}, which made it, is past it already: once that has ended it can run again`
     }
     return this.refusal
@@ -107,6 +111,8 @@ export class Lineage {
     this.#holds = task.holds?.map(inputOf)
     task.resolvedRefs = []
     task.holds = undefined
+    const isLast = task.stream === undefined && task.attempt > 0 && task.retriesLeft === 0
+    if (isLast) this.#last = this.#returns.map((weak) => weak?.deref())
     task.returns = []
     // Its end is not the end of what its results are for.
     task.parent = undefined
@@ -153,7 +159,7 @@ export class Lineage {
 
   /** The record of a result, if somebody still has a ref to it. */
   known(index: number): ObjectRecord | undefined {
-    return this.#returns[index]?.deref()
+    return this.#last[index] ?? this.#returns[index]?.deref()
   }
 
   /** The record of a result, made anew when it is gone. */

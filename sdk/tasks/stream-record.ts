@@ -9,6 +9,8 @@ export class StreamRecord {
   consumed = 0
   /** The item that its task sends next. Those before it do not come any more, unless the task runs again. */
   next = 0
+  /** The item before which its task ends, though there are others behind it; 0 when it makes all. */
+  limit = 0
   /** Its task has ended: there are no items but those that have been received. */
   isOver = false
   /** How the stream ended; its items come first. */
@@ -26,6 +28,11 @@ export class StreamRecord {
   /** Its task begins anew. */
   rewind(): void {
     this.next = 0
+  }
+
+  /** False when its task has ended where that item should have come. */
+  isPast(index: number): boolean {
+    return index < this.next || (this.limit > 0 && this.next >= this.limit)
   }
 
   finish(error?: WireValue): void {

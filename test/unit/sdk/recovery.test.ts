@@ -385,6 +385,35 @@ describe('lost items of a stream', () => {
     assert.match((the.errors[0] as Error).message, /running its task again has failed: its worker has died/)
   })
 
+  test('come of another run when theirs was past them, or is not to go so far', () => {
+    const the = new Owner()
+    const { task, items } = the.stream(there, 4)
+    the.endStream(task)
+    const [first, second, third, fourth] = items as [ObjectRecord, ObjectRecord, ObjectRecord, ObjectRecord]
+    for (const record of [first, fourth]) {
+      record.lose()
+      record.settle(storedValue(the.stored(here)))
+    }
+    the.lose(there)
+    the.recovery.lost(second, nameOf(second), 'gone')
+    assert.deepEqual(the.partOf(task), { skip: 1, limit: 3 })
+    const again = [the.item(task, 1, here)]
+    for (const record of [first, fourth]) {
+      assert.equal(the.recovery.lost(record, nameOf(record), 'its file is damaged'), undefined)
+    }
+    again.push(the.item(task, 2, here))
+    the.endStream(task)
+    assert.deepEqual([second, third].map(nameOf), again)
+    assert.equal(the.submitted.length, 2)
+    assert.deepEqual(the.partOf(task), { skip: 0, limit: 4 })
+    again.unshift(the.item(task, 0, here))
+    for (const index of [1, 2]) the.item(task, index, here)
+    again.push(the.item(task, 3, here))
+    the.endStream(task)
+    assert.deepEqual(items.map(nameOf), again)
+    assert.deepEqual([the.submitted.length, task.retriesLeft], [2, 1])
+  })
+
   test('nobody needs are not made again, and not kept for what was made of others', () => {
     const the = new Owner()
     const { task, items } = the.stream(there, 2)
