@@ -250,7 +250,7 @@ const source = `
   await collect()
 `
 
-describe('results that died with their node', { timeout: 60_000 }, () => {
+describe('results that died with their node', { timeout: 120_000 }, () => {
   let said: Record<string, unknown>
   let runs: Record<string, string>
   before(async () => {
@@ -372,7 +372,7 @@ async function killInTransfer(home: LocalNode, victim: LocalNode, isThere: () =>
   }
 }
 
-describe('a node that dies while it sends a value', { timeout: 60_000 }, () => {
+describe('a node that dies while it sends a value', { timeout: 120_000 }, () => {
   test('another one that has it goes on; without one it is made again', async () => {
     await using mesh = await startLocalMesh({ nodes: 3, cpus: 2 })
     const [home, first, second] = mesh.nodes as [LocalNode, LocalNode, LocalNode]
