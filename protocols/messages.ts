@@ -27,6 +27,8 @@ const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
 const text = string(16 * 1024)
 const storedName = string(64)
+/** A client tells of so many values that it owns, and of so many that it borrows. */
+export const referencesMax = 5000
 
 function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
   return { code, body, bytesMax }
@@ -242,6 +244,29 @@ export const messages = {
       crc: u32,
       code: string(64),
       message: text,
+    }),
+  ),
+
+  /** Asks a client what it owns and borrows of the values in stores, for people to read. */
+  referencesAsk: message(100, small, struct({ requestId: u32 })),
+  references: message(
+    101,
+    limits.frameBytesMax,
+    struct({
+      requestId: u32,
+      /** `tasks`: of this client, that wait or run and take it. `rebuilds`: finished ones that would, were their results lost. */
+      owned: list(
+        struct({
+          object: objectId,
+          name: storedName,
+          made: string(1024),
+          borrowers: list(clientId, 1000),
+          tasks: u32,
+          rebuilds: u32,
+        }),
+        referencesMax,
+      ),
+      borrowed: list(struct({ object: objectId, tasks: u32 }), referencesMax),
     }),
   ),
 

@@ -17,7 +17,6 @@ import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
-import { objectReports } from '../store/object-reports.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import { RemoteValues } from '../store/remote-values.ts'
 import { Transfers } from '../transfer/transfers.ts'
@@ -203,7 +202,6 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     own,
     explainer,
     directory: objects,
-    objects: () => objectReports(store, work.pinTables, now()),
     store: () => ({ directory: storeDirectory, usedBytes: store.usedBytes, bytesMax: store.bytesMax }),
     now,
     onLeft: () => work.onLeft(),

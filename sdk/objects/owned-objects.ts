@@ -94,6 +94,11 @@ export class OwnedObjects {
     this.#release(this.#ledger.dropAll(isGone))
   }
 
+  /** Who borrows an object. */
+  borrowersOf(sequence: number): ClientId[] {
+    return this.#ledger.borrowersOf(sequence)
+  }
+
   /** How many objects others borrow. */
   get borrowedCount(): number {
     return this.#ledger.heldCount

@@ -60,6 +60,11 @@ export class ObjectExchange {
     return { to: ownerOf(id), from: this.#clientId }
   }
 
+  /** Objects of others that this process has refs to. */
+  borrowed(): Iterable<ObjectRecord> {
+    return this.#borrowed.records()
+  }
+
   isOwn(id: ObjectId): boolean {
     return ownerOf(id) === this.#clientId
   }

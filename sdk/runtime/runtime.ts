@@ -22,6 +22,7 @@ import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
 import { ObjectExchange } from './object-exchange.ts'
 import { ObjectReader } from './object-reader.ts'
+import { references } from './references.ts'
 import { ownerDied, Requests } from './requests.ts'
 import { StoredValues } from './stored-values.ts'
 import { TaskCalls } from './task-calls.ts'
@@ -135,8 +136,18 @@ export class Runtime {
       undeliverable: ({ requestId, client }) => this.#requests.fail(requestId, ownerDied(client)),
       logFlushed: ({ requestId }) => this.#requests.answer(requestId, undefined),
       adminReply: ({ requestId, reply }) => this.#requests.answer(requestId, reply),
+      referencesAsk: ({ requestId }) => {
+        const { objects: exchange, calls } = this
+        const told = references({
+          objects: exchange,
+          stored: this.#stored,
+          tasks: calls.submitter.tasks,
+          lineages: calls.lineages.lineages(),
+        })
+        this.connection.send('references', { requestId, ...told })
+      },
       storedOpened: ({ requestId, ...answer }) => this.#requests.answer(requestId, answer),
-      storePressure: () => this.#stored.collectGarbage(),
+      storePressure: () => this.#stored.collectGarbage(this.#store.viewCount > 0),
     }
   }
 

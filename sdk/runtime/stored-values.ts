@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
+import { collectGarbage } from '../system/engine.ts'
 
 const namesPerMessageMax = 1000
 /** A collection stops the program for a while, so it is not done more often than this. */
@@ -13,10 +12,10 @@ export class StoredValues {
   #pending: string[] = []
   #collectedMs = Number.NEGATIVE_INFINITY
   readonly #onCollected = new FinalizationRegistry<string>((name) => {
-    this.#attached -= 1
+    this.#records.delete(name)
     this.free(name)
   })
-  #attached = 0
+  readonly #records = new Map<string, WeakRef<ObjectRecord>>()
 
   constructor(free: (names: string[]) => void) {
     this.#free = free
@@ -25,8 +24,16 @@ export class StoredValues {
   /** A stored value lives as long as the record of its object. */
   attach(record: ObjectRecord, value: WireValue): void {
     if (value.kind !== 'stored') return
-    this.#attached += 1
+    this.#records.set(value.name, new WeakRef(record))
     this.#onCollected.register(record, value.name)
+  }
+
+  /** Objects of this process that are alive and whose values are stored, or were. */
+  *records(): Generator<ObjectRecord> {
+    for (const weak of this.#records.values()) {
+      const record = weak.deref()
+      if (record !== undefined) yield record
+    }
   }
 
   free(name: string): void {
@@ -46,12 +53,10 @@ export class StoredValues {
    * store, so a program with few small refs to large values would otherwise never let them go.
    */
   collectGarbage(hasViews = false): void {
-    if (this.#attached === 0 && !hasViews) return
+    if (this.#records.size === 0 && !hasViews) return
     const nowMs = performance.now()
     if (nowMs - this.#collectedMs < collectIntervalMs) return
     this.#collectedMs = nowMs
-    setFlagsFromString('--expose-gc')
-    const collect = runInNewContext('gc') as () => void
-    collect()
+    collectGarbage()
   }
 }

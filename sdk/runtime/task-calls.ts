@@ -41,13 +41,14 @@ export class TaskCalls {
   readonly results: TaskResults
   readonly #host: TaskCallsHost
   readonly #counter: TaskCounter
+  readonly lineages: LineageBook
   readonly #streams = new Map<number, StreamRecord>()
 
   constructor(host: TaskCallsHost) {
     this.#host = host
     const { connection, role, objects, encodeError } = host
     const free = (name: string): void => host.stored.free(name)
-    const lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free })
+    const lineages = (this.lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free }))
     this.recovery = new Recovery({
       lineages,
       probe: ({ name, bytes, ...whose }) => host.store.read(name, bytes, whose, 'get'),

@@ -90,6 +90,11 @@ export class TaskSubmitter {
     this.#host = host
   }
 
+  /** Those that have no result yet. */
+  get tasks(): Iterable<TaskRecord> {
+    return this.#tasks.values()
+  }
+
   /** Tasks that have no result yet. */
   get pendingCount(): number {
     return this.#tasks.size
