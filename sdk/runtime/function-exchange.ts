@@ -6,6 +6,7 @@ import { RemoteFunction } from '../api/remote-function.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { FunctionTable, type AnyFunction } from '../functions/function-table.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
+import type { ArrowModule } from '../shipping/index.ts'
 import { FunctionLoader } from '../shipping/instantiate.ts'
 import { blobsOf, type FunctionManifest } from '../shipping/manifest.ts'
 import type { ValueCoder } from '../values/value-coder.ts'
@@ -29,6 +30,8 @@ export class FunctionExchange {
   readonly #host: FunctionExchangeHost
   /** What loaded functions close over: for as long as they are loaded, which is as long as this process lives. */
   readonly #heldByFunctions: ObjectRef[] = []
+  /** Apache Arrow, as this program has it. */
+  #arrow: ArrowModule | undefined
 
   constructor(host: FunctionExchangeHost) {
     this.#host = host
@@ -70,6 +73,30 @@ export class FunctionExchange {
     // whoever gets the instance has it, as a rule, and asks if not.
     const record = this.#host.isDriver ? this.table.ship(cls, cls.name) : this.table.recordOf(cls, cls.name)
     return { classId, functionId: record.id }
+  }
+
+  /** How a table of Apache Arrow travels: as bytes, and with the function that reads them. Undefined for what is none. */
+  describeTable(value: object): { functionId: ObjectId; bytes: Uint8Array } | undefined {
+    const { shipping } = this.table
+    const arrow = shipping.arrowModuleOf(value)
+    if (arrow === undefined) return undefined
+    this.#arrow ??= arrow
+    const reader = arrow.tableFromIPC as AnyFunction
+    const record = this.#host.isDriver ? this.table.ship(reader, reader.name) : this.table.recordOf(reader, reader.name)
+    return { functionId: record.id, bytes: arrow.tableToIPC(value) }
+  }
+
+  /** The table that was described so; undefined while the function that reads it is not here. */
+  tableOf(functionId: ObjectId, bytes: Uint8Array): object | undefined {
+    const reader = (this.#arrow?.tableFromIPC as AnyFunction | undefined) ?? this.table.loaded(functionId)
+    return reader && this.table.shipping.readTable(reader, bytes)
+  }
+
+  /** Makes a function that reads tables ready. What this program has of the package itself comes first. */
+  async loadTableReader(functionId: ObjectId): Promise<void> {
+    const { shipping } = this.table
+    this.#arrow ??= this.#host.isDriver ? shipping.importedArrow(process.argv[1]) : shipping.shippedModule()
+    if (this.#arrow === undefined) await this.table.load(functionId)
   }
 
   async #request(id: ObjectId): Promise<FunctionManifest> {

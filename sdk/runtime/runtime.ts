@@ -96,6 +96,9 @@ export class Runtime {
       functionOf: (id, data) => RemoteFunction.revive(id, data),
       describeClass: (value) => this.functions.describeClass(value),
       classOf: (classId) => classById(classId) as (new () => object) | undefined,
+      describeTable: (value) => this.functions.describeTable(value),
+      tableOf: (functionId, bytes) => this.functions.tableOf(functionId, bytes),
+      loadTableReader: (functionId) => this.functions.loadTableReader(functionId),
       loadClasses: async (ids) => void (await Promise.all(ids.map((id) => this.functions.table.load(id)))),
     })
     this.functions = new FunctionExchange({
