@@ -6,7 +6,7 @@ import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
 import { RemoteBlobs } from '../code/remote-blobs.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
-import { ObjectDirectory } from '../directory/object-directory.ts'
+import { ObjectDirectory, type DirectoryFigures } from '../directory/object-directory.ts'
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import { HeadOffice } from '../head/head-office.ts'
@@ -19,7 +19,7 @@ import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import { RemoteValues } from '../store/remote-values.ts'
-import { Transfers } from '../transfer/transfers.ts'
+import { Transfers, type TransferFigures } from '../transfer/transfers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
@@ -63,11 +63,18 @@ export interface MeshPlace {
   makeToken(): Promise<string | undefined>
 }
 
+/** What goes on between this node and others, in figures. */
+export interface MeshFigures {
+  readonly transfers: TransferFigures
+  readonly directory: DirectoryFigures
+}
+
 /** Everything that a node does with others, behind few doors. */
 export interface BuiltMesh {
   readonly admin: MeshAdmin
   readonly elsewhere: Elsewhere
   readonly place: MeshPlace
+  figures(): MeshFigures
   open(): Promise<void>
   close(): Promise<void>
   clientGone(client: ClientId): void
@@ -221,6 +228,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       },
       makeToken: () => admin.makeFirstToken(),
     },
+    figures: () => ({ transfers: transfers.figures(), directory: objects.figures() }),
     async open() {
       await mesh.open()
       if (ground.contacts.length > 0) await firstLink(ground)

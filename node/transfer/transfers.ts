@@ -23,6 +23,20 @@ export interface TransfersOptions {
   stallMs?: number
 }
 
+export interface TransferFigures {
+  bytesIn: number
+  bytesOut: number
+  pullsDone: number
+  pullsFailed: number
+  /** Parts of values that had to be asked for again, mostly since their source was gone. */
+  chunksRetried: number
+  /** Values that came from where they were thought to be, so that the DHT was not asked. */
+  hintHits: number
+  /** How often the DHT was asked. */
+  locates: number
+  pulling: { name: string; bytes: number; bytesHere: number; sources: number }[]
+}
+
 export interface PullOptions {
   owner: ClientId
   /** Whose value it is; '' when that is not known. */
@@ -65,6 +79,11 @@ export class Transfers {
 
   get bytesOut(): number {
     return this.#server.bytesOut
+  }
+
+  /** What has been moved since the start, and what is being brought here now. */
+  figures(): TransferFigures {
+    return { ...this.counters, bytesOut: this.bytesOut, pulling: this.progress() }
   }
 
   /** What is under way, for reports. */

@@ -4,6 +4,9 @@ import path from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startLocalMesh, type LocalNode } from '../../node/local-mesh/local-mesh.ts'
+import type { MeshFigures } from '../../node/mesh/build-mesh.ts'
+import type { NodeStatus } from '../../node/status.ts'
+import { shoal } from '../support/command-line.ts'
 import { DriverProgram } from '../support/driver-program.ts'
 import { ask } from '../support/mesh-view.ts'
 
@@ -66,6 +69,14 @@ describe('objects in a mesh', () => {
       copies.objects.map((each) => [each.object, each.kind]),
       [[id, 'copy']],
     )
+    const { stdout } = await shoal(second.runtimeDirectory, 'status', '--json')
+    const { transfers, directory } = (JSON.parse(stdout) as NodeStatus).traffic as MeshFigures
+    assert.equal(transfers.bytesIn, copies.objects[0]?.bytes, 'it came once')
+    assert.deepEqual([transfers.pullsDone, transfers.hintHits, transfers.pulling], [1, 1, []])
+    assert.equal(directory.keys, 2, 'its id and its name')
+    const shown = await shoal(second.runtimeDirectory, 'status')
+    assert.match(shown.stdout, /since the start \S+ MiB brought here/)
+    assert.match(shown.stdout, /1 value came; 1 without a question to the DHT, 0 asked/)
     writeFileSync(path.join(driver.directory, 'drop'), '')
     for (const node of mesh.nodes) {
       await eventually('the store is empty', async () => (await ask(readyOf(node), 'objects', {})).objects.length === 0)
