@@ -190,8 +190,15 @@ export const messages = {
    * loop. Its version comes first, as in `hello`.
    */
   storeAttach: message(75, small, struct({ protocol: u32, clientId })),
-  /** Asks for room for a value that the client is about to write. */
-  storeAllocate: message(76, small, struct({ requestId: u32, name: storedName, bytes: f64, owner: clientId })),
+  /**
+   * Asks for room for a value that the client is about to write. `isAhead`: that it will write perhaps; it is refused at once
+   * when others would have to make room for it.
+   */
+  storeAllocate: message(
+    76,
+    small,
+    struct({ requestId: u32, name: storedName, bytes: f64, owner: clientId, isAhead: bool }),
+  ),
   /** `memory`: write it there in the segment. `file`: write it to a new file of this name. */
   storePlaced: message(
     77,
@@ -206,7 +213,7 @@ export const messages = {
       details: json,
     }),
   ),
-  /** The client does not write the value for which it has room. */
+  /** The client does not write the value for which it has room, or has asked for some. On either connection. */
   storeAbandon: message(78, small, struct({ name: storedName })),
   /** A value has been written. `object`: whose value it is, if that is known. `isFile`: to a file of the client's own. */
   objectStored: message(

@@ -39,8 +39,9 @@ export class Reception {
     this.#events = {
       onFrame(client, name, frame) {
         if (client.channelOf !== undefined) {
-          if (name !== 'storeAllocate') throw new ProtocolError(`a ${name} message does not belong on this connection`)
-          storeDesk.allocate(client, client.channelOf, decodeBody(name, frame.body))
+          if (name === 'storeAllocate') storeDesk.allocate(client, client.channelOf, decodeBody(name, frame.body))
+          else if (name === 'storeAbandon') storeDesk.abandonAsked(client, decodeBody(name, frame.body))
+          else throw new ProtocolError(`a ${name} message does not belong on this connection`)
         } else if (client.id === '') lobby.take(client, name, frame)
         else if (!relay.take(client, frame)) requests.take(client, name, frame)
       },

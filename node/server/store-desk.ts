@@ -36,16 +36,20 @@ export class StoreDesk {
 
   /** On the second connection of `client`, which waits for the answer before it asks for anything else. */
   allocate(channel: Client, client: Client, body: MessageBody<'storeAllocate'>): void {
-    const { requestId, name, bytes, owner } = body
+    const { requestId, name, bytes, owner, isAhead } = body
     checkValue(name, bytes)
     if (this.#asking.has(channel)) throw new ProtocolError('it asks for room while it waits for room')
     const nothing = { offset: 0, generation: 0, file: '', message: '', details: {} }
     const abort = new AbortController()
     this.#asking.set(channel, abort)
-    this.#with.store.allocate({ name, bytes, owner, writer: client.id, signal: abort.signal }).then(
+    const { store } = this.#with
+    const room = { name, bytes, owner, writer: client.id, signal: abort.signal }
+    const given = isAhead ? store.allocateAhead(room) : store.allocate(room)
+    given.then(
       (place) => {
         this.#asking.delete(channel)
-        if (channel.isClosed || client.isClosed) this.#with.store.abandon(name)
+        if (place === undefined) channel.send('storePlaced', { ...nothing, requestId, kind: 'refused' })
+        else if (channel.isClosed || client.isClosed) this.#with.store.abandon(name)
         else if (place.in === 'file')
           channel.send('storePlaced', { ...nothing, requestId, kind: 'file', file: place.file })
         else {
@@ -60,6 +64,13 @@ export class StoreDesk {
         channel.send('storePlaced', { ...nothing, requestId, kind: 'refused', message, details })
       },
     )
+  }
+
+  /** What was asked for on the second connection of a client is not needed. */
+  abandonAsked(channel: Client, body: MessageBody<'storeAbandon'>): void {
+    const asking = this.#asking.get(channel)
+    if (asking === undefined) this.abandon(body)
+    else asking.abort(new NodeDiedError('the program does not need it'))
   }
 
   /** Nobody waits there any more. */

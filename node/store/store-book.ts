@@ -240,10 +240,14 @@ export class StoreBook {
 
   // --- values
 
-  #seal({ name, object, crc, key }: StoreEvent & { type: 'seal' }, nowMs: number): void {
+  #seal({ name, bytes, object, crc, key }: StoreEvent & { type: 'seal' }, nowMs: number): void {
     const entry = this.#values.written(name, key)
     if (entry === undefined) return
     entry.isBeingWritten = false
+    if (bytes !== undefined && bytes < entry.bytes) {
+      if (entry.memory !== undefined) this.#memory.shrink(entry.memory, entry.bytes, bytes)
+      entry.bytes = bytes
+    }
     if (entry.isFreed) {
       this.#settle(entry)
       return

@@ -43,9 +43,10 @@ export type StoreEvent =
   | { type: 'abandon'; key: number; name: string }
   /**
    * The value has been written. `crc`: of one that was written to a file. `key`: of the request for its room, if known; a
-   * copy may have come anew, under the same name, while the room of the first one is still written to.
+   * copy may have come anew, under the same name, while the room of the first one is still written to. `bytes`: of what
+   * was written, when that may be less than there was room for.
    */
-  | { type: 'seal'; name: string; object: ObjectId; crc: number; key?: number }
+  | { type: 'seal'; name: string; bytes?: number; object: ObjectId; crc: number; key?: number }
   /** A client wrote a file of its own in the folder for values, on systems without shared memory. */
   | { type: 'wroteFile'; name: string; bytes: number; owner: ClientId; object: ObjectId; file: string }
   | { type: 'free'; names: readonly string[] }

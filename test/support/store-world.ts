@@ -165,7 +165,16 @@ export class StoreWorld {
     if (isGivenUp) return this.step({ type: 'abandon', key, name })
     if (offset !== undefined) this.#content.set(offset, name)
     else if (file !== undefined && !this.#deleted.has(file)) this.#files.get(file)?.set(0, name)
-    this.step({ type: 'seal', name, object: '', crc: 0, key })
+    const block = offset === undefined ? undefined : this.#blocks.get(offset)
+    if (block === undefined || offset === undefined || this.random() < 0.7) {
+      this.step({ type: 'seal', name, object: '', crc: 0, key })
+      return
+    }
+    // It is smaller than he thought.
+    const bytes = Math.floor(block.bytes * this.random())
+    this.#blocks.set(offset, { name, bytes })
+    this.#bytesOf.set(name, bytes)
+    this.step({ type: 'seal', name, bytes, object: '', crc: 0, key })
   }
 
   /** Somebody needs room no more before he was given any. */
