@@ -162,7 +162,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const links = meshGround?.post ?? noLinks
   const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
   const start = { storeDirectory: storeDirectory || spillDirectory, startedAtMs: startedAt.getTime() }
-  const work = { book, clients, leases, relay, output, store, pinTables, blobs, machine, router }
+  const work = { book, clients, directory, leases, relay, output, store, pinTables, blobs, machine, router }
   const mesh =
     meshGround &&
     buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })

@@ -13,6 +13,7 @@ import { HeadOffice } from '../head/head-office.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
+import type { ClientDirectory } from '../server/client-directory.ts'
 import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
@@ -38,6 +39,7 @@ export interface MeshWork {
   leases: LeaseDesk
   relay: Relay
   clients: ClientTable
+  directory: Pick<ClientDirectory, 'get'>
   output: OutputRelay
   store: ObjectStore
   pinTables: PinTables
@@ -111,6 +113,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     store,
     transfers,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
+    isThere: (client) => work.directory.get(client) !== undefined,
     linked: () => Array.from(network.links(), ({ peer }) => peer.node),
   })
   const remoteBlobs = new RemoteBlobs({ self, blobs, bulk, log })

@@ -8,6 +8,8 @@ import type { PeerPost } from './peer-post.ts'
 
 /** Clients of one node that are kept; more than that many at once work for this node or ask it something. */
 const clientsPerNodeMax = 100_000
+/** Those that ended last are remembered. */
+const goneMax = 10_000
 
 /** A client message packed up for a link: its type and its body. */
 export function packFrame<N extends MessageName>(name: N, body: MessageBody<N>): Uint8Array {
@@ -48,6 +50,8 @@ class RemoteClient implements LeaseEnd {
 export class LinkedClients implements RemoteClients {
   readonly #post: PeerPost
   readonly #byNode = new Map<NodeId, Map<ClientId, RemoteClient>>()
+  /** What comes late is not to bring them back. */
+  readonly #gone = new Set<ClientId>()
 
   constructor(post: PeerPost) {
     this.#post = post
@@ -66,7 +70,7 @@ export class LinkedClients implements RemoteClients {
 
   get(id: ClientId): LeaseEnd | undefined {
     const clients = this.#byNode.get(nodeOf(id))
-    if (clients === undefined) return undefined
+    if (clients === undefined || this.#gone.has(id)) return undefined
     let client = clients.get(id)
     if (client === undefined) {
       if (clients.size >= clientsPerNodeMax) return undefined
@@ -76,7 +80,10 @@ export class LinkedClients implements RemoteClients {
     return client
   }
 
+  /** It has ended, and will not come again: ids are used once. */
   remove(id: ClientId): void {
+    this.#gone.add(id)
+    if (this.#gone.size > goneMax) for (const oldest of this.#gone.values().take(1)) this.#gone.delete(oldest)
     this.#byNode.get(nodeOf(id))?.delete(id)
   }
 }

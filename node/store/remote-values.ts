@@ -1,3 +1,4 @@
+import { ObjectLostError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { StoredQuestion } from '../server/store-desk.ts'
 import type { Transfers } from '../transfer/transfers.ts'
@@ -11,6 +12,8 @@ export interface RemoteValuesOptions {
   transfers: Pick<Transfers, 'pull' | 'freed' | 'nodeGone'>
   /** Tells a node that values are freed: its own, or copies of those of this one. May be lost when the node is gone. */
   send(node: NodeId, names: string[]): void
+  /** False for a client that has ended. */
+  isThere(client: ClientId): boolean
   /** Nodes that a link leads to. */
   linked(): Iterable<NodeId>
   /** Copies on other nodes that are remembered. @default 200_000 */
@@ -40,9 +43,12 @@ export class RemoteValues {
    * ObjectStoreFullError when there is no room for it.
    */
   async fetch({ name, bytes, priority, ...whose }: StoredQuestion): Promise<void> {
-    const { store, transfers } = this.#options
+    const { store, transfers, isThere } = this.#options
     if (store.has(name)) return
+    if (!isThere(whose.owner)) throw new ObjectLostError(`the owner of the value ${name} is gone`, { name, bytes })
     await transfers.pull(name, bytes, { ...whose, priority, hints: this.#isLinked(nodeOf(name)) ? [nodeOf(name)] : [] })
+    // Nobody is left to free it.
+    if (!isThere(whose.owner)) store.ownerGone(whose.owner)
   }
 
   #isLinked(node: NodeId): boolean {

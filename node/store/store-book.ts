@@ -39,6 +39,8 @@ export class StoreBook {
   readonly #shelves = new Shelves()
   readonly #maker: RoomMaker
   readonly #held = new Map<number, StoredEntry>()
+  /** Values whose owners are gone and that somebody looks at. */
+  readonly #orphans = new Set<StoredEntry>()
   readonly #openers = new Map<string, number[]>()
   #highSinceMs: number | undefined
   #pressureToldMs = -Infinity
@@ -97,7 +99,7 @@ export class StoreBook {
 
   /** True while time alone can change something. */
   get wantsTick(): boolean {
-    return this.#queue.size > 0 || this.#memory.hasZombies || this.#highSinceMs !== undefined
+    return this.#queue.size > 0 || this.#memory.hasZombies || this.#orphans.size > 0 || this.#highSinceMs !== undefined
   }
 
   step(event: StoreEvent, nowMs: number): StoreAction[] {
@@ -134,7 +136,7 @@ export class StoreBook {
         for (const entry of this.#values.writtenBy(event.client)) this.#stopWriting(entry)
         return
       case 'ownersGone':
-        for (const entry of this.#values.ofOwners(event.isGone)) this.#drop(entry, 'freed')
+        for (const entry of this.#values.ofOwners(event.isGone)) this.#orphan(entry)
         return
       case 'originGone':
         for (const entry of this.#values.byName.values()) {
@@ -153,6 +155,7 @@ export class StoreBook {
         return this.#restoreFailed(event.name, event.reason, event.isLost)
       case 'tick':
         this.#memory.sweep()
+        for (const entry of this.#orphans) this.#orphan(entry)
     }
   }
 
@@ -285,6 +288,16 @@ export class StoreBook {
     for (const key of this.#takeOpeners(entry.name)) this.#openFailed(key, entry.name, 'it has been freed')
     if (entry.isSealed) this.#actions.push({ type: 'gone', name: entry.name, object: entry.object, reason })
     this.#settle(entry)
+  }
+
+  /** Its owner is gone. What is being looked at stays and can be found, for as long as that. */
+  #orphan(entry: StoredEntry): void {
+    const isViewed = entry.isSealed && entry.memory !== undefined && this.#options.gate.isPinned(entry.memory.offset)
+    if (isViewed && !entry.isFreed) this.#orphans.add(entry)
+    else {
+      this.#orphans.delete(entry)
+      this.#drop(entry, 'freed')
+    }
   }
 
   #end(entry: StoredEntry): void {
