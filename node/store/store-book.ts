@@ -17,7 +17,7 @@ export interface StoreBookOptions {
 
 /** Over this share of the store programs are asked to let go of what they do not use, and values go to the disk. */
 const pressureShare = 0.8
-const pressureIntervalMs = 200
+const pressureIntervalMs = 100
 /** Programs get so long to let go of values before those are written to the disk. */
 const graceMs = 60
 /** For so long a request waits for room when nothing is under way that could give it any. */
@@ -454,6 +454,8 @@ export class StoreBook {
   #relieve(nowMs: number): void {
     const { bytesMax } = this.#options
     const level = bytesMax * pressureShare
+    // What would make room for them may be on the disk already, and in memory only because it is still being looked at.
+    if (this.#queue.size > 0) this.#tellPressure(nowMs)
     if (this.usedBytes <= level) {
       this.#highSinceMs = undefined
       return
@@ -464,11 +466,14 @@ export class StoreBook {
       return
     }
     this.#highSinceMs ??= nowMs
-    if (nowMs - this.#pressureToldMs >= pressureIntervalMs) {
-      this.#pressureToldMs = nowMs
-      this.#actions.push({ type: 'pressure', usedBytes: this.usedBytes })
-    }
+    this.#tellPressure(nowMs)
     // Programs that let go of values now and then save the disk much work.
     if (nowMs - this.#highSinceMs >= graceMs) this.#startSpilling(0, nowMs)
+  }
+
+  #tellPressure(nowMs: number): void {
+    if (nowMs - this.#pressureToldMs < pressureIntervalMs) return
+    this.#pressureToldMs = nowMs
+    this.#actions.push({ type: 'pressure', usedBytes: this.usedBytes })
   }
 }

@@ -3,14 +3,15 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { collectGarbage } from '../system/engine.ts'
 
 const namesPerMessageMax = 1000
-/** A collection stops the program for a while, so it is not done more often than this. */
-const collectIntervalMs = 1000
+/** A collection stops the program for a while: between two of them it runs for so many times as long, or so long at least. */
+const collectRestFactor = 20
+const collectRestMsMin = 50
 
 /** Frees the stored values of objects that this process owns once nothing refers to them. */
 export class StoredValues {
   readonly #free: (names: string[]) => void
   #pending: string[] = []
-  #collectedMs = Number.NEGATIVE_INFINITY
+  #collectAgainMs = Number.NEGATIVE_INFINITY
   readonly #onCollected = new FinalizationRegistry<string>((name) => {
     this.#records.delete(name)
     this.free(name)
@@ -54,9 +55,10 @@ export class StoredValues {
    */
   collectGarbage(hasViews = false): void {
     if (this.#records.size === 0 && !hasViews) return
-    const nowMs = performance.now()
-    if (nowMs - this.#collectedMs < collectIntervalMs) return
-    this.#collectedMs = nowMs
+    const beganMs = performance.now()
+    if (beganMs < this.#collectAgainMs) return
     collectGarbage()
+    const endedMs = performance.now()
+    this.#collectAgainMs = endedMs + Math.max(collectRestMsMin, (endedMs - beganMs) * collectRestFactor)
   }
 }
