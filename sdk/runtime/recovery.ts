@@ -132,9 +132,25 @@ export class Recovery {
     if (!(record.lineage instanceof Lineage) || record.lineage.refusal !== undefined) return
     record.lose()
     void this.#probe(value).then((reason) => {
-      if (reason === undefined || refusalOf(record, value) !== undefined) record.settle(value, record.holds)
+      // Its task has run meanwhile, for another of its results.
+      if (record.value !== undefined) this.#host.free(value.name)
+      else if (reason === undefined || refusalOf(record, value) !== undefined) record.settle(value, record.holds)
       else this.#make(record, { value, reason })
     })
+  }
+
+  /**
+   * The task of this result has run again, for others. True when the value of this one was on a node that is gone, so that it
+   * takes what has come: sooner or later somebody would miss it.
+   */
+  lostToo(record: ObjectRecord): boolean {
+    const { value } = record
+    if (value === undefined) return true
+    if (value.kind !== 'stored' || !this.#gone.has(nodeOf(value.name))) return false
+    this.#host.free(value.name)
+    record.lose()
+    this.counters.recovered += 1
+    return true
   }
 
   /** A record is about to get what its task gave. Gives the loss for which the task ran again, if it was one. */

@@ -112,6 +112,9 @@ export class TaskCalls {
           this.results.failWith(task, error)
         },
         isRetriable: (task, error) => this.#isRetriable(task, error),
+        named: (argument) => {
+          if (objects.isOwn(argument.id)) objects.owned.share(argument)
+        },
         moveToStore: (task, value) => this.#moveToStore(task, value),
       },
     )

@@ -37,7 +37,7 @@ export class TaskResults {
       task.stream?.finish()
       this.#end(task)
     } else if (status === 'ok' && values.length === task.returns.length) {
-      for (const [i, record] of task.returns.entries()) this.#settleOne(task, record, values[i] as WireValue)
+      for (const i of task.returns.keys()) this.#settleOne(task, i, values[i] as WireValue)
       this.#end(task)
     } else {
       const text = `task ${task.name} gave ${values.length} results where ${task.returns.length} were expected`
@@ -45,7 +45,8 @@ export class TaskResults {
     }
   }
 
-  #settleOne(task: TaskRecord, record: ObjectRecord | undefined, wire: WireValue): void {
+  #settleOne(task: TaskRecord, index: number, wire: WireValue): void {
+    const record = task.returns[index] ?? this.#lostToo(task, index)
     if (record === undefined) {
       // Of a task that ran again for others of its results.
       this.drop(wire)
@@ -55,6 +56,12 @@ export class TaskResults {
     if (wire.kind === 'stored') record.lineage = task.lineage ??= new Lineage(task, this.#host)
     else record.lineage = undefined
     this.#give(record, wire)
+  }
+
+  /** A result for which the task did not run again, but which had been lost as well: else it would run once for each. */
+  #lostToo({ lineage }: TaskRecord, index: number): ObjectRecord | undefined {
+    const record = lineage?.known(index)
+    return record !== undefined && this.#host.recovery.lostToo(record) ? record : undefined
   }
 
   /** An item of a stream. */

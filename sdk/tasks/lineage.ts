@@ -111,10 +111,15 @@ export class Lineage {
     return input instanceof ObjectRef ? input : new ObjectRef(input.lineage.recordAt(input.sequence))
   }
 
+  /** The record of a result, if somebody still has a ref to it. */
+  known(index: number): ObjectRecord | undefined {
+    return this.#returns[index]?.deref()
+  }
+
   /** The record of a result, made anew when it is gone. */
   recordAt(sequence: number): ObjectRecord {
     const index = sequence - this.#firstSequence
-    const known = this.#returns[index]?.deref()
+    const known = this.known(index)
     if (known !== undefined) return known
     const record = this.#host.recreate(sequence)
     record.lineage = this

@@ -4,6 +4,7 @@ import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRecord } from '../objects/object-record.ts'
 import { recordOf } from '../objects/object-ref.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
@@ -40,6 +41,8 @@ export interface SubmitterHost {
   failWith(task: TaskRecord, error: WireValue): void
   /** True when the thrown error is one that the task's options retry. */
   isRetriable(task: TaskRecord, error: WireValue): boolean
+  /** The value of an argument that was given as a ref goes off as a name: whoever cannot read it will ask by its id. */
+  named(argument: ObjectRecord): void
   /** Moves a value that is too large for its message into the store. */
   moveToStore(task: TaskRecord, value: WireValue): WireValue
 }
@@ -220,10 +223,12 @@ export class TaskSubmitter {
   #specOf(task: TaskRecord): TaskSpec {
     let resolvedBytes = 0
     const resolved = task.resolvedRefs.map(({ position, ref }) => {
-      const value = recordOf(ref).value as WireValue
+      const record = recordOf(ref)
+      let value = record.value as WireValue
       resolvedBytes += wireBytes(value)
-      const isTooMuch = resolvedBytes > pushBytesMax && value.kind === 'inline'
-      return { position, object: recordOf(ref).id, value: isTooMuch ? this.#host.moveToStore(task, value) : value }
+      if (resolvedBytes > pushBytesMax && value.kind === 'inline') value = this.#host.moveToStore(task, value)
+      if (value.kind === 'stored') this.#host.named(record)
+      return { position, object: record.id, value }
     })
     return {
       sequence: task.sequence,

@@ -84,6 +84,7 @@ class Simulation {
         fail: (task, error) => this.#end(task, (error as Error).name === 'TaskCancelledError' ? 'cancelled' : 'failed'),
         failWith: (task) => this.#end(task, 'failed'),
         isRetriable: () => false,
+        named: () => undefined,
         moveToStore: (_task, value) => value,
       },
     )

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 
 /** The SDK's main module, for programs that tests write. */
@@ -21,7 +21,7 @@ export interface Outcome {
 export class DriverProgram implements AsyncDisposable {
   readonly directory: string
   readonly file: string
-  readonly #child: ChildProcessByStdio<null, Readable, Readable>
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>
   readonly #ended: Promise<Outcome>
   #stdout = ''
   #stderr = ''
@@ -35,7 +35,7 @@ export class DriverProgram implements AsyncDisposable {
     writeFileSync(this.file, source.replaceAll('SDK', sdkPath))
     this.#child = spawn(process.execPath, [this.file], {
       cwd: this.directory,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, SHOAL_RUNTIME_DIR: path.join(this.directory, 'run'), ...env },
     })
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -59,6 +59,11 @@ export class DriverProgram implements AsyncDisposable {
 
   get pid(): number {
     return this.#child.pid as number
+  }
+
+  /** For programs that read their standard input. */
+  write(text: string): void {
+    this.#child.stdin.write(text)
   }
 
   kill(signal: NodeJS.Signals): void {

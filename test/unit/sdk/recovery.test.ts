@@ -1,0 +1,286 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import {
+  NodeDiedError,
+  ObjectLostError,
+  ObjectStoreFullError,
+  ShoalError,
+  UnreachableError,
+} from '../../../protocols/errors.ts'
+import type { ClientId, NodeId } from '../../../protocols/ids.ts'
+import type { WireValue } from '../../../protocols/wire-value.ts'
+import { ObjectRecord } from '../../../sdk/objects/object-record.ts'
+import { ObjectRef } from '../../../sdk/objects/object-ref.ts'
+import { Recovery } from '../../../sdk/runtime/recovery.ts'
+import { TaskResults } from '../../../sdk/runtime/task-results.ts'
+import { LineageBook } from '../../../sdk/tasks/lineage-book.ts'
+import type { TaskRecord } from '../../../sdk/tasks/task-record.ts'
+import { inlineValue, storedValue, taskOf } from '../../support/task-records.ts'
+
+const owner: ClientId = 'a'.repeat(32)
+const [here, there] = ['1'.repeat(16), '2'.repeat(16)] as [NodeId, NodeId]
+
+/** An owner of objects, with tasks that end when the test says so, and a store that has what the test puts there. */
+class Owner {
+  readonly submitted: TaskRecord[] = []
+  readonly freed: string[] = []
+  readonly errors: unknown[] = []
+  /** Names of values that can be read. */
+  readonly store = new Set<string>()
+  probes = 0
+  readonly recovery: Recovery
+  readonly results: TaskResults
+  #lastSequence = 0
+  #lastName = 0
+
+  constructor() {
+    const free = (name: string): void => void this.freed.push(name)
+    const lineages = new LineageBook({ bytesMax: 1e6, free })
+    const encodeError = (error: unknown): WireValue => {
+      this.errors.push(error)
+      return inlineValue(4, true)
+    }
+    this.recovery = new Recovery({
+      lineages,
+      probe: async ({ name }) => {
+        this.probes += 1
+        if (!this.store.has(name)) throw new ObjectLostError(`${name} is nowhere`, { name })
+      },
+      submit: (task) => void this.submitted.push(task),
+      free,
+      encodeError,
+      defer: queueMicrotask,
+    })
+    this.results = new TaskResults({
+      lineages,
+      recovery: this.recovery,
+      encodeError,
+      adopt: () => undefined,
+      attach: () => {},
+      free,
+      weakly: (record) => ({ deref: () => record }),
+      recreate: (sequence) => new ObjectRecord(owner, sequence),
+    })
+  }
+
+  /** The name of a new value in the store of a node. */
+  stored(node: NodeId): string {
+    const name = node.padEnd(32, '0') + (++this.#lastName).toString(16).padStart(12, '0')
+    this.store.add(name)
+    return name
+  }
+
+  task(count: number, options: Partial<TaskRecord> = {}): { task: TaskRecord; records: ObjectRecord[] } {
+    const first = this.#lastSequence + 1
+    this.#lastSequence += count
+    const records = Array.from({ length: count }, (_, i) => new ObjectRecord(owner, first + i))
+    return { task: taskOf(first, records, options), records }
+  }
+
+  end(task: TaskRecord, values: WireValue[]): void {
+    this.results.settle(task, { sequence: task.sequence, status: 'ok', durationUs: 1, values })
+  }
+
+  /** Results of one task, on a node. */
+  made(node: NodeId, count = 1, options: Partial<TaskRecord> = {}): ObjectRecord[] {
+    const { task, records } = this.task(count, options)
+    this.end(
+      task,
+      records.map(() => storedValue(this.stored(node))),
+    )
+    return records
+  }
+
+  /** The node goes, with what is only there. */
+  lose(node: NodeId): void {
+    for (const name of this.store) if (name.startsWith(node)) this.store.delete(name)
+    this.recovery.nodeGone(node)
+  }
+}
+
+function nameOf({ value }: ObjectRecord): string {
+  assert.ok(value?.kind === 'stored')
+  return value.name
+}
+
+describe('whether a value is lost', () => {
+  const { recovery } = new Owner()
+  const [name, other] = [`${there}01`, `${here}02`]
+
+  test('when no node has it, and when those who could have it do not answer and are gone', () => {
+    const unreachable = new UnreachableError('no answer', { details: { name } })
+    assert.equal(recovery.lossIn(new ObjectLostError('nowhere', { name }), name), 'nowhere')
+    assert.equal(recovery.lossIn(unreachable, name), undefined)
+    recovery.nodeGone(there)
+    assert.equal(recovery.lossIn(unreachable, name), 'no answer')
+    assert.equal(recovery.lossIn(new UnreachableError('', { details: { name: other } }), other), undefined)
+  })
+
+  test('not for errors about something else', () => {
+    assert.equal(recovery.lossIn(new ObjectLostError('nowhere', { name: other }), name), undefined)
+    assert.equal(recovery.lossIn(new ObjectStoreFullError('full', { name }), name), undefined)
+    assert.equal(recovery.lossIn(new Error('nowhere'), name), undefined)
+  })
+})
+
+describe('a lost result', () => {
+  test('has no value while its task runs again, once for all who report it', async () => {
+    const the = new Owner()
+    const [record] = the.made(there) as [ObjectRecord]
+    const name = nameOf(record)
+    the.lose(there)
+    const checks = await Promise.all([1, 2, 3].map(() => the.recovery.check(record, name)))
+    assert.deepEqual(checks, [undefined, undefined, undefined])
+    assert.equal(the.recovery.lost(record, name, 'as another says'), undefined)
+    assert.deepEqual([the.submitted.length, the.probes, record.value], [1, 1, undefined])
+    assert.deepEqual(the.freed, [name])
+    const again = storedValue(the.stored(here))
+    the.end(the.submitted[0] as TaskRecord, [again])
+    assert.equal(record.value, again)
+    assert.deepEqual(the.recovery.counters, { recovered: 1, failed: 0 })
+    // Those who still have the old name are told that there is another one.
+    assert.equal(await the.recovery.check(record, name), undefined)
+    assert.deepEqual([the.submitted.length, the.probes], [1, 1])
+  })
+
+  test('is not made again when the owner can read it', async () => {
+    const the = new Owner()
+    const [record] = the.made(there) as [ObjectRecord]
+    assert.equal(await the.recovery.check(record, nameOf(record)), undefined)
+    assert.equal(record.value?.kind, 'stored')
+    assert.equal(the.submitted.length, 0)
+  })
+
+  test('stays as it is when it cannot be made again, and says why', () => {
+    const the = new Owner()
+    const [record] = the.made(there, 1, { retriesLeft: 0 }) as [ObjectRecord]
+    const error = the.recovery.lost(record, nameOf(record), 'the node is gone')
+    assert.match(
+      error?.message ?? '',
+      /is lost: the node is gone; task t1, which made it, has no retries left after 1 try/,
+    )
+    assert.deepEqual(
+      { ...error?.details },
+      { name: nameOf(record), bytes: 1e6, object: record.id, reason: 'the node is gone', tries: 1 },
+    )
+    assert.equal(record.value?.kind, 'stored')
+  })
+
+  test('has the error of its task when that fails the next time', () => {
+    const the = new Owner()
+    const [record] = the.made(there) as [ObjectRecord]
+    the.recovery.lost(record, nameOf(record), 'gone')
+    const own = inlineValue(8, true)
+    the.results.failWith(the.submitted[0] as TaskRecord, own)
+    assert.equal(record.value, own)
+    assert.deepEqual(the.recovery.counters, { recovered: 0, failed: 1 })
+  })
+
+  test('is lost for good when its task cannot run, but not by the end of the program', () => {
+    for (const [why, isLoss] of [
+      [new ShoalError('INFEASIBLE', 'no node could ever run it'), true],
+      [new NodeDiedError('the node is gone'), false],
+    ] as const) {
+      const the = new Owner()
+      const [record] = the.made(there) as [ObjectRecord]
+      the.recovery.lost(record, nameOf(record), 'gone')
+      the.results.fail(the.submitted[0] as TaskRecord, why)
+      assert.equal(record.value?.isError, true)
+      const [error] = the.errors as [Error]
+      if (isLoss)
+        assert.match(error.message, /is lost: gone; running its task again has failed: no node could ever run it/)
+      assert.equal(isLoss ? error.cause : error, why)
+    }
+  })
+
+  test('takes the other results of its task along, if they were on a node that is gone', () => {
+    const the = new Owner()
+    const { task, records } = the.task(3)
+    the.end(
+      task,
+      [there, there, here].map((node) => storedValue(the.stored(node))),
+    )
+    const [first, second, third] = records as [ObjectRecord, ObjectRecord, ObjectRecord]
+    const old = records.map(nameOf)
+    the.lose(there)
+    the.recovery.lost(first, nameOf(first), 'gone')
+    const values = records.map(() => storedValue(the.stored(here)))
+    the.end(the.submitted[0] as TaskRecord, values)
+    assert.deepEqual([first.value, second.value, nameOf(third)], [values[0], values[1], old[2]])
+    assert.deepEqual(new Set(the.freed), new Set([old[0], old[1], values[2]?.name]))
+    assert.deepEqual(the.recovery.counters, { recovered: 2, failed: 0 })
+  })
+})
+
+describe('arguments of a task that runs again', () => {
+  function chain(the: Owner): { argument: ObjectRecord; result: ObjectRecord } {
+    const [argument] = the.made(there) as [ObjectRecord]
+    const resolvedRefs = [{ position: 0, ref: new ObjectRef(argument) }]
+    const [result] = the.made(there, 1, { resolvedRefs }) as [ObjectRecord]
+    return { argument, result }
+  }
+
+  test('are made again, too, before the task gets a worker', async () => {
+    const the = new Owner()
+    const { argument, result } = chain(the)
+    the.lose(there)
+    the.recovery.lost(result, nameOf(result), 'gone')
+    assert.equal(argument.value, undefined)
+    await new Promise(setImmediate)
+    assert.deepEqual(
+      the.submitted.map(({ name }) => name),
+      ['t2', 't1'],
+    )
+  })
+
+  test('stay as they are when there is another copy', async () => {
+    const the = new Owner()
+    const { argument, result } = chain(the)
+    const name = nameOf(argument)
+    the.lose(there)
+    the.store.add(name)
+    the.recovery.lost(result, nameOf(result), 'gone')
+    await new Promise(setImmediate)
+    assert.equal(nameOf(argument), name)
+    assert.equal(the.submitted.length, 1)
+  })
+
+  test('that a run of their own task has brought meanwhile are not made once more', async () => {
+    const the = new Owner()
+    const { task, records } = the.task(2)
+    the.end(
+      task,
+      records.map(() => storedValue(the.stored(there))),
+    )
+    const [argument, sibling] = records as [ObjectRecord, ObjectRecord]
+    const resolvedRefs = [{ position: 0, ref: new ObjectRef(argument) }]
+    const [result] = the.made(there, 1, { resolvedRefs }) as [ObjectRecord]
+    the.lose(there)
+    the.recovery.lost(sibling, nameOf(sibling), 'gone')
+    the.recovery.lost(result, nameOf(result), 'gone')
+    the.end(
+      the.submitted[0] as TaskRecord,
+      records.map(() => storedValue(the.stored(here))),
+    )
+    await new Promise(setImmediate)
+    assert.ok(nameOf(argument).startsWith(here))
+    assert.deepEqual(
+      the.submitted.map(({ name }) => name),
+      ['t1', 't3'],
+    )
+  })
+})
+
+describe('what was put', () => {
+  test('cannot be made again: the error says what to do', () => {
+    const the = new Owner()
+    const record = new ObjectRecord(owner, 1)
+    record.lineage = 'put'
+    record.settle(storedValue(the.stored(there)))
+    const error = the.recovery.lost(record, nameOf(record), 'its file is damaged')
+    assert.match(
+      error?.message ?? '',
+      /its file is damaged; it was put by process a+ on node 2+, and no task can make it again: let a task make what must not be lost/,
+    )
+  })
+})
