@@ -13,7 +13,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 4
+export const protocolVersion = 5
 
 export interface MessageType<T> {
   code: number
@@ -229,6 +229,8 @@ export const messages = {
       priority: oneOf('get', 'wait', 'args'),
     }),
   ),
+  /** The client waits for the answer no more. A value that has begun to come is brought here all the same. */
+  storedCancel: message(69, small, struct({ requestId: u32 })),
   /** `file`: from `offset` on, with this sum of its bytes. `error`: `code` is the error's. */
   storedOpened: message(
     74,

@@ -212,7 +212,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     admin,
     elsewhere: {
       waitForBlobs: (hashes, node) => remoteBlobs.wait(hashes, node),
-      fetchStored: (value) => values.fetch(value),
+      fetchStored: (value, signal) => values.fetch(value, signal),
       freeStored: (names) => values.freed(names),
       flushOutput: (job) => flush.flush(job, network.links()),
     },

@@ -58,6 +58,7 @@ export class Requests {
       storeAbandon: (_, body) => storeDesk.abandon(body),
       objectFreed: (_, body) => storeDesk.freed(body),
       storedOpen: (client, body) => storeDesk.open(client, body),
+      storedCancel: (client, body) => storeDesk.cancel(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])
         void flushed.then(() => client.send('logFlushed', { requestId }))

@@ -37,12 +37,13 @@ export class RemoteValues {
    * Brings a value into the store here.
    *
    * Rejects with ObjectLostError when no node has it, UnreachableError when those that could have it do not answer,
-   * ObjectStoreFullError when there is no room for it.
+   * ObjectStoreFullError when there is no room for it, and with the signal's reason.
    */
-  async fetch({ name, bytes, priority, ...whose }: StoredQuestion): Promise<void> {
+  async fetch({ name, bytes, priority, owner, object }: StoredQuestion, signal: AbortSignal): Promise<void> {
     const { store, transfers } = this.#options
     if (store.has(name)) return
-    await transfers.pull(name, bytes, { ...whose, priority, hints: this.#isLinked(nodeOf(name)) ? [nodeOf(name)] : [] })
+    const hints = this.#isLinked(nodeOf(name)) ? [nodeOf(name)] : []
+    await transfers.pull(name, bytes, { owner, object, priority, hints, signal })
   }
 
   #isLinked(node: NodeId): boolean {

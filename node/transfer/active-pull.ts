@@ -99,7 +99,10 @@ export class ActivePull {
     this.#tell()
   }
 
-  /** Waits for the value. When nobody waits any more, it is given up. */
+  /**
+   * Waits for the value. When nobody waits any more it is given up, unless there is room for it already and it comes: who
+   * waits for a short time, again and again, gets it in the end.
+   */
   async wait(signal?: AbortSignal): Promise<void> {
     this.#waiters += 1
     const { promise: aborted, reject } = Promise.withResolvers<never>()
@@ -110,7 +113,7 @@ export class ActivePull {
     } finally {
       signal?.removeEventListener('abort', onAbort)
       this.#waiters -= 1
-      if (this.#waiters === 0 && !this.isDone) {
+      if (this.#waiters === 0 && !this.isDone && this.#room === undefined) {
         this.stop(new UnreachableError(`nobody waits for the value ${this.name} any more`))
       }
     }

@@ -6,9 +6,9 @@ import {
   ShoalError,
   ObjectStoreFullError,
 } from '../../protocols/errors.ts'
-import { objectId, type ClientId } from '../../protocols/ids.ts'
+import { nodeOf, objectId, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
-import type { WireValue } from '../../protocols/wire-value.ts'
+import type { StoredValue, WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -148,11 +148,16 @@ export class Runtime {
         connection.send('objectStored', { ...facts, owner, object: sequence === 0 ? '' : objectId(owner, sequence) }),
       abandon: (name) => connection.send('storeAbandon', { name }),
       free: (names) => connection.send('objectFreed', { names: [...names] }),
-      open: async ({ sequence, ...value }) => {
+      open: async ({ sequence, ...value }, signal) => {
         const object = sequence === 0 ? '' : objectId(value.owner, sequence)
-        const answered = this.#requests.ask<StoredAnswer>(undefined, (requestId) =>
-          connection.send('storedOpen', { ...value, object, requestId }),
-        )
+        const send = (requestId: number): void => connection.send('storedOpen', { ...value, object, requestId })
+        const answered =
+          signal === undefined
+            ? this.#requests.ask<StoredAnswer>(undefined, send)
+            : this.#requests.askUntil<StoredAnswer>(signal, {
+                send,
+                cancel: (requestId) => connection.send('storedCancel', { requestId }),
+              })
         return placeOf(await this.waiting(answered), value)
       },
     }
@@ -189,6 +194,18 @@ export class Runtime {
     record.lineage = 'put'
     record.settle(wire, holds)
     return new ObjectRef(record)
+  }
+
+  /** True when the value can be read without another node. What was written here is here, or else the disk has lost it. */
+  isHere(value: WireValue): boolean {
+    if (value.kind === 'inline') return true
+    const { name, bytes } = value
+    return nodeOf(name) === this.connection.welcome.nodeId || this.#store.isHere(name, bytes)
+  }
+
+  /** Has a value brought to this node. Rejects when it cannot be had, and with the signal's reason. */
+  bring({ name, bytes, ...whose }: StoredValue, signal: AbortSignal): Promise<void> {
+    return this.#store.bring(name, bytes, whose, 'wait', signal)
   }
 
   /** Submits a call of a remote function: gives a ref, refs or a stream. */

@@ -71,7 +71,7 @@ describe('results that died with their node', { timeout: 60_000 }, () => {
   test('are made again, by one more run of their task', async () => {
     const { said, runs } = await outcome(`
       const ref = make.remote('one', 3)
-      await wait([ref])
+      await wait([ref], { fetchLocal: false })
       await victimDies()
       const [value, again] = await Promise.all([get(ref), get(ref)])
       say([isRight(value, 3), isRight(again, 3)])

@@ -548,6 +548,7 @@ describe('tasks on one node', () => {
       await assert.rejects(wait([square.remote(1)], { count: 2 }), /a count of 2 but only 1 refs/)
       const ref = square.remote(1)
       await assert.rejects(wait([ref, ref]), /the same ref twice/)
+      await assert.rejects(wait([ref], { fetchLocal: 1 } as never), /fetchLocal must be true or false; got 1/)
     })
   })
 })

@@ -50,6 +50,9 @@ await get(square.remote(1), { timeout: 500 })
 const { ready, pending } = await wait([square.remote(1), square.remote(2)], { count: 1, timeoutMs: 1000 })
 sameType<typeof ready, ObjectRef<number>[]>()
 sameType<typeof pending, ObjectRef<number>[]>()
+await wait([square.remote(1)], { fetchLocal: false })
+// @ts-expect-error a flag
+await wait([square.remote(1)], { fetchLocal: 'no' })
 // @ts-expect-error one ref is no array of refs
 await wait(square.remote(1))
 // @ts-expect-error an unknown option
