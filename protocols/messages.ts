@@ -212,6 +212,8 @@ export const messages = {
     small,
     struct({ name: storedName, bytes: f64, owner: clientId, object: string(64), crc: u32, isFile: bool }),
   ),
+  /** A value of the client's, here or on another node, is to be kept on so many nodes. */
+  storedReplicate: message(79, small, struct({ name: storedName, bytes: f64, object: objectId, copies: u32 })),
   objectFreed: message(71, limits.frameBytesMax, struct({ names: list(storedName, 100_000) })),
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),

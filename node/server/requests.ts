@@ -56,6 +56,7 @@ export class Requests {
       },
       objectStored: (_, body) => storeDesk.stored(body),
       storeAbandon: (_, body) => storeDesk.abandon(body),
+      storedReplicate: (client, body) => storeDesk.replicate(client, body),
       objectFreed: (_, body) => storeDesk.freed(body),
       storedOpen: (client, body) => storeDesk.open(client, body),
       storedCancel: (client, body) => storeDesk.cancel(client, body),

@@ -1,6 +1,8 @@
 import { NodeDiedError, ObjectLostError, ProtocolError, ShoalError, UnreachableError } from '../../protocols/errors.ts'
+import { ownerOf } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { ReplicatedValue } from '../store/replica-book.ts'
 import { isStoredName } from '../store/stored-name.ts'
 import type { Client } from './client.ts'
 import type { ClientDirectory } from './client-directory.ts'
@@ -9,6 +11,8 @@ import type { ClientDirectory } from './client-directory.ts'
 export interface ValuesElsewhere {
   /** Brings a value here. Rejects with an error that says why not, and with the signal's reason. */
   fetchStored(value: StoredQuestion, signal: AbortSignal): Promise<void>
+  /** A value of a client of this node is to be kept on several nodes. */
+  replicateStored(value: ReplicatedValue): void
   /** Values, of this node or others, that are needed no more. */
   freeStored(names: readonly string[]): void
 }
@@ -78,6 +82,12 @@ export class StoreDesk {
 
   abandon({ name }: MessageBody<'storeAbandon'>): void {
     this.#with.store.abandon(name)
+  }
+
+  replicate(client: Client, { name, bytes, object, copies }: MessageBody<'storedReplicate'>): void {
+    checkValue(name, bytes)
+    if (ownerOf(object) !== client.id) throw new ProtocolError('it asks for replicas of what it does not own')
+    this.#with.elsewhere.replicateStored({ name, bytes, owner: client.id, object, copies })
   }
 
   freed({ names }: MessageBody<'objectFreed'>): void {

@@ -46,6 +46,7 @@ export class ActivePull {
   /** Others are being given parts of it. */
   #uses = 0
   #stopReason: ShoalError | undefined
+  #isReplica = false
   hasLocated = false
   isDone = false
 
@@ -91,6 +92,11 @@ export class ActivePull {
   addSources(nodes: readonly NodeId[]): void {
     for (const node of nodes) if (node !== this.#parts.self) this.#pull.addSource(node)
     this.#tell()
+  }
+
+  /** It is to stay once it is here. */
+  keep(): void {
+    this.#isReplica = true
   }
 
   nodeGone(node: NodeId): void {
@@ -143,6 +149,8 @@ export class ActivePull {
       this.isDone = true
       // From then on it may be dropped again, and what is being sent of it must stay. Whoever takes nothing is left behind.
       while (this.#uses > 0) await this.#change(undefined)
+      // Others may wait for its room.
+      if (this.#isReplica) store.keep(name)
       this.#room.commit()
       this.#tell()
       this.#outcome.resolve()

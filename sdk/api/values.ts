@@ -4,7 +4,7 @@ import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { LocalWait } from '../runtime/local-wait.ts'
 import type { Runtime } from '../runtime/runtime.ts'
-import { amount, boolean, checkOptions, invalid, show } from './task-options.ts'
+import { amount, boolean, checkOptions, invalid, oneOrMore, show } from './task-options.ts'
 
 export interface GetOptions {
   /** How long to wait, in milliseconds. @default no limit */
@@ -23,14 +23,21 @@ export interface WaitOptions extends GetOptions {
   fetchLocal?: boolean
 }
 
+export interface PutOptions {
+  /**
+   * On how many nodes the value is kept, this one included; on all there are when there are fewer. They are made in the
+   * background. A value that is not over 100 KiB lies in this process alone. @default 1
+   */
+  replicas?: number
+}
+
 type Values<T extends readonly ObjectRef[]> = { -readonly [K in keyof T]: T[K] extends ObjectRef<infer V> ? V : never }
 
+const putChecks = { replicas: oneOrMore }
 const getChecks = { timeoutMs: amount, signal: abortSignal }
 const waitChecks = {
   ...getChecks,
-  count: (value: unknown, name: string) => {
-    if (!Number.isInteger(value) || (value as number) < 1) throw invalid(name, value, 'a whole number, 1 or more')
-  },
+  count: oneOrMore,
   fetchLocal: boolean,
 }
 
@@ -42,17 +49,25 @@ function abortSignal(value: unknown, name: string): void {
  * Copies a value into the object store and returns a ref to it, so that it is sent once however many tasks use it. The
  * value is copied at the call: later changes to it are not seen.
  *
+ * The value is this process's, and ends with it, and so with its node. With `replicas` it is on other nodes besides: it
+ * outlives a damaged disk here, and many nodes that read it have it from several. For values that are to outlive the node
+ * that makes them, let a task with `replicas` make them.
+ *
  * Throws NotCloneableError with the path to what cannot be copied, ObjectStoreFullError when there is no room.
  *
  * @example
  * const big = put(new Float64Array(1e6))
  * console.log(await get(remote((data: Float64Array) => data.length).remote(big))) // 1000000
+ *
+ * @example
+ * const weights = put(new Float32Array(1e8), { replicas: 3 })
  */
-export function put<T>(value: T): ObjectRef<T> {
+export function put<T>(value: T, options: PutOptions = {}): ObjectRef<T> {
+  checkOptions(options, putChecks, 'put()')
   if (value instanceof ObjectRef) {
     throw new InvalidArgumentError('put() takes a value, not an ObjectRef: pass the ref on as it is')
   }
-  return currentRuntime().put(value) as ObjectRef<T>
+  return currentRuntime().put(value, options.replicas ?? 1) as ObjectRef<T>
 }
 
 /**

@@ -45,6 +45,7 @@ export class LocalWait {
     this.#records = records
     this.#count = count
     for (const record of records) {
+      if (this.isDone) return
       if (record.value !== undefined && host.isHere(record.value)) this.ready.add(record)
     }
   }

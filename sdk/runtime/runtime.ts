@@ -31,6 +31,8 @@ const collectAfterMs = 1000
 const collectAfterMsMax = 30_000
 /** How long the end of a program waits for the last console output. */
 const flushTimeoutMs = 2000
+/** More than there can be nodes. */
+const replicasMax = 0xffff
 
 /** What differs between a driver and a worker. */
 export interface RuntimeRole {
@@ -115,6 +117,7 @@ export class Runtime {
       stored: this.#stored,
       store: this.#store,
       encodeError,
+      replicate: (record, wire, replicas) => this.#replicate(record, wire, replicas),
       waiting: (promise) => this.waiting(promise),
     })
     this.reader = new ObjectReader(this.objects, this.calls.recovery)
@@ -186,14 +189,24 @@ export class Runtime {
     }, afterMs).unref()
   }
 
-  put(value: unknown): ObjectRef {
+  /** @param replicas on how many nodes a large value is kept */
+  put(value: unknown, replicas: number): ObjectRef {
     this.#assertAlive()
     const record = this.objects.owned.create()
     const { wire, holds } = this.coder.encode(value, { sequence: record.sequence })
     this.#stored.attach(record, wire)
     record.lineage = 'put'
     record.settle(wire, holds)
+    this.#replicate(record, wire, replicas)
     return new ObjectRef(record)
+  }
+
+  /** Has a large value of this process kept on so many nodes. */
+  #replicate(record: ObjectRecord, wire: WireValue, replicas: number): void {
+    if (replicas === 1 || wire.kind !== 'stored' || wire.isError) return
+    const { name, bytes } = wire
+    const copies = Math.min(replicas, replicasMax)
+    this.connection.send('storedReplicate', { name, bytes, object: record.id, copies })
   }
 
   /** True when the value can be read without another node. What was written here is here, or else the disk has lost it. */

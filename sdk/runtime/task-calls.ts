@@ -31,6 +31,8 @@ export interface TaskCallsHost {
   readonly stored: StoredValues
   readonly store: ObjectStore
   encodeError(error: unknown): WireValue
+  /** Has a large value kept on so many nodes. */
+  replicate(record: ObjectRecord, wire: WireValue, replicas: number): void
   waiting<T>(promise: Promise<T>): Promise<T>
 }
 
@@ -62,6 +64,7 @@ export class TaskCalls {
       encodeError,
       adopt: (wire) => objects.adopt(wire),
       attach: (record, wire) => host.stored.attach(record, wire),
+      replicate: (record, wire, replicas) => host.replicate(record, wire, replicas),
       free,
       weakly: (record) => new WeakRef(record),
       recreate: (sequence) => {
@@ -152,7 +155,7 @@ export class TaskCalls {
     const coded = this.#encodeArguments(args)
     const returns: ObjectRecord[] = []
     if (numReturns !== 'streaming') for (let i = 0; i < numReturns; i++) returns.push(objects.owned.create())
-    const stream = numReturns === 'streaming' ? new StreamRecord() : undefined
+    const stream = numReturns === 'streaming' ? new StreamRecord(options.replicas) : undefined
     const task: TaskRecord = {
       sequence: returns[0]?.sequence ?? objects.owned.takeSequence(),
       name: options.name ?? target.name,
@@ -166,6 +169,7 @@ export class TaskCalls {
       returns,
       stream,
       retryExceptions: options.retryExceptions,
+      replicas: options.replicas,
       parent: role.currentTask(),
       retriesLeft: options.maxRetries,
       attempt: 0,
@@ -250,8 +254,9 @@ export class TaskCalls {
 
   #onStreamItem(sequence: number, index: number, value: WireValue): void {
     const record = this.#host.objects.owned.create()
+    const stream = this.#streams.get(sequence)
     this.results.settleItem(record, value)
-    this.#streams.get(sequence)?.add(index, record)
+    if (stream?.add(index, record) === true) this.#host.replicate(record, value, stream.replicas)
   }
 }
 

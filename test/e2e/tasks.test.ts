@@ -523,6 +523,13 @@ describe('tasks on one node', () => {
         /runtimeEnv.npm is not built yet/,
         NotSupportedError,
       ],
+      [
+        'no replica at all',
+        () => remote(() => 1, { replicas: 0 }),
+        /replicas must be a whole number, 1 or more; got 0/,
+        InvalidArgumentError,
+      ],
+      ['half a replica', () => put(1, { replicas: 1.5 }), /replicas must be a whole .*got 1.5/, InvalidArgumentError],
       ['put of a ref', () => put(put(1)), /not an ObjectRef/, InvalidArgumentError],
       [
         'cancel of nothing',

@@ -23,6 +23,12 @@ const name = remote((x: number) => `n${x}`)
 
 const data = put(new Float64Array(3))
 sameType<typeof data, ObjectRef<Float64Array<ArrayBuffer>>>()
+const kept = put('x', { replicas: 2 })
+sameType<typeof kept, ObjectRef<string>>()
+// @ts-expect-error a number
+put('x', { replicas: 'two' })
+// @ts-expect-error an unknown option
+put('x', { copies: 2 })
 const record = put({ a: 1, b: ['x'] })
 sameType<typeof record, ObjectRef<{ a: number; b: string[] }>>()
 

@@ -172,6 +172,18 @@ describe('pulling a value', { concurrency: true }, () => {
     assert.equal(origin.transfers.bytesOut, original.length)
   })
 
+  test('that one of those who wait wants to keep is kept, before anybody can take its room', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    const original = value(1000)
+    origin.store.values.set(name, original)
+    const first = pull(puller, 1000, [origin])
+    await pull(puller, 1000, [origin], { priority: 'replica', isReplica: true })
+    await first
+    assertSame(puller, original)
+    assert.deepEqual([...puller.store.kept], [name])
+  })
+
   test('without room fails with ObjectStoreFullError', async (t) => {
     const world = lab(t)
     const [origin, puller] = [world.add(1), world.add(2)]
