@@ -13,7 +13,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 4
+export const protocolVersion = 5
 
 export interface MessageType<T> {
   code: number
@@ -221,6 +221,8 @@ export const messages = {
     small,
     struct({ name: storedName, bytes: f64, owner: clientId, object: string(64), crc: u32, isFile: bool }),
   ),
+  /** A value of the client's, here or on another node, is to be kept on so many nodes. */
+  storedReplicate: message(79, small, struct({ name: storedName, bytes: f64, object: objectId, copies: u32 })),
   objectFreed: message(71, limits.frameBytesMax, struct({ names: list(storedName, 100_000) })),
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
@@ -238,6 +240,8 @@ export const messages = {
       priority: oneOf('get', 'wait', 'args'),
     }),
   ),
+  /** The client waits for the answer no more. A value that has begun to come is brought here all the same. */
+  storedCancel: message(69, small, struct({ requestId: u32 })),
   /** `file`: from `offset` on, with this sum of its bytes. `error`: `code` is the error's. */
   storedOpened: message(
     74,

@@ -20,6 +20,8 @@ import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import { RemoteValues } from '../store/remote-values.ts'
+import type { ReplicaPlace } from '../store/replica-book.ts'
+import { Replicas } from '../store/replicas.ts'
 import { Transfers, type TransferFigures } from '../transfer/transfers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { MeshView } from '../view/mesh-view.ts'
@@ -104,14 +106,25 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     store,
     locate: (value) => objects.find(value),
     onAsked: (node, value) => values.asked(node, value),
+    holders: (value) => replicas.holdersOf(value),
     random: Math.random,
     now,
+    log,
+  })
+  const replicas: Replicas = new Replicas({
+    store,
+    transfers,
+    places: () => replicaPlaces(self, store, view),
+    ask: (node, body) => void post.send(node, 'replicaAsk', body),
+    answer: (node, body) => void post.send(node, 'replicaAnswer', body),
+    free: (node, names) => void post.send(node, 'storedFree', { names }),
     log,
   })
   const values: RemoteValues = new RemoteValues({
     self,
     store,
     transfers,
+    replicas,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
     isThere: (client) => work.directory.get(client) !== undefined,
     linked: () => Array.from(network.links(), ({ peer }) => peer.node),
@@ -175,6 +188,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     flush,
     questions,
     values,
+    replicas,
     transfers,
     objects,
   })
@@ -220,7 +234,8 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     admin,
     elsewhere: {
       waitForBlobs: (hashes, node) => remoteBlobs.wait(hashes, node),
-      fetchStored: (value) => values.fetch(value),
+      fetchStored: (value, signal) => values.fetch(value, signal),
+      replicateStored: (value) => replicas.keep(value),
       freeStored: (names) => values.freed(names),
       flushOutput: (job) => flush.flush(job, network.links()),
     },
@@ -243,7 +258,10 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       await mesh.close()
       await membership.settled()
     },
-    clientGone: (client) => mesh.clientGone(client),
+    clientGone: (client) => {
+      replicas.ownerGone(client)
+      mesh.clientGone(client)
+    },
   }
 }
 
@@ -257,4 +275,17 @@ async function firstLink({ network, contacts }: MeshGround): Promise<void> {
 /** Whether a node could run what needs these resources, once it is free. */
 function isAble({ isOpen, total }: Advert, resources: ResourceSet): boolean {
   return isOpen && Object.entries(resources).every(([name, amount]) => amount <= (total[name] ?? 0))
+}
+
+/** This node, and those that a link leads to, with the room in their stores. */
+function replicaPlaces(self: NodeId, store: ObjectStore, view: MeshView): ReplicaPlace[] {
+  const { bytesMax, usedBytes } = store
+  const places: ReplicaPlace[] = [{ node: self, bytesMax, freeBytes: bytesMax - usedBytes, isLasting: true }]
+  for (const { advert: state, isLinked } of view.nodes()) {
+    if (!isLinked || state.node === self) continue
+    const { node, role, store: there } = state
+    const freeBytes = there.bytesMax - there.usedBytes
+    places.push({ node, bytesMax: there.bytesMax, freeBytes, isLasting: role !== 'submitter' })
+  }
+  return places
 }

@@ -58,9 +58,11 @@ export class Requests {
       },
       objectStored: (_, body) => storeDesk.stored(body),
       storeAbandon: (_, body) => storeDesk.abandon(body),
+      storedReplicate: (client, body) => storeDesk.replicate(client, body),
       objectFreed: (_, body) => storeDesk.freed(body),
       storedOpen: (client, body) => storeDesk.open(client, body),
       references: (client, body) => options.references.answered(client, body),
+      storedCancel: (client, body) => storeDesk.cancel(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])
         void flushed.then(() => client.send('logFlushed', { requestId }))

@@ -1,14 +1,18 @@
-import { NodeDiedError, ObjectLostError, ProtocolError, ShoalError } from '../../protocols/errors.ts'
+import { NodeDiedError, ObjectLostError, ProtocolError, ShoalError, UnreachableError } from '../../protocols/errors.ts'
+import { ownerOf } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { ReplicatedValue } from '../store/replica-book.ts'
 import { isStoredName } from '../store/stored-name.ts'
 import type { Client } from './client.ts'
 import type { ClientDirectory } from './client-directory.ts'
 
 /** What brings values of other nodes here, and frees them there. */
 export interface ValuesElsewhere {
-  /** Brings a value here. Rejects with an error that says why not. */
-  fetchStored(value: StoredQuestion): Promise<void>
+  /** Brings a value here. Rejects with an error that says why not, and with the signal's reason. */
+  fetchStored(value: StoredQuestion, signal: AbortSignal): Promise<void>
+  /** A value of a client of this node is to be kept on several nodes. */
+  replicateStored(value: ReplicatedValue): void
   /** Values, of this node or others, that are needed no more. */
   freeStored(names: readonly string[]): void
 }
@@ -29,6 +33,8 @@ export class StoreDesk {
   readonly #with: StoreDeskOptions
   /** Second connections whose clients wait for room. */
   readonly #asking = new Map<Client, AbortController>()
+  /** Values that are brought here, by the questions of clients that wait for them. */
+  readonly #fetching = new Map<string, AbortController>()
 
   constructor(options: StoreDeskOptions) {
     this.#with = options
@@ -89,6 +95,12 @@ export class StoreDesk {
     this.#with.store.abandon(name)
   }
 
+  replicate(client: Client, { name, bytes, object, copies }: MessageBody<'storedReplicate'>): void {
+    checkValue(name, bytes)
+    if (ownerOf(object) !== client.id) throw new ProtocolError('it asks for replicas of what it does not own')
+    this.#with.elsewhere.replicateStored({ name, bytes, owner: client.id, object, copies })
+  }
+
   freed({ names }: MessageBody<'objectFreed'>): void {
     this.#with.elsewhere.freeStored(names)
   }
@@ -101,7 +113,7 @@ export class StoreDesk {
   async #answer(client: Client, { requestId, ...question }: MessageBody<'storedOpen'>): Promise<void> {
     const nothing = { offset: 0, generation: 0, file: '', crc: 0, code: '', message: '' }
     try {
-      const place = await this.#open(question)
+      const place = await this.#open(question, questionKey(client, requestId))
       if (place.in === 'memory') {
         const { offset, generation } = place
         client.send('storedOpened', { ...nothing, requestId, kind: 'memory', offset, generation })
@@ -116,12 +128,27 @@ export class StoreDesk {
     }
   }
 
-  async #open(question: StoredQuestion): ReturnType<ObjectStore['locate']> {
-    const { store, elsewhere } = this.#with
+  /** The client waits for it no more. */
+  cancel(client: Client, { requestId }: MessageBody<'storedCancel'>): void {
+    this.#fetching.get(questionKey(client, requestId))?.abort(new UnreachableError('the program waits no more'))
+  }
+
+  async #fetch(question: StoredQuestion, key: string): Promise<void> {
+    const abort = new AbortController()
+    this.#fetching.set(key, abort)
+    try {
+      await this.#with.elsewhere.fetchStored(question, abort.signal)
+    } finally {
+      this.#fetching.delete(key)
+    }
+  }
+
+  async #open(question: StoredQuestion, key: string): ReturnType<ObjectStore['locate']> {
+    const { store } = this.#with
     let loss: unknown
     for (let tries = 1; ; tries++) {
       try {
-        if (!store.has(question.name)) await elsewhere.fetchStored(question)
+        if (!store.has(question.name)) await this.#fetch(question, key)
       } catch (error) {
         // What has become of it here says more than that nobody else has it.
         throw error instanceof ObjectLostError ? (loss ?? error) : error
@@ -134,6 +161,10 @@ export class StoreDesk {
       }
     }
   }
+}
+
+function questionKey(client: Client, requestId: number): string {
+  return `${client.id} ${requestId}`
 }
 
 function checkValue(name: string, bytes: number): void {

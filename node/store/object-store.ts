@@ -270,6 +270,11 @@ export class ObjectStore implements TransferStore {
     }
   }
 
+  keep(name: string): boolean {
+    this.#step({ type: 'keep', name })
+    return this.has(name)
+  }
+
   #fileRoom(file: string, { name, bytes, owner, object }: IncomingSpec): IncomingRoom {
     const { bytesMax } = this.#options
     if (this.#book.usedBytes + bytes > bytesMax) throw storeFull(bytes, { name, bytesMax })

@@ -140,11 +140,11 @@ export class StoreBook {
         return
       case 'originGone':
         for (const entry of this.#values.byName.values()) {
-          if (entry.kind !== 'copy' || nodeOf(entry.name) !== event.node) continue
-          entry.kind = 'replica'
-          this.#shelves.put(entry)
+          if (nodeOf(entry.name) === event.node) this.#keep(entry)
         }
         return
+      case 'keep':
+        return this.#keep(this.#values.get(event.name))
       case 'spilled':
         return this.#spilled(event.file, event.crcs, nowMs)
       case 'spillFailed':
@@ -278,6 +278,13 @@ export class StoreBook {
     this.#shelves.put(entry)
     const { name, object, kind } = entry
     this.#actions.push({ type: 'stored', name, object, kind })
+  }
+
+  /** What could be had again stands for its value from now on. */
+  #keep(entry: StoredEntry | undefined): void {
+    if (entry?.kind !== 'copy') return
+    entry.kind = 'replica'
+    this.#shelves.put(entry)
   }
 
   /** The value is needed no more. What is used of it by somebody goes when that ends. */

@@ -59,6 +59,8 @@ export type StoreEvent =
   /** The process of a client is gone: it writes nothing any more. */
   | { type: 'clientGone'; client: ClientId }
   | { type: 'ownersGone'; isGone: (owner: ClientId) => boolean }
+  /** A copy is to stand for its value. */
+  | { type: 'keep'; name: string }
   /** Copies of values that were made there cannot be had again: they stand for them now. */
   | { type: 'originGone'; node: NodeId }
   | { type: 'spilled'; file: string; crcs: readonly number[] }

@@ -2,7 +2,7 @@ import type { NodeId } from '../../protocols/ids.ts'
 import { chunkCountOf, ChunkSet } from './chunks.ts'
 
 /** What those who wait want it for: the first come first. */
-export const priorities = ['get', 'wait', 'args'] as const
+export const priorities = ['get', 'wait', 'args', 'replica'] as const
 export type PullPriority = (typeof priorities)[number]
 
 /** A node from which chunks may come. */

@@ -16,6 +16,8 @@ export interface TransfersOptions {
   locate(name: string): Promise<readonly NodeId[]>
   /** A node has asked for a value and will have a copy. */
   onAsked(node: NodeId, name: string): void
+  /** Nodes that are known to have a value, besides those that have asked for it here. */
+  holders(name: string): readonly NodeId[]
   random(): number
   now(): number
   log(text: string): void
@@ -44,6 +46,8 @@ export interface PullOptions {
   /** Nodes that are likely to have it, the likeliest first. */
   hints: readonly NodeId[]
   priority: PullPriority
+  /** It is to stand for its value from the moment that it is here, and not to go as a mere copy. @default false */
+  isReplica?: boolean
   /** So long it is tried again when nobody answers who could have it. @default 30_000 */
   timeoutMs?: number
   signal?: AbortSignal
@@ -111,6 +115,7 @@ export class Transfers {
       const waiting = this.#waiting.find((each) => each.name === name)
       if (waiting !== undefined && isBefore(priority, waiting.priority)) waiting.priority = priority
     }
+    if (options.isReplica === true) pull.keep()
     await pull.wait(signal)
   }
 

@@ -6,9 +6,9 @@ import {
   ShoalError,
   ObjectStoreFullError,
 } from '../../protocols/errors.ts'
-import { objectId, type ClientId } from '../../protocols/ids.ts'
+import { nodeOf, objectId, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
-import type { WireValue } from '../../protocols/wire-value.ts'
+import type { StoredValue, WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -32,6 +32,8 @@ const collectAfterMs = 1000
 const collectAfterMsMax = 30_000
 /** How long the end of a program waits for the last console output. */
 const flushTimeoutMs = 2000
+/** More than there can be nodes. */
+const replicasMax = 0xffff
 
 /** What differs between a driver and a worker. */
 export interface RuntimeRole {
@@ -119,6 +121,7 @@ export class Runtime {
       stored: this.#stored,
       store: this.#store,
       encodeError,
+      replicate: (record, wire, replicas) => this.#replicate(record, wire, replicas),
       waiting: (promise) => this.waiting(promise),
     })
     this.reader = new ObjectReader(this.objects, this.calls.recovery)
@@ -162,11 +165,16 @@ export class Runtime {
         connection.send('objectStored', { ...facts, owner, object: sequence === 0 ? '' : objectId(owner, sequence) }),
       abandon: (name) => connection.send('storeAbandon', { name }),
       free: (names) => connection.send('objectFreed', { names: [...names] }),
-      open: async ({ sequence, ...value }) => {
+      open: async ({ sequence, ...value }, signal) => {
         const object = sequence === 0 ? '' : objectId(value.owner, sequence)
-        const answered = this.#requests.ask<StoredAnswer>(undefined, (requestId) =>
-          connection.send('storedOpen', { ...value, object, requestId }),
-        )
+        const send = (requestId: number): void => connection.send('storedOpen', { ...value, object, requestId })
+        const answered =
+          signal === undefined
+            ? this.#requests.ask<StoredAnswer>(undefined, send)
+            : this.#requests.askUntil<StoredAnswer>(signal, {
+                send,
+                cancel: (requestId) => connection.send('storedCancel', { requestId }),
+              })
         return placeOf(await this.waiting(answered), value)
       },
     }
@@ -195,14 +203,36 @@ export class Runtime {
     }, afterMs).unref()
   }
 
-  put(value: unknown): ObjectRef {
+  /** @param replicas on how many nodes a large value is kept */
+  put(value: unknown, replicas: number): ObjectRef {
     this.#assertAlive()
     const record = this.objects.owned.create()
     const { wire, holds } = this.coder.encode(value, { sequence: record.sequence })
     this.#stored.attach(record, wire)
     record.lineage = 'put'
     record.settle(wire, holds)
+    this.#replicate(record, wire, replicas)
     return new ObjectRef(record)
+  }
+
+  /** Has a large value of this process kept on so many nodes. */
+  #replicate(record: ObjectRecord, wire: WireValue, replicas: number): void {
+    if (replicas === 1 || wire.kind !== 'stored' || wire.isError) return
+    const { name, bytes } = wire
+    const copies = Math.min(replicas, replicasMax)
+    this.connection.send('storedReplicate', { name, bytes, object: record.id, copies })
+  }
+
+  /** True when the value can be read without another node. What was written here is here, or else the disk has lost it. */
+  isHere(value: WireValue): boolean {
+    if (value.kind === 'inline') return true
+    const { name, bytes } = value
+    return nodeOf(name) === this.connection.welcome.nodeId || this.#store.isHere(name, bytes)
+  }
+
+  /** Has a value brought to this node. Rejects when it cannot be had, and with the signal's reason. */
+  bring({ name, bytes, ...whose }: StoredValue, signal: AbortSignal): Promise<void> {
+    return this.#store.bring(name, bytes, whose, 'wait', signal)
   }
 
   /** Submits a call of a remote function: gives a ref, refs or a stream. */

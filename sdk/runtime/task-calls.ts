@@ -31,6 +31,8 @@ export interface TaskCallsHost {
   readonly stored: StoredValues
   readonly store: ObjectStore
   encodeError(error: unknown): WireValue
+  /** Has a large value kept on so many nodes. */
+  replicate(record: ObjectRecord, wire: WireValue, replicas: number): void
   waiting<T>(promise: Promise<T>): Promise<T>
 }
 
@@ -63,6 +65,7 @@ export class TaskCalls {
       encodeError,
       adopt: (wire) => objects.adopt(wire),
       attach: (record, wire) => host.stored.attach(record, wire),
+      replicate: (record, wire, replicas) => host.replicate(record, wire, replicas),
       free,
       weakly: (record) => new WeakRef(record),
       recreate: (sequence) => {
@@ -156,7 +159,7 @@ export class TaskCalls {
     const coded = this.#encodeArguments(args)
     const returns: ObjectRecord[] = []
     if (numReturns !== 'streaming') for (let i = 0; i < numReturns; i++) returns.push(objects.owned.create())
-    const stream = numReturns === 'streaming' ? new StreamRecord() : undefined
+    const stream = numReturns === 'streaming' ? new StreamRecord(options.replicas) : undefined
     const task: TaskRecord = {
       sequence: returns[0]?.sequence ?? objects.owned.takeSequence(),
       name: options.name ?? target.name,
@@ -170,6 +173,7 @@ export class TaskCalls {
       returns,
       stream,
       retryExceptions: options.retryExceptions,
+      replicas: options.replicas,
       parent: role.currentTask(),
       retriesLeft: options.maxRetries,
       attempt: 0,
@@ -254,8 +258,9 @@ export class TaskCalls {
 
   #onStreamItem(sequence: number, index: number, value: WireValue): void {
     const record = this.#host.objects.owned.create()
+    const stream = this.#streams.get(sequence)
     this.results.settleItem(record, value)
-    this.#streams.get(sequence)?.add(index, record)
+    if (stream?.add(index, record) === true) this.#host.replicate(record, value, stream.replicas)
   }
 }
 

@@ -17,6 +17,8 @@ export interface TaskResultsHost extends LineageHost {
   adopt(wire: WireValue): readonly ObjectRef[] | undefined
   /** A stored value is freed with its record. */
   attach(record: ObjectRecord, wire: WireValue): void
+  /** Has a large value kept on so many nodes. */
+  replicate(record: ObjectRecord, wire: WireValue, replicas: number): void
   /** Lets go of a value in the store. */
   free(name: string): void
 }
@@ -56,6 +58,7 @@ export class TaskResults {
     if (wire.kind === 'stored') record.lineage = task.lineage ??= new Lineage(task, this.#host)
     else record.lineage = undefined
     this.#give(record, wire)
+    this.#host.replicate(record, wire, task.replicas)
   }
 
   /** A result for which the task did not run again, but which had been lost as well: else it would run once for each. */

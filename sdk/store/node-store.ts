@@ -34,6 +34,20 @@ export class NodeStore implements ObjectStore {
     return this.#opened().read(name, bytes, whose, priority)
   }
 
+  isHere(name: string, bytes: number): boolean {
+    return this.#store?.isHere(name, bytes) === true
+  }
+
+  async bring(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.#opened().bring(name, bytes, whose, priority, signal)
+  }
+
   free(names: readonly string[]): void {
     // A program that never had one of its values in hands needs not open the store to free them.
     if (this.#store === undefined) this.#options.link.free(names)

@@ -3,6 +3,8 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 
 /** The results of a streaming task, as they arrive at its owner. */
 export class StreamRecord {
+  /** On how many nodes large items are kept. */
+  readonly replicas: number
   /** Items that have arrived in all, over every try. */
   received = 0
   /** Items that the consumer has taken. */
@@ -11,6 +13,10 @@ export class StreamRecord {
   end: { error: WireValue | undefined } | undefined
   readonly #waiting: ObjectRecord[] = []
   #wake: (() => void) | undefined
+
+  constructor(replicas = 1) {
+    this.replicas = replicas
+  }
 
   /** Takes an item. False when it was here already, from an earlier try. */
   add(index: number, item: ObjectRecord): boolean {

@@ -208,6 +208,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     returns: [{} as never],
     stream: undefined,
     retryExceptions: false,
+    replicas: 1,
     parent: undefined,
     retriesLeft: maxRetries,
     attempt: 0,

@@ -99,6 +99,7 @@ export class RecoveryWorld {
       encodeError,
       adopt: () => undefined,
       attach: (record, wire) => this.#stored.attach(record, wire),
+      replicate: () => {},
       free,
       weakly: (record) => new WeakRef(record),
       recreate: (sequence) => {

@@ -57,6 +57,7 @@ class Owner {
       encodeError,
       adopt: () => undefined,
       attach: () => {},
+      replicate: () => {},
       free,
       weakly: (record) => ({ deref: () => record }),
       recreate: (sequence) => new ObjectRecord(owner, sequence),

@@ -155,6 +155,35 @@ describe('pulling a value', { concurrency: true }, () => {
     await assert.rejects(cancelled, /not now/)
   })
 
+  test('that has begun to come is finished, although nobody waits any more', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2, 60_000)]
+    const original = value(9 * mib)
+    origin.store.values.set(name, original)
+    const controller = new AbortController()
+    origin.send = (bytes) => {
+      controller.abort(new Error('not now'))
+      return [bytes]
+    }
+    await assert.rejects(pull(puller, original.length, [origin], { signal: controller.signal }), /not now/)
+    await pull(puller, original.length, [])
+    assertSame(puller, original)
+    assert.deepEqual(puller.store.begun, [name])
+    assert.equal(origin.transfers.bytesOut, original.length)
+  })
+
+  test('that one of those who wait wants to keep is kept, before anybody can take its room', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    const original = value(1000)
+    origin.store.values.set(name, original)
+    const first = pull(puller, 1000, [origin])
+    await pull(puller, 1000, [origin], { priority: 'replica', isReplica: true })
+    await first
+    assertSame(puller, original)
+    assert.deepEqual([...puller.store.kept], [name])
+  })
+
   test('without room fails with ObjectStoreFullError', async (t) => {
     const world = lab(t)
     const [origin, puller] = [world.add(1), world.add(2)]
