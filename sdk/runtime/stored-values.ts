@@ -4,28 +4,40 @@ import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 
 const namesPerMessageMax = 1000
-/** A collection stops the program for a while, so it is not done more often than this. */
+/** A collection stops the program for a while, so it is not done more often than this, */
 const collectIntervalMs = 1000
+/** and not for more than this share of the time. */
+const collectShare = 0.02
 
 /** Frees the stored values of objects that this process owns once nothing refers to them. */
 export class StoredValues {
   readonly #free: (names: string[]) => void
   #pending: string[] = []
-  #collectedMs = Number.NEGATIVE_INFINITY
+  #notBeforeMs = Number.NEGATIVE_INFINITY
   readonly #onCollected = new FinalizationRegistry<string>((name) => {
-    this.#attached -= 1
+    this.#attached.delete(name)
     this.free(name)
   })
-  #attached = 0
+  readonly #attached = new Set<string>()
 
   constructor(free: (names: string[]) => void) {
     this.#free = free
   }
 
+  /** Values of objects that have not been found to be garbage. */
+  get attachedCount(): number {
+    return this.#attached.size
+  }
+
+  /** Frees those of these values that belong to no object here. */
+  freeUnknown(names: readonly string[]): void {
+    for (const name of names) if (!this.#attached.has(name)) this.free(name)
+  }
+
   /** A stored value lives as long as the record of its object. */
   attach(record: ObjectRecord, value: WireValue): void {
     if (value.kind !== 'stored') return
-    this.#attached += 1
+    this.#attached.add(value.name)
     this.#onCollected.register(record, value.name)
   }
 
@@ -45,13 +57,13 @@ export class StoredValues {
    * Finds refs that are no longer used, now. The engine collects by the memory of its own heap and knows nothing of the
    * store, so a program with few small refs to large values would otherwise never let them go.
    */
-  collectGarbage(hasViews = false): void {
-    if (this.#attached === 0 && !hasViews) return
-    const nowMs = performance.now()
-    if (nowMs - this.#collectedMs < collectIntervalMs) return
-    this.#collectedMs = nowMs
+  collectGarbage(): void {
+    const startMs = performance.now()
+    if (startMs < this.#notBeforeMs) return
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
     collect()
+    const endMs = performance.now()
+    this.#notBeforeMs = Math.max(startMs + collectIntervalMs, endMs + (endMs - startMs) / collectShare)
   }
 }
