@@ -12,7 +12,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 2
+export const peerProtocolVersion = 3
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
@@ -127,6 +127,8 @@ const clientMessagesOnLinks = [
   'objectReply',
   'borrowAdd',
   'borrowRelease',
+  'borrowAsk',
+  'borrowSettle',
   'functionGet',
   'functionReply',
   'taskCancelOwned',

@@ -170,11 +170,14 @@ function pick(random: () => number): Scene {
   return (scenes[0] as (typeof scenes)[number])[1]
 }
 
+/** Rejects with an error that names what has failed, or takes too long. */
 async function inTime(promise: Promise<void>, what: string): Promise<void> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new Error(`${what} has not ended within ${sceneMs / 1000} s`)), sceneMs)
   try {
     await Promise.race([promise, late])
+  } catch (cause) {
+    throw new Error(`${what} has failed`, { cause })
   } finally {
     clearTimeout(timer)
   }
