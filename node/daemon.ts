@@ -213,6 +213,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const onClientGone = (client: ClientId): void => mesh?.clientGone(client)
   const reception = new Reception({
     clients,
+    directory,
     lobby,
     relay,
     requests,

@@ -153,9 +153,27 @@ export const messages = {
     limits.frameBytesMax,
     struct({ to: clientId, from: clientId, requestId: u32, value: wireValue }),
   ),
-  /** `borrower` now holds a reference to the object of `to`. */
+  /** `borrower` now holds a reference to the object of `to`, lent to it by `from`, which may be the borrower itself. */
   borrowAdd: message(43, small, struct({ to: clientId, from: clientId, object: objectId, borrower: clientId })),
-  borrowRelease: message(44, small, struct({ to: clientId, from: clientId, object: objectId, count: u32 })),
+  /** `from` gives back borrows that it had from that lender. */
+  borrowRelease: message(
+    44,
+    small,
+    struct({ to: clientId, from: clientId, object: objectId, lender: clientId, count: u32 }),
+  ),
+  /** The lender is gone: what has `to` got of the objects of `from` that it was lent by it? */
+  borrowAsk: message(48, small, struct({ to: clientId, from: clientId, lender: clientId })),
+  /** The answer: all that `from` has by that lender. */
+  borrowSettle: message(
+    42,
+    limits.frameBytesMax,
+    struct({
+      to: clientId,
+      from: clientId,
+      lender: clientId,
+      holds: list(struct({ object: objectId, count: u32 }), 1_000_000),
+    }),
+  ),
   functionGet: message(45, small, struct({ to: clientId, from: clientId, requestId: u32, functionId: objectId })),
   functionReply: message(
     46,
@@ -169,6 +187,8 @@ export const messages = {
   ),
   /** A message with a request number could not be passed on: its receiver is gone. */
   undeliverable: message(49, small, struct({ client: clientId, requestId: u32 })),
+  /** From the node: what a process that has ended has stored for this client. What the client does not know, it frees. */
+  valuesLeft: message(52, limits.frameBytesMax, struct({ names: list(storedName, 1_000_000) })),
   /** A client is gone: what it owned is lost, what it borrowed is given back. */
   clientGone: message(50, small, struct({ client: clientId })),
   /** Another node is gone, and all its clients with it. */

@@ -135,6 +135,8 @@ const clientMessagesOnLinks = [
   'objectReply',
   'borrowAdd',
   'borrowRelease',
+  'borrowAsk',
+  'borrowSettle',
   'functionGet',
   'functionReply',
   'taskCancelOwned',

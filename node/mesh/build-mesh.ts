@@ -41,7 +41,7 @@ export interface MeshWork {
   leases: LeaseDesk
   relay: Relay
   clients: ClientTable
-  directory: Pick<ClientDirectory, 'get'>
+  directory: Pick<ClientDirectory, 'isGone'>
   output: OutputRelay
   store: ObjectStore
   pinTables: PinTables
@@ -126,7 +126,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     transfers,
     replicas,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
-    isThere: (client) => work.directory.get(client) !== undefined,
+    isThere: (client) => !work.directory.isGone(client),
     linked: () => Array.from(network.links(), ({ peer }) => peer.node),
   })
   const remoteBlobs = new RemoteBlobs({ self, blobs, bulk, log })

@@ -367,6 +367,8 @@ export class Mesh {
       }
       case 'undeliverable':
         return clients.get(id)?.send('undeliverable', decodeBody(name, body))
+      case 'valuesLeft':
+        return clients.get(id)?.send('valuesLeft', decodeBody(name, body))
       default:
         throw new ProtocolError(`a node may not send ${name} to a client`)
     }

@@ -88,7 +88,7 @@ export class StoreDesk {
     const { store, directory } = this.#with
     if (!store.seal({ name, ...value })) throw new ProtocolError(`'${name}' is not the name of a stored value`)
     // Nobody is left to free it.
-    if (directory.get(value.owner) === undefined) store.freed([name])
+    if (directory.isGone(value.owner)) store.freed([name])
   }
 
   abandon({ name }: MessageBody<'storeAbandon'>): void {

@@ -217,6 +217,18 @@ export class ObjectStore implements TransferStore {
     this.#step({ type: 'originGone', node })
   }
 
+  /** What a client of this node has written for others, by their owners. */
+  writtenForOthers(writer: ClientId): Map<ClientId, string[]> {
+    const written = this.#book.entries.values().filter((entry) => entry.isSealed && entry.owner !== writer)
+    const mine = [...written].filter(({ name }) => name.startsWith(writer))
+    return new Map(
+      Array.from(
+        Map.groupBy(mine, ({ owner }) => owner),
+        ([owner, all]) => [owner, all.map(({ name }) => name)],
+      ),
+    )
+  }
+
   /** Whose value it is. */
   ownerOf(name: string): ClientId | undefined {
     return this.#book.entries.get(name)?.owner

@@ -10,7 +10,7 @@ import type { ArrowModule } from '../shipping/index.ts'
 import { FunctionLoader } from '../shipping/instantiate.ts'
 import { blobsOf, type FunctionManifest } from '../shipping/manifest.ts'
 import type { ValueCoder } from '../values/value-coder.ts'
-import type { ObjectExchange } from './object-exchange.ts'
+import type { ObjectExchange, Received } from './object-exchange.ts'
 import type { Requests } from './requests.ts'
 
 export interface FunctionExchangeHost {
@@ -55,10 +55,11 @@ export class FunctionExchange {
   }
 
   handlers(): MessageHandlers {
-    const { requests } = this.#host
+    const { requests, objects } = this.#host
     return {
       functionGet: (body) => void this.#serve(body.from, body.requestId, body.functionId),
-      functionReply: ({ requestId, value }) => requests.answer(requestId, value),
+      functionReply: ({ requestId, from, value }) =>
+        requests.answer(requestId, { value, holds: objects.adopt(value, from) }),
       blobsReady: ({ requestId, missing }) => requests.answer(requestId, missing),
     }
   }
@@ -101,10 +102,9 @@ export class FunctionExchange {
 
   async #request(id: ObjectId): Promise<FunctionManifest> {
     const { connection, requests, objects, coder } = this.#host
-    const answer = await requests.ask<WireValue>(ownerOf(id), (requestId) =>
+    const { value: answer, holds } = await requests.ask<Received>(ownerOf(id), (requestId) =>
       connection.send('functionGet', { ...objects.address(id), requestId, functionId: id }),
     )
-    const holds = objects.adopt(answer)
     const value = await coder.decode(answer)
     if (answer.isError) throw value
     const manifest = value as FunctionManifest

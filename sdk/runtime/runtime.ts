@@ -70,7 +70,9 @@ export class Runtime {
   readonly #stored: StoredValues
   #gone: ShoalError | undefined
   #releaseTimer: NodeJS.Timeout | undefined
-  #viewTimer: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
+  #idleMs = collectAfterMs
+  #isCollectionNear = false
 
   constructor(connection: NodeConnection, role: RuntimeRole) {
     this.connection = connection
@@ -153,7 +155,10 @@ export class Runtime {
         this.connection.send('references', { requestId, ...told })
       },
       storedOpened: ({ requestId, ...answer }) => this.#requests.answer(requestId, answer),
-      storePressure: () => this.#stored.collectGarbage(this.#store.viewCount > 0),
+      storePressure: () => {
+        if (this.#mayHaveGarbage()) this.#stored.collectGarbage()
+      },
+      valuesLeft: ({ names }) => this.#stored.freeUnknown(names),
     }
   }
 
@@ -185,21 +190,36 @@ export class Runtime {
     if (this.role.kind !== 'worker' || this.#releaseTimer !== undefined) return
     this.#releaseTimer = setTimeout(() => {
       this.#releaseTimer = undefined
-      this.#stored.collectGarbage(this.#store.viewCount > 0)
+      if (this.#mayHaveGarbage()) this.#stored.collectGarbage()
     }, collectAfterMs).unref()
   }
 
+  /** True when something here keeps memory in a store, of this node or another, and may do so for nothing. */
+  #mayHaveGarbage(): boolean {
+    return this.#stored.attachedCount + this.#store.viewCount + this.objects.borrowingCount > 0
+  }
+
   /**
-   * A worker has run its tasks for now. What they have read is still in its hands until its engine has looked, and keeps its
-   * memory in the store meanwhile.
+   * A worker has run its tasks for now. What they have read, put and borrowed is still in its hands until its engine has
+   * looked, and keeps its memory in a store meanwhile.
    */
-  onIdle(afterMs = collectAfterMs): void {
-    clearTimeout(this.#viewTimer)
-    if (this.#store.viewCount === 0) return
-    this.#viewTimer = setTimeout(() => {
-      this.#stored.collectGarbage(true)
+  onIdle(): void {
+    this.#idleMs = collectAfterMs
+    // One that is idle again and again must come to it, too.
+    if (!this.#isCollectionNear) this.#planCollection()
+  }
+
+  #planCollection(): void {
+    clearTimeout(this.#idleTimer)
+    const afterMs = this.#idleMs
+    this.#isCollectionNear = this.#mayHaveGarbage() && afterMs === collectAfterMs
+    if (!this.#mayHaveGarbage()) return
+    this.#idleTimer = setTimeout(() => {
+      this.#isCollectionNear = false
+      this.#stored.collectGarbage()
       // Some are told a moment later, and some may be kept for good.
-      this.onIdle(Math.min(collectAfterMsMax, afterMs * 2))
+      this.#idleMs = Math.min(collectAfterMsMax, afterMs * 2)
+      this.#planCollection()
     }, afterMs).unref()
   }
 

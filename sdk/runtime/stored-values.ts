@@ -22,6 +22,16 @@ export class StoredValues {
     this.#free = free
   }
 
+  /** Values of objects that have not been found to be garbage. */
+  get attachedCount(): number {
+    return this.#records.size
+  }
+
+  /** Frees those of these values that belong to no object here. */
+  freeUnknown(names: readonly string[]): void {
+    for (const name of names) if (!this.#records.has(name)) this.free(name)
+  }
+
   /** A stored value lives as long as the record of its object. */
   attach(record: ObjectRecord, value: WireValue): void {
     if (value.kind !== 'stored') return
@@ -53,8 +63,7 @@ export class StoredValues {
    * Finds refs that are no longer used, now. The engine collects by the memory of its own heap and knows nothing of the
    * store, so a program with few small refs to large values would otherwise never let them go.
    */
-  collectGarbage(hasViews = false): void {
-    if (this.#records.size === 0 && !hasViews) return
+  collectGarbage(): void {
     const beganMs = performance.now()
     if (beganMs < this.#collectAgainMs) return
     collectGarbage()

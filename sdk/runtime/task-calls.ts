@@ -1,6 +1,6 @@
 import { TooManyTasksError } from '../../protocols/errors.ts'
 import { limits } from '../../protocols/limits.ts'
-import type { MessageHandlers } from '../../protocols/messages.ts'
+import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
@@ -63,7 +63,8 @@ export class TaskCalls {
       lineages,
       recovery: this.recovery,
       encodeError,
-      adopt: (wire) => objects.adopt(wire),
+      adopt: (wire, lender) => objects.adopt(wire, lender),
+      create: () => objects.owned.create(),
       attach: (record, wire) => host.stored.attach(record, wire),
       replicate: (record, wire, replicas) => host.replicate(record, wire, replicas),
       free,
@@ -90,7 +91,13 @@ export class TaskCalls {
         cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
         returnLease: (leaseId) => connection.send('leaseReturn', { leaseId }),
         killLease: (leaseId, reason) => connection.send('leaseKill', { leaseId, reason }),
-        push: (leaseId, tasks) => connection.send('taskPush', { leaseId, tasks }),
+        push: ({ id: leaseId, worker }, tasks) => {
+          for (const { args, resolved } of tasks) {
+            objects.lend(args, worker)
+            for (const { value } of resolved) objects.lend(value, worker)
+          }
+          connection.send('taskPush', { leaseId, tasks })
+        },
         cancelTask: (leaseId, sequence, recursive) => connection.send('taskCancel', { leaseId, sequence, recursive }),
       },
       {
@@ -99,20 +106,20 @@ export class TaskCalls {
         nowMs: () => performance.now(),
         defer: queueMicrotask,
         after: (delayMs, callback) => void setTimeout(callback, delayMs).unref(),
-        settle: (task, result) => {
+        settle: (task, result, worker) => {
           this.#streams.delete(task.sequence)
-          this.results.settle(task, result)
+          this.results.settle(task, result, worker)
         },
-        discard: ({ values }) => {
-          for (const value of values) this.results.drop(value)
+        discard: ({ values }, worker) => {
+          for (const value of values) this.results.drop(value, worker)
         },
         fail: (task, error) => {
           this.#streams.delete(task.sequence)
           this.results.fail(task, error)
         },
-        failWith: (task, error) => {
+        failWith: (task, argument) => {
           this.#streams.delete(task.sequence)
-          this.results.failWith(task, error)
+          this.results.failWith(task, argument)
         },
         isRetriable: (task, error) => this.#isRetriable(task, error),
         named: (argument) => {
@@ -146,7 +153,7 @@ export class TaskCalls {
         if (record !== undefined) this.cancel(record, { force, recursive })
       },
       taskDone: ({ leaseId, results }) => submitter.onDone(leaseId, results),
-      streamItem: ({ sequence, index, value }) => this.#onStreamItem(sequence, index, value),
+      streamItem: (body) => this.#onStreamItem(body),
     }
   }
 
@@ -256,11 +263,16 @@ export class TaskCalls {
     this.submitter.cancel(task, { force: false, recursive: true })
   }
 
-  #onStreamItem(sequence: number, index: number, value: WireValue): void {
-    const record = this.#host.objects.owned.create()
+  #onStreamItem({ leaseId, sequence, index, value }: MessageBody<'streamItem'>): void {
+    const worker = this.submitter.workerOf(leaseId)
     const stream = this.#streams.get(sequence)
-    this.results.settleItem(record, value)
-    if (stream?.add(index, record) === true) this.#host.replicate(record, value, stream.replicas)
+    if (worker === undefined || stream === undefined) {
+      this.results.drop(value, worker)
+      return
+    }
+    const record = this.#host.objects.owned.create()
+    this.results.settleItem(record, value, worker)
+    if (stream.add(index, record)) this.#host.replicate(record, value, stream.replicas)
   }
 }
 

@@ -63,7 +63,7 @@ class Simulation {
             this.#workers.delete(leaseId)
           }),
         killLease: (leaseId) => this.#toWorkers.push(() => this.#die(leaseId)),
-        push: (leaseId, tasks) => this.#toWorkers.push(() => this.#receive(leaseId, tasks)),
+        push: ({ id: leaseId }, tasks) => this.#toWorkers.push(() => this.#receive(leaseId, tasks)),
         cancelTask: (leaseId, sequence) =>
           this.#toWorkers.push(() => {
             const worker = this.#workers.get(leaseId)

@@ -100,6 +100,7 @@ export class RecoveryWorld {
       adopt: () => undefined,
       attach: (record, wire) => this.#stored.attach(record, wire),
       replicate: () => {},
+      create: () => this.#owned.create(),
       free,
       weakly: (record) => new WeakRef(record),
       recreate: (sequence) => {
@@ -118,7 +119,7 @@ export class RecoveryWorld {
         cancelRequest: (requestId) => void this.#requests.delete(requestId),
         returnLease: (leaseId) => this.#toWorker(leaseId, () => this.#workers.delete(leaseId)),
         killLease: (leaseId) => this.#toWorker(leaseId, (worker) => this.#die(worker)),
-        push: (leaseId, tasks) => this.#toWorker(leaseId, (worker) => this.#push(worker, tasks)),
+        push: ({ id }, tasks) => this.#toWorker(id, (worker) => this.#push(worker, tasks)),
         cancelTask: (leaseId, sequence) => this.#toWorker(leaseId, (worker) => this.#cancelled(worker, sequence)),
       },
       {
@@ -126,12 +127,12 @@ export class RecoveryWorld {
         nowMs: () => 0,
         defer: queueMicrotask,
         after: (_, callback) => this.#later(callback),
-        settle: (task, result) => this.#results.settle(task, result),
-        discard: ({ values }) => {
-          for (const value of values) this.#results.drop(value)
+        settle: (task, result, worker) => this.#results.settle(task, result, worker),
+        discard: ({ values }, worker) => {
+          for (const value of values) this.#results.drop(value, worker)
         },
         fail: (task, error) => this.#results.fail(task, error),
-        failWith: (task, error) => this.#results.failWith(task, error),
+        failWith: (task, argument) => this.#results.failWith(task, argument),
         isRetriable: () => false,
         named: (record) => this.#owned.share(record),
         moveToStore: (_, value) => value,

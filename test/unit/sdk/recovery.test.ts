@@ -58,6 +58,7 @@ class Owner {
       adopt: () => undefined,
       attach: () => {},
       replicate: () => {},
+      create: () => new ObjectRecord(owner, 1_000_000),
       free,
       weakly: (record) => ({ deref: () => record }),
       recreate: (sequence) => new ObjectRecord(owner, sequence),
@@ -79,7 +80,7 @@ class Owner {
   }
 
   end(task: TaskRecord, values: WireValue[]): void {
-    this.results.settle(task, { sequence: task.sequence, status: 'ok', durationUs: 1, values })
+    this.results.settle(task, { sequence: task.sequence, status: 'ok', durationUs: 1, values }, owner)
   }
 
   /** Results of one task, on a node. */
@@ -172,7 +173,9 @@ describe('a lost result', () => {
     const [record] = the.made(there) as [ObjectRecord]
     the.recovery.lost(record, nameOf(record), 'gone')
     const own = inlineValue(8, true)
-    the.results.failWith(the.submitted[0] as TaskRecord, own)
+    const argument = new ObjectRecord(owner, 999)
+    argument.settle(own)
+    the.results.failWith(the.submitted[0] as TaskRecord, new ObjectRef(argument))
     assert.equal(record.value, own)
     assert.deepEqual(the.recovery.counters, { recovered: 0, failed: 1 })
   })
