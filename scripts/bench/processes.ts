@@ -2,6 +2,9 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 
 /** Reads what the benchmark says of processes from /proc, so it is for Linux only. */
 
+/** Of the times in /proc: the same on every Linux that Node runs on. */
+const ticksPerSecond = 100
+
 /** The worker processes below a node: its descendants that run the SDK's worker entry. */
 export async function workersOf(nodePid: number): Promise<number[]> {
   const parents = new Map<number, number>()
@@ -35,6 +38,14 @@ export async function peakBytes(pid: number): Promise<number> {
 /** Starts `peakBytes` anew. */
 export async function resetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5')
+}
+
+/** The processor time that the process has used since it began. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  // The program's name is in parentheses and may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
 }
 
 function kibibytes(text: string, field: string): number {

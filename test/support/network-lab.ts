@@ -104,10 +104,21 @@ export class LabMachine {
   setCable(isIn: boolean): void {
     ip('-n', this.#switch, 'link', 'set', this.port, isIn ? 'up' : 'down')
   }
+
+  /** From now on this machine's cable takes no more than so much, each way. */
+  limit(mbit: number): void {
+    const shape = ['root', 'tbf', 'rate', `${mbit}mbit`, 'burst', '256kb', 'latency', '50ms']
+    tc('-n', this.namespace, 'qdisc', 'replace', 'dev', 'eth0', ...shape)
+    tc('-n', this.#switch, 'qdisc', 'replace', 'dev', this.port, ...shape)
+  }
 }
 
 function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+function tc(...args: string[]): void {
+  execFileSync('tc', args, { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
 /**
