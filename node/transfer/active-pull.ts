@@ -49,6 +49,8 @@ export class ActivePull {
   #isReplica = false
   hasLocated = false
   isDone = false
+  /** Nobody has waited for it any more: who wants it now has to begin anew. */
+  isGivenUp = false
 
   constructor(spec: PullSpec, parts: ActivePullParts) {
     this.name = spec.name
@@ -120,6 +122,7 @@ export class ActivePull {
       signal?.removeEventListener('abort', onAbort)
       this.#waiters -= 1
       if (this.#waiters === 0 && !this.isDone && this.#room === undefined) {
+        this.isGivenUp = true
         this.stop(new UnreachableError(`nobody waits for the value ${this.name} any more`))
       }
     }
@@ -160,7 +163,7 @@ export class ActivePull {
       this.#room?.abort()
       this.#stopReason ??= error as ShoalError
       this.#outcome.reject(error)
-      log(`the value ${name} was not brought here: ${(error as Error).message}`)
+      if (!this.isGivenUp) log(`the value ${name} was not brought here: ${(error as Error).message}`)
     }
   }
 

@@ -58,7 +58,7 @@ const activeMax = 16
 const waitingMax = 100_000
 
 interface Waiting {
-  name: string
+  pull: ActivePull
   priority: PullPriority
   begin(): void
 }
@@ -105,18 +105,22 @@ export class Transfers {
     const { signal, priority, hints } = options
     signal?.throwIfAborted()
     let pull = this.#pulls.get(name)
-    if (pull === undefined) {
+    if (pull === undefined || pull.isGivenUp) {
       if (this.#isClosed) throw new UnreachableError('this node is stopping')
       if (this.#waiting.length >= waitingMax)
         throw new UnreachableError(`${waitingMax} values are on their way already`)
       pull = this.#begin(name, bytes, options)
     } else {
       pull.addSources(hints)
-      const waiting = this.#waiting.find((each) => each.name === name)
+      const waiting = this.#waiting.find((each) => each.pull === pull)
       if (waiting !== undefined && isBefore(priority, waiting.priority)) waiting.priority = priority
     }
     if (options.isReplica === true) pull.keep()
-    await pull.wait(signal)
+    try {
+      await pull.wait(signal)
+    } finally {
+      if (pull.isGivenUp) this.#forget(pull)
+    }
   }
 
   #begin(name: string, bytes: number, { owner, object, hints, timeoutMs = 30_000, priority }: PullOptions): ActivePull {
@@ -146,13 +150,13 @@ export class Transfers {
       void pull.run().finally(() => this.#ended(pull))
     }
     if (this.#running < activeMax) begin()
-    else this.#waiting.push({ name, priority, begin })
+    else this.#waiting.push({ pull, priority, begin })
     return pull
   }
 
   #ended(pull: ActivePull): void {
     this.#running -= 1
-    this.#pulls.delete(pull.name)
+    this.#forget(pull)
     this.counters.chunksRetried += pull.chunksRetried
     if (!pull.isDone) this.counters.pullsFailed += 1
     else {
@@ -182,10 +186,15 @@ export class Transfers {
     const pull = this.#pulls.get(name)
     if (pull === undefined) return
     pull.stop(reason)
-    const at = this.#waiting.findIndex((each) => each.name === name)
+    if (this.#waiting.some((each) => each.pull === pull)) this.#forget(pull)
+  }
+
+  /** It has ended, or will never begin. Another one for the same value may have taken its place. */
+  #forget(pull: ActivePull): void {
+    if (this.#pulls.get(pull.name) === pull) this.#pulls.delete(pull.name)
+    const at = this.#waiting.findIndex((each) => each.pull === pull)
     if (at < 0) return
     this.#waiting.splice(at, 1)
-    this.#pulls.delete(name)
     this.counters.pullsFailed += 1
   }
 

@@ -25,8 +25,12 @@ export interface TaskOptions {
    */
   numReturns?: number | 'streaming'
   /**
-   * On how many nodes large results are kept, the one that makes them included, so that they outlive those nodes. For as long
-   * as the program (or task) that called lives, another node takes one when one of them is gone. @default 1
+   * On how many nodes large results are kept, the one that makes them included, so that they outlive those nodes; on all there
+   * are when there are fewer. They are made in the background. For as long as the process that called lives, another node
+   * takes one when one of them is gone. A result that is not over 100 KiB lies in that process alone. @default 1
+   *
+   * @example
+   * const train = remote(fit, { replicas: 2, maxRetries: 0 })
    */
   replicas?: number
   /** The name in messages, `shoal status` and before console output. @default the function's own name */
