@@ -96,6 +96,7 @@ describe('values with replicas', { timeout: 120_000 }, () => {
     // Now there is one less than there are to be, so another node takes one, from the replica.
     const left = mesh.nodes.filter((node) => node !== origin && node !== first)
     await replicaOn(left, one)
+    await replicaOn(left, item)
     process.kill(first.pid, 'SIGKILL')
     for (const node of left) {
       await until('all that are left have it', async () => ((await heldBy(node))[one] === 'replica' ? true : undefined))
