@@ -8,6 +8,8 @@ const namesPerMessageMax = 1000
 const collectIntervalMs = 1000
 /** and not for more than this share of the time. */
 const collectShare = 0.02
+/** When so much of a store has been filled since the last collection, it is time for the next one. */
+const filledShare = 0.25
 
 /** Frees the stored values of objects that this process owns once nothing refers to them. */
 export class StoredValues {
@@ -20,8 +22,15 @@ export class StoredValues {
   })
   readonly #attached = new Set<string>()
 
-  constructor(free: (names: string[]) => void) {
+  readonly #collectAtBytes: number
+  /** Of values that have come since the last collection. */
+  #newBytes = 0
+  #collectTimer: NodeJS.Timeout | undefined
+
+  /** @param storeBytesMax what the store of a node takes; nobody tells about those of other nodes */
+  constructor(free: (names: string[]) => void, storeBytesMax: number) {
     this.#free = free
+    this.#collectAtBytes = storeBytesMax * filledShare
   }
 
   /** Values of objects that have not been found to be garbage. */
@@ -39,6 +48,15 @@ export class StoredValues {
     if (value.kind !== 'stored') return
     this.#attached.add(value.name)
     this.#onCollected.register(record, value.name)
+    this.#newBytes += value.bytes
+    if (this.#newBytes < this.#collectAtBytes || this.#collectTimer !== undefined) return
+    this.#collectTimer = setTimeout(
+      () => {
+        this.#collectTimer = undefined
+        this.collectGarbage()
+      },
+      Math.max(0, this.#notBeforeMs - performance.now()),
+    ).unref()
   }
 
   free(name: string): void {
@@ -60,6 +78,7 @@ export class StoredValues {
   collectGarbage(): void {
     const startMs = performance.now()
     if (startMs < this.#notBeforeMs) return
+    this.#newBytes = 0
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
     collect()
