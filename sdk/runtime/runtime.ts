@@ -81,7 +81,7 @@ export class Runtime {
     const { clientId } = welcome
     this.#store = new NodeStore({ welcome, socketPath, link: this.#storeLink() })
     const encodeError = (error: unknown) => this.encodeError(error).wire
-    this.#stored = new StoredValues((names) => this.#store.free(names))
+    this.#stored = new StoredValues((names) => this.#store.free(names), welcome.storeBytesMax)
     this.objects = new ObjectExchange({
       connection,
       requests: this.#requests,

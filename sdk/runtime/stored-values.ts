@@ -6,6 +6,8 @@ const namesPerMessageMax = 1000
 /** A collection stops the program for a while: between two of them it runs for so many times as long, or so long at least. */
 const collectRestFactor = 20
 const collectRestMsMin = 50
+/** When so much of a store has been filled since the last collection, it is time for the next one. */
+const filledShare = 0.25
 
 /** Frees the stored values of objects that this process owns once nothing refers to them. */
 export class StoredValues {
@@ -18,8 +20,15 @@ export class StoredValues {
   })
   readonly #records = new Map<string, WeakRef<ObjectRecord>>()
 
-  constructor(free: (names: string[]) => void) {
+  readonly #collectAtBytes: number
+  /** Of values that have come since the last collection. */
+  #newBytes = 0
+  #collectTimer: NodeJS.Timeout | undefined
+
+  /** @param storeBytesMax what the store of a node takes; nobody tells about those of other nodes */
+  constructor(free: (names: string[]) => void, storeBytesMax: number) {
     this.#free = free
+    this.#collectAtBytes = storeBytesMax * filledShare
   }
 
   /** Values of objects that have not been found to be garbage. */
@@ -37,6 +46,15 @@ export class StoredValues {
     if (value.kind !== 'stored') return
     this.#records.set(value.name, new WeakRef(record))
     this.#onCollected.register(record, value.name)
+    this.#newBytes += value.bytes
+    if (this.#newBytes < this.#collectAtBytes || this.#collectTimer !== undefined) return
+    this.#collectTimer = setTimeout(
+      () => {
+        this.#collectTimer = undefined
+        this.collectGarbage()
+      },
+      Math.max(0, this.#collectAgainMs - performance.now()),
+    ).unref()
   }
 
   /** Objects of this process that are alive and whose values are stored, or were. */
@@ -66,6 +84,7 @@ export class StoredValues {
   collectGarbage(): void {
     const beganMs = performance.now()
     if (beganMs < this.#collectAgainMs) return
+    this.#newBytes = 0
     collectGarbage()
     const endedMs = performance.now()
     this.#collectAgainMs = endedMs + Math.max(collectRestMsMin, (endedMs - beganMs) * collectRestFactor)
