@@ -3,7 +3,7 @@ import type { NodeClient } from '../../node/cli/node-client.ts'
 import { put, type ObjectRef } from '../../sdk/index.ts'
 import { BenchMesh } from './bench-mesh.ts'
 import type { Benchmark } from './benchmark.ts'
-import { cpuSeconds, peakBytes } from './processes.ts'
+import { cpuSeconds, ownBytes, peakBytes } from './processes.ts'
 import type { Result, Unit } from './result.ts'
 
 const mebibyte = 2 ** 20
@@ -20,7 +20,8 @@ const units = {
   'put all': 's',
   'the last one found from another node, after the last put': 's',
   'CPU of all nodes meanwhile': 's',
-  'largest node, at its peak': 'MiB',
+  'largest node at its peak, with its store': 'MiB',
+  'largest node at the end, without its store': 'MiB',
   'lookups that hit': 'ratio',
   'lookup, median': 'ms',
   'lookup, 99th percentile': 'ms',
@@ -67,11 +68,13 @@ async function measureDirectory(nodes: number): Promise<Figures> {
   const missed = []
   for (let i = 0; i < misses; i++) missed.push(await lookUp(far, i.toString(16).padStart(44, 'f')))
   const peaks = await Promise.all(pids.map(peakBytes))
+  const own = await Promise.all(pids.map(ownBytes))
   return {
     'put all': (putAt - startedAt) / 1000,
     'the last one found from another node, after the last put': (foundAt - putAt) / 1000,
     'CPU of all nodes meanwhile': cpuAfter - cpuBefore,
-    'largest node, at its peak': Math.max(...peaks) / mebibyte,
+    'largest node at its peak, with its store': Math.max(...peaks) / mebibyte,
+    'largest node at the end, without its store': Math.max(...own) / mebibyte,
     'lookups that hit': found.filter(({ isFound }) => isFound).length / lookups,
     'lookup, median': quantile(found, 0.5),
     'lookup, 99th percentile': quantile(found, 0.99),

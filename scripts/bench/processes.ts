@@ -35,6 +35,11 @@ export async function peakBytes(pid: number): Promise<number> {
   return kibibytes(await readFile(`/proc/${pid}/status`, 'utf8'), 'VmHWM')
 }
 
+/** The memory of a process without what it shares with others or has in files, such as the store of a node. */
+export async function ownBytes(pid: number): Promise<number> {
+  return kibibytes(await readFile(`/proc/${pid}/status`, 'utf8'), 'RssAnon')
+}
+
 /** Starts `peakBytes` anew. */
 export async function resetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5')

@@ -9,6 +9,8 @@ export interface ShapedMeshOptions {
   storeBytesMax: number
 }
 
+const signals = ['SIGINT', 'SIGTERM'] as const
+
 /** True when this system lets us make networks of our own. */
 export function canShapeLinks(): boolean {
   return canMakeNetworks()
@@ -22,14 +24,16 @@ export async function startShapedMesh({
 }: ShapedMeshOptions): Promise<AsyncDisposable & { readonly nodes: readonly BenchNode[] }> {
   await using parts = new AsyncDisposableStack()
   const lab = parts.use(new NetworkLab(...Array.from({ length: count }, (_, i) => `n${i + 1}`)))
-  // What a Ctrl-C would leave behind stays until the machine is started again.
-  const onSignal = (): void => void lab[Symbol.asyncDispose]().finally(() => process.exit(130))
-  process.once('SIGINT', onSignal)
-  parts.defer(() => void process.off('SIGINT', onSignal))
+  // Networks that are left behind stay until the machine is started again.
+  const onSignal = (): void => void lab[Symbol.asyncDispose]().finally(() => process.exit(1))
+  for (const signal of signals) {
+    process.once(signal, onSignal)
+    parts.defer(() => void process.off(signal, onSignal))
+  }
   let token: string | undefined
   for (const [index, machine] of lab.machines.entries()) {
     machine.limit(mbit)
-    const ready = await machine.up({ cpus: index === 0 ? 0 : 1, storeBytesMax }, token)
+    const ready = await machine.up({ embedded: true, mesh: true, cpus: index === 0 ? 0 : 1, storeBytesMax }, token)
     token ??= ready.joinToken
   }
   await settled(lab.machines, 60_000)

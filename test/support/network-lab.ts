@@ -81,9 +81,12 @@ export class LabMachine {
       ...options,
       ...(token === undefined ? {} : { join: '-' }),
     }
-    const child = this.spawn(process.execPath, [main, JSON.stringify(all)], token === undefined ? 'ignore' : 'pipe')
+    const isEmbedded = options.embedded === true
+    const stdin = token === undefined && !isEmbedded ? 'ignore' : 'pipe'
+    const child = this.spawn(process.execPath, [main, JSON.stringify(all)], stdin)
     this.child = child
-    if (token !== undefined) child.stdin?.end(`${token}\n`)
+    if (token !== undefined) child.stdin?.write(`${token}\n`)
+    if (!isEmbedded) child.stdin?.end()
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
     const [line] = (await once(lines, 'line')) as [string]
     this.ready = JSON.parse(line) as LabReady
