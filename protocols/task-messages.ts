@@ -17,6 +17,8 @@ export interface TaskSpec {
   isCareful: boolean
   /** Stream items that the owner has already, from an earlier try; they are made again but not sent. */
   streamSkip: number
+  /** The stream may end after so many items, those that are skipped included; 0 when all are wanted. */
+  streamLimit: number
   name: string
   /** The arguments, one array. */
   args: WireValue
@@ -53,6 +55,7 @@ export const taskSpec: Codec<TaskSpec> = {
       writer.u32(task.attempt)
       writer.u32(task.returnCount)
       writer.u48(task.streamSkip)
+      writer.u48(task.streamLimit)
       resolvedArguments.write(writer, task.resolved)
     }
   },
@@ -72,6 +75,7 @@ export const taskSpec: Codec<TaskSpec> = {
       attempt: hasExtras ? reader.u32() : 0,
       returnCount: hasExtras ? reader.u32() : 1,
       streamSkip: hasExtras ? reader.u48() : 0,
+      streamLimit: hasExtras ? reader.u48() : 0,
       resolved: hasExtras ? resolvedArguments.read(reader) : [],
     }
   },

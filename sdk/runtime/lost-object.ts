@@ -14,12 +14,11 @@ export interface Loss {
 /** Why a lost value cannot be made again; undefined when it can. */
 export function refusalOf(record: ObjectRecord, value: StoredValue | undefined): string | undefined {
   const { lineage } = record
-  if (lineage instanceof Lineage) return lineage.refusal
+  if (lineage instanceof Lineage) return lineage.refusalFor(record)
   if (lineage === 'put') {
     const where = value === undefined ? '' : ` on node ${nodeOf(value.name)}`
     return `it was put by process ${record.owner}${where}, and no task can make it again: let a task make what must not be lost`
   }
-  if (lineage === 'streamItem') return 'it is an item of a stream, and those are not made again'
   return 'nothing is kept of how it was made'
 }
 

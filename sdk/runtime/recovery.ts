@@ -5,6 +5,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { recordOf } from '../objects/object-ref.ts'
 import type { LineageBook } from '../tasks/lineage-book.ts'
 import { Lineage } from '../tasks/lineage.ts'
+import type { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import { objectLost, refusalOf, type Loss } from './lost-object.ts'
 
@@ -110,6 +111,18 @@ export class Recovery {
     })
   }
 
+  /** The task of a stream has ended, and was past this item already when that was lost. */
+  remakeItem(record: ObjectRecord): void {
+    const loss = this.#losses.get(record)
+    if (loss === undefined) return
+    const refusal = refusalOf(record, loss.value)
+    if (refusal === undefined) this.#make(record, loss)
+    else {
+      this.ended(record, false)
+      record.settle(this.#host.encodeError(objectLost(record, loss, refusal)))
+    }
+  }
+
   #make(record: ObjectRecord, loss: Loss): void {
     const { lineages, submit, free } = this.#host
     const lineage = record.lineage as Lineage
@@ -128,8 +141,8 @@ export class Recovery {
    */
   #suspect(record: ObjectRecord): void {
     const { value } = record
-    if (value?.kind !== 'stored' || !this.#gone.has(nodeOf(value.name))) return
-    if (!(record.lineage instanceof Lineage) || record.lineage.refusal !== undefined) return
+    if (value?.kind !== 'stored' || !this.#isGone(value)) return
+    if (!(record.lineage instanceof Lineage) || refusalOf(record, value) !== undefined) return
     record.lose()
     void this.#probe(value).then((reason) => {
       // Its task has run meanwhile, for another of its results.
@@ -146,11 +159,27 @@ export class Recovery {
   lostToo(record: ObjectRecord): boolean {
     const { value } = record
     if (value === undefined) return true
-    if (value.kind !== 'stored' || !this.#gone.has(nodeOf(value.name))) return false
+    if (value.kind !== 'stored' || !this.#isGone(value)) return false
     this.#host.free(value.name)
     record.lose()
     this.counters.recovered += 1
     return true
+  }
+
+  /** Which items of a stream its task is to send now that it is tried: what is new, and from the first that is lost on. */
+  streamPart({ lineage }: TaskRecord, stream: StreamRecord): { skip: number; limit: number } {
+    const { received, isOver } = stream
+    const lost = lineage?.rangeOf(
+      ({ value }) => value === undefined || (value.kind === 'stored' && this.#isGone(value)),
+    )
+    const skip = Math.min(received, lost?.first ?? received)
+    stream.next = skip
+    stream.limit = isOver ? (lost?.end ?? received) : 0
+    return { skip, limit: stream.limit }
+  }
+
+  #isGone({ name }: StoredValue): boolean {
+    return this.#gone.has(nodeOf(name))
   }
 
   /** A record is about to get what its task gave. Gives the loss for which the task ran again, if it was one. */

@@ -58,5 +58,5 @@ function countUses<T>(users: Iterable<T>, refsOf: (user: T) => Iterable<ObjectRe
 
 function madeBy({ lineage }: ObjectRecord): string {
   if (lineage instanceof Lineage) return `result of ${lineage.name.slice(0, madeCharsMax)}`
-  return lineage === 'streamItem' ? 'item of a stream' : lineage === 'put' ? 'put' : ''
+  return lineage ?? ''
 }

@@ -44,7 +44,7 @@ export class TaskCalls {
   readonly #host: TaskCallsHost
   readonly #counter: TaskCounter
   readonly lineages: LineageBook
-  readonly #streams = new Map<number, StreamRecord>()
+  readonly #streams = new Map<number, TaskRecord>()
 
   constructor(host: TaskCallsHost) {
     this.#host = host
@@ -125,6 +125,7 @@ export class TaskCalls {
         named: (argument) => {
           if (objects.isOwn(argument.id)) objects.owned.share(argument)
         },
+        streamPart: (task, stream) => this.recovery.streamPart(task, stream),
         moveToStore: (task, value) => this.#moveToStore(task, value),
       },
     )
@@ -166,7 +167,7 @@ export class TaskCalls {
     const coded = this.#encodeArguments(args)
     const returns: ObjectRecord[] = []
     if (numReturns !== 'streaming') for (let i = 0; i < numReturns; i++) returns.push(objects.owned.create())
-    const stream = numReturns === 'streaming' ? new StreamRecord(options.replicas) : undefined
+    const stream = numReturns === 'streaming' ? new StreamRecord() : undefined
     const task: TaskRecord = {
       sequence: returns[0]?.sequence ?? objects.owned.takeSequence(),
       name: options.name ?? target.name,
@@ -190,7 +191,6 @@ export class TaskCalls {
       lineage: undefined,
     }
     for (const record of returns) record.task = task
-    if (stream !== undefined) this.#streams.set(task.sequence, stream)
     this.#submit(task)
     if (stream !== undefined) return this.#openStream(task, stream)
     if (numReturns === 1) return new ObjectRef(returns[0] as ObjectRecord)
@@ -198,6 +198,7 @@ export class TaskCalls {
   }
 
   #submit(task: TaskRecord): void {
+    if (task.stream !== undefined) this.#streams.set(task.sequence, task)
     this.submitter.submit(task)
     this.#counter.wake()
   }
@@ -242,37 +243,42 @@ export class TaskCalls {
   }
 
   #openStream(task: TaskRecord, stream: StreamRecord): ObjectRefStream<unknown> {
-    const { connection, coder } = this.#host
-    const { sequence } = task
+    const { coder } = this.#host
     return new ObjectRefStream(stream, {
       refOf: (record) => new ObjectRef(record),
       decodeError: (wire) => coder.decode(wire),
-      consumed: (count) => {
-        if (task.leaseId !== undefined) connection.send('streamConsumed', { leaseId: task.leaseId, sequence, count })
-      },
+      consumed: (count) => this.#consumed(task, count),
       stop: () => this.#stopStream(task, stream),
       wait: <T>(promise: Promise<T>) => this.#host.waiting(promise),
     })
   }
 
   #stopStream(task: TaskRecord, stream: StreamRecord): void {
+    // The task may be kept, for items that are lost later.
+    stream.discard()
     if (stream.end !== undefined) return
     stream.finish()
-    stream.discard()
     this.#streams.delete(task.sequence)
     this.submitter.cancel(task, { force: false, recursive: true })
   }
 
   #onStreamItem({ leaseId, sequence, index, value }: MessageBody<'streamItem'>): void {
     const worker = this.submitter.workerOf(leaseId)
-    const stream = this.#streams.get(sequence)
-    if (worker === undefined || stream === undefined) {
+    const task = this.#streams.get(sequence)
+    if (worker === undefined || task?.stream === undefined || task.leaseId !== leaseId) {
       this.results.drop(value, worker)
       return
     }
-    const record = this.#host.objects.owned.create()
-    this.results.settleItem(record, value, worker)
-    if (stream.add(index, record)) this.#host.replicate(record, value, stream.replicas)
+    const { stream } = task
+    const isAgain = index < stream.received
+    this.results.settleItem(task, stream, index, value, worker)
+    // Nobody takes these from the stream, so it is not for its consumer to let the producer go on.
+    if (isAgain) this.#consumed(task, Math.max(index + 1, stream.consumed))
+  }
+
+  /** Lets the producer of a stream go on. */
+  #consumed({ leaseId, sequence }: TaskRecord, count: number): void {
+    if (leaseId !== undefined) this.#host.connection.send('streamConsumed', { leaseId, sequence, count })
   }
 }
 

@@ -6,6 +6,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import type { LineageBook } from '../tasks/lineage-book.ts'
 import { Lineage, type LineageHost } from '../tasks/lineage.ts'
+import type { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import { notMadeAgain } from './lost-object.ts'
 import type { Recovery } from './recovery.ts'
@@ -16,7 +17,7 @@ export interface TaskResultsHost extends LineageHost {
   encodeError(error: unknown): WireValue
   /** Refs inside a value that has come from that process; to be called once for each that comes. */
   adopt(wire: WireValue, lender: ClientId): readonly ObjectRef[] | undefined
-  /** An object that has no name outside of this process. */
+  /** A new object, which has no name outside of this process yet. */
   create(): ObjectRecord
   /** A stored value is freed with its record. */
   attach(record: ObjectRecord, wire: WireValue): void
@@ -38,10 +39,8 @@ export class TaskResults {
 
   settle(task: TaskRecord, { status, values }: TaskResult, worker: ClientId): void {
     if (status === 'error' && values[0] !== undefined) this.#failWith(task, values[0], [this.#keep(values[0], worker)])
-    else if (status === 'streamEnd') {
-      task.stream?.finish()
-      this.#end(task)
-    } else if (status === 'ok' && values.length === task.returns.length) {
+    else if (status === 'streamEnd') this.#endStream(task)
+    else if (status === 'ok' && values.length === task.returns.length) {
       for (const i of task.returns.keys()) this.#settleOne(task, i, values[i] as WireValue, worker)
       this.#end(task)
     } else {
@@ -71,15 +70,53 @@ export class TaskResults {
     return record !== undefined && this.#host.recovery.lostToo(record) ? record : undefined
   }
 
-  /** An item of a stream. */
-  settleItem(record: ObjectRecord, wire: WireValue, worker: ClientId): void {
-    record.lineage = 'streamItem'
-    this.#give(record, wire, worker)
+  /** An item of a stream: the next one, or one that comes again because it was lost. */
+  settleItem(task: TaskRecord, stream: StreamRecord, index: number, wire: WireValue, worker: ClientId): void {
+    stream.next = index + 1
+    if (index < stream.received) {
+      this.#settleOne(task, index, wire, worker)
+      task.returns[index] = undefined
+    } else if (index > stream.received || stream.end !== undefined) this.drop(wire, worker)
+    else {
+      const record = this.#host.create()
+      if (wire.kind === 'stored') {
+        record.lineage = task.lineage ??= new Lineage(task, this.#host)
+        record.lineage.addItem(index, record)
+      }
+      this.#give(record, wire, worker)
+      stream.add(record)
+      this.#host.replicate(record, wire, task.replicas)
+    }
+  }
+
+  #endStream(task: TaskRecord): void {
+    const { stream, returns } = task
+    const { recovery, encodeError } = this.#host
+    stream?.finish()
+    // Items that were lost, and have not come again.
+    const late: ObjectRecord[] = []
+    for (const [index, record] of returns.entries()) {
+      if (record === undefined) continue
+      if (stream?.isPast(index) === true) late.push(record)
+      else {
+        const error = new TaskError(`task ${task.name} has ended without this item`)
+        const loss = recovery.ended(record, false)
+        if (loss !== undefined) this.#giveOwn(record, encodeError(notMadeAgain(record, loss, error)))
+      }
+    }
+    this.#end(task, late.length > 0)
+    for (const record of late) recovery.remakeItem(record)
   }
 
   #give(record: ObjectRecord, wire: WireValue, worker: ClientId): void {
     this.#host.attach(record, wire)
     record.settle(wire, this.#host.adopt(wire, worker))
+  }
+
+  /** An error that this process has made itself. */
+  #giveOwn(record: ObjectRecord, wire: WireValue): void {
+    this.#host.attach(record, wire)
+    record.settle(wire)
   }
 
   /** A value that several objects share, as an object that they all hold. */
@@ -95,9 +132,7 @@ export class TaskResults {
     for (const record of task.returns) {
       if (record === undefined) continue
       const loss = recovery.ended(record, false)
-      const wire = encodeError(loss === undefined ? error : notMadeAgain(record, loss, error))
-      this.#host.attach(record, wire)
-      record.settle(wire)
+      this.#giveOwn(record, encodeError(loss === undefined ? error : notMadeAgain(record, loss, error)))
     }
     if (task.stream !== undefined) task.stream.finish(encodeError(error))
     // Its worker may still be at it, so that another run under the same number would be taken for this one.
@@ -122,7 +157,7 @@ export class TaskResults {
   }
 
   /** The task has ended: its arguments go, unless it may have to run again. */
-  #end(task: TaskRecord): void {
+  #end(task: TaskRecord, mustRunAgain = false): void {
     const { lineages, free } = this.#host
     for (const name of this.#movedArguments.get(task) ?? []) free(name)
     this.#movedArguments.delete(task)
@@ -130,7 +165,7 @@ export class TaskResults {
     const argsName = task.args.kind === 'stored' ? task.args.name : undefined
     if (lineage?.isRunning === true) {
       const bytes = lineage.rest()
-      if (lineage.refusal === undefined && lineage.hasStored) {
+      if (lineage.refusal === undefined && (mustRunAgain || lineage.hasStored)) {
         lineages.keep(lineage, bytes, argsName)
         return
       }

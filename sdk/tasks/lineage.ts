@@ -22,6 +22,7 @@ type Input = ObjectRef | { lineage: Lineage; sequence: number }
 
 /** About what a task and its lineage take in memory, apart from values. */
 const recordBytes = 1024
+const inputBytes = 64
 
 /**
  * How the stored results of one finished task are made again: the task itself, ready to be submitted once more, and what it
@@ -31,13 +32,18 @@ export class Lineage {
   readonly name: string
   readonly #host: LineageHost
   readonly #firstSequence: number
-  readonly #returns: Weak<ObjectRecord>[]
+  /** Of a stream, its items that are in a store. */
+  readonly #returns: (Weak<ObjectRecord> | undefined)[]
+  /** Which items of a stream these are. */
+  readonly #items = new WeakMap<ObjectRecord, number>()
   #task: TaskRecord | undefined
   #isRunning = true
   #tries = 0
   #dropReason = ''
   #resolved: readonly { position: number; input: Input }[] = []
   #holds: readonly Input[] | undefined
+  /** What was made again for the last time is kept: others count on it, because it could be made again when they came. */
+  #last: readonly (ObjectRecord | undefined)[] = []
 
   constructor(task: TaskRecord, host: LineageHost) {
     this.name = task.name
@@ -45,6 +51,26 @@ export class Lineage {
     this.#task = task
     this.#firstSequence = task.sequence
     this.#returns = task.returns.map((record) => host.weakly(record as ObjectRecord))
+  }
+
+  get isStream(): boolean {
+    return this.#task?.stream !== undefined
+  }
+
+  /** An item of the stream that the task makes. */
+  addItem(index: number, record: ObjectRecord): void {
+    this.#returns[index] = this.#host.weakly(record)
+    this.#items.set(record, index)
+  }
+
+  /** The first of a stream's items that are not where they should be, and the one after the last of them. */
+  rangeOf(isLost: (record: ObjectRecord) => boolean): { first: number; end: number } | undefined {
+    let range: { first: number; end: number } | undefined
+    for (const [index, weak] of this.#returns.entries()) {
+      const record = weak?.deref()
+      if (record !== undefined && isLost(record)) range = { first: range?.first ?? index, end: index + 1 }
+    }
+    return range
   }
 
   /** How often the task has run, as far as is known. */
@@ -56,7 +82,18 @@ export class Lineage {
     return this.#isRunning
   }
 
-  /** Why a result cannot be made again; undefined when it can. */
+  /** Why this result cannot be made again; undefined when it can. */
+  refusalFor(record: ObjectRecord): string | undefined {
+    const { stream } = this.#task ?? {}
+    // It would come after the end, for which the consumer of the stream has to go on.
+    const isHeldUp = stream !== undefined && !stream.isOver && this.#isRunning
+    if (isHeldUp && this.#indexOf(record) < stream.next) {
+      return `it is an item of a stream, and task ${this.name}, which made it, is past it already: once that has ended it can run again`
+    }
+    return this.refusal
+  }
+
+  /** Why results cannot be made again; undefined when they can. */
   get refusal(): string | undefined {
     if (this.#task === undefined) return this.#dropReason
     if (this.#isRunning || this.#task.retriesLeft > 0) return undefined
@@ -74,10 +111,14 @@ export class Lineage {
     this.#holds = task.holds?.map(inputOf)
     task.resolvedRefs = []
     task.holds = undefined
+    const isLast = task.stream === undefined && task.attempt > 0 && task.retriesLeft === 0
+    if (isLast) this.#last = this.#returns.map((weak) => weak?.deref())
     task.returns = []
     // Its end is not the end of what its results are for.
     task.parent = undefined
-    let bytes = recordBytes + (task.args.kind === 'inline' ? wireBytes(task.args) : 0)
+    if (task.stream !== undefined) task.stream.isOver = true
+    let bytes = recordBytes + (task.stream === undefined ? 0 : inputBytes * this.#returns.length)
+    bytes += task.args.kind === 'inline' ? wireBytes(task.args) : 0
     for (const { input } of this.#resolved) bytes += bytesOf(input)
     for (const input of this.#holds ?? []) bytes += bytesOf(input)
     return bytes
@@ -89,14 +130,15 @@ export class Lineage {
    */
   run(record: ObjectRecord): TaskRecord | undefined {
     const task = this.#task as TaskRecord
-    const index = record.sequence - this.#firstSequence
+    const index = this.#indexOf(record)
     if (this.#isRunning) {
       task.returns[index] = record
       record.task = task
       return undefined
     }
     this.#isRunning = true
-    task.returns = this.#returns.map((_, i) => (i === index ? record : undefined))
+    task.returns = Array.from({ length: this.#returns.length }, (_, i) => (i === index ? record : undefined))
+    task.stream?.rewind()
     record.task = task
     task.resolvedRefs = this.#resolved.map(({ position, input }) => ({ position, ref: this.#refOf(input) }))
     task.holds = this.#holds?.map((input) => this.#refOf(input))
@@ -107,13 +149,17 @@ export class Lineage {
     return task
   }
 
+  #indexOf(record: ObjectRecord): number {
+    return this.#items.get(record) ?? record.sequence - this.#firstSequence
+  }
+
   #refOf(input: Input): ObjectRef {
     return input instanceof ObjectRef ? input : new ObjectRef(input.lineage.recordAt(input.sequence))
   }
 
   /** The record of a result, if somebody still has a ref to it. */
   known(index: number): ObjectRecord | undefined {
-    return this.#returns[index]?.deref()
+    return this.#last[index] ?? this.#returns[index]?.deref()
   }
 
   /** The record of a result, made anew when it is gone. */
@@ -129,7 +175,7 @@ export class Lineage {
 
   /** True while one of the results is somewhere in a store. */
   get hasStored(): boolean {
-    return this.#returns.some((weak) => weak.deref()?.value?.kind === 'stored')
+    return this.#returns.some((weak) => weak?.deref()?.value?.kind === 'stored')
   }
 
   /** What is kept so that it can be made again. */
@@ -151,12 +197,14 @@ export class Lineage {
 
 function inputOf(ref: ObjectRef): Input {
   const { lineage, sequence } = recordOf(ref)
-  return lineage instanceof Lineage && lineage.refusal === undefined ? { lineage, sequence } : ref
+  // Items of a stream are not made one by one, so they are kept.
+  const isRemade = lineage instanceof Lineage && !lineage.isStream && lineage.refusal === undefined
+  return isRemade ? { lineage, sequence } : ref
 }
 
 function bytesOf(input: Input): number {
   const value = input instanceof ObjectRef ? recordOf(input).value : undefined
-  return 64 + (value?.kind === 'inline' ? wireBytes(value) : 0)
+  return inputBytes + (value?.kind === 'inline' ? wireBytes(value) : 0)
 }
 
 export function triesText(tries: number): string {

@@ -4,28 +4,36 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 
 /** The results of a streaming task, as they arrive at its owner. */
 export class StreamRecord {
-  /** On how many nodes large items are kept. */
-  readonly replicas: number
   /** Items that have arrived in all, over every try. */
   received = 0
   /** Items that the consumer has taken. */
   consumed = 0
+  /** The item that its task sends next. Those before it do not come any more, unless the task runs again. */
+  next = 0
+  /** The item before which its task ends, though there are others behind it; 0 when it makes all. */
+  limit = 0
+  /** Its task has ended: there are no items but those that have been received. */
+  isOver = false
   /** How the stream ended; its items come first. */
   end: { error: WireValue | undefined; holds?: readonly ObjectRef[] | undefined } | undefined
   readonly #waiting: ObjectRecord[] = []
   #wake: (() => void) | undefined
 
-  constructor(replicas = 1) {
-    this.replicas = replicas
-  }
-
-  /** Takes an item. False when it was here already, from an earlier try. */
-  add(index: number, item: ObjectRecord): boolean {
-    if (index !== this.received || this.end !== undefined) return false
+  /** Takes the item after those that have been received. */
+  add(item: ObjectRecord): void {
     this.received += 1
     this.#waiting.push(item)
     this.#notify()
-    return true
+  }
+
+  /** Its task begins anew. */
+  rewind(): void {
+    this.next = 0
+  }
+
+  /** False when its task has ended where that item should have come. */
+  isPast(index: number): boolean {
+    return index < this.next || (this.limit > 0 && this.next >= this.limit)
   }
 
   /** @param holds what the error needs to be read */

@@ -32,7 +32,10 @@ export interface TaskRecord {
   holds: readonly ObjectRef[] | undefined
   /** Arguments given as refs, whose values go with the task. */
   resolvedRefs: readonly { position: number; ref: ObjectRef }[]
-  /** One for each result; undefined where nobody waits for it, when the task runs again for others. */
+  /**
+   * One for each result; undefined where nobody waits for it, when the task runs again for others. Of a stream, the items that
+   * are to come again.
+   */
   returns: (ObjectRecord | undefined)[]
   readonly stream: StreamRecord | undefined
   readonly retryExceptions: boolean | readonly (abstract new (...args: never[]) => unknown)[]

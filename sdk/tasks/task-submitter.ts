@@ -11,6 +11,7 @@ import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
 import { crashError, refusalError, tooLarge } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
+import type { StreamRecord } from './stream-record.ts'
 import type { FunctionRecord, TaskRecord } from './task-record.ts'
 
 /** What the submitter sends. Everything goes to the node, or through it to the worker of a lease. */
@@ -44,6 +45,8 @@ export interface SubmitterHost {
   isRetriable(task: TaskRecord, error: WireValue): boolean
   /** The value of an argument that was given as a ref goes off as a name: whoever cannot read it will ask by its id. */
   named(argument: ObjectRecord): void
+  /** Which items of a stream its next try is to send. */
+  streamPart(task: TaskRecord, stream: StreamRecord): { skip: number; limit: number }
   /** Moves a value that is too large for its message into the store. */
   moveToStore(task: TaskRecord, value: WireValue): WireValue
 }
@@ -231,13 +234,15 @@ export class TaskSubmitter {
       if (value.kind === 'stored') this.#host.named(record)
       return { position, object: record.id, value }
     })
+    const part = task.stream === undefined ? undefined : this.#host.streamPart(task, task.stream)
     return {
       sequence: task.sequence,
       functionId: task.function.id,
       attempt: task.attempt,
       returnCount: task.stream === undefined ? task.returns.length : 0,
       isCareful: task.attempt > 0 || task.retriesLeft === 0,
-      streamSkip: task.stream?.received ?? 0,
+      streamSkip: part?.skip ?? 0,
+      streamLimit: part?.limit ?? 0,
       name: task.name,
       args: task.args,
       resolved,
@@ -410,6 +415,7 @@ export class TaskSubmitter {
   #retry(task: TaskRecord): void {
     task.retriesLeft -= 1
     task.attempt += 1
+    task.stream?.rewind()
   }
 
   /** The worker died. What it may have begun has used a try; what it cannot have begun has not. */

@@ -9,33 +9,42 @@ export interface StreamSenderHost {
 /** How long a generator may run without a look at what came in. */
 const sliceMs = 5
 
+/** Which items of a stream are wanted. */
+export interface StreamPart {
+  /** So many at the beginning are not, because the consumer has had them from an earlier try. */
+  skip: number
+  /** What comes after so many is not; 0 when all of it is. */
+  limit: number
+}
+
 /** Sends what a generator yields, and stops when its consumer is too far behind until that has caught up. */
 export class StreamSender {
   readonly #items: AsyncIterator<unknown> | Iterator<unknown>
-  readonly #skip: number
+  readonly #part: StreamPart
   readonly #host: StreamSenderHost
   #sent = 0
   #consumed = 0
   #isStopped = false
   #wake: (() => void) | undefined
 
-  /** @param skip items that the consumer has had from an earlier try. */
-  constructor(items: AsyncIterator<unknown> | Iterator<unknown>, skip: number, host: StreamSenderHost) {
+  constructor(items: AsyncIterator<unknown> | Iterator<unknown>, part: StreamPart, host: StreamSenderHost) {
     this.#items = items
-    this.#skip = skip
-    this.#consumed = skip
+    this.#part = part
+    this.#consumed = part.skip
     this.#host = host
   }
 
   /** Resolves when the generator has ended or was stopped. Rejects with what the generator throws. */
   async run(): Promise<void> {
+    const { skip, limit } = this.#part
     let sliceEndMs = performance.now() + sliceMs
     while (!this.#isStopped) {
       const step = this.#items.next()
       const { done, value } = step instanceof Promise ? await step : step
       if (done === true) return
-      if (this.#sent >= this.#skip) this.#host.send(this.#sent, value)
+      if (this.#sent >= skip) this.#host.send(this.#sent, value)
       this.#sent += 1
+      if (this.#sent === limit) break
       if (performance.now() > sliceEndMs) {
         await new Promise(setImmediate)
         sliceEndMs = performance.now() + sliceMs

@@ -120,7 +120,8 @@ export class TaskRunner {
     const { spec } = task
     try {
       const items = iteratorOf(await value, spec.name)
-      const sender = new StreamSender(items, spec.streamSkip, {
+      const part = { skip: spec.streamSkip, limit: spec.streamLimit }
+      const sender = new StreamSender(items, part, {
         send: (index, item) => this.#host.sendItem(task, index, this.#host.encodeResult(item, 1, 0)),
         beginStall: () => this.#host.beginWait(),
       })

@@ -37,6 +37,7 @@ function task(name: string, sequence = 1): TaskSpec {
     returnCount: 1,
     isCareful: false,
     streamSkip: 0,
+    streamLimit: 0,
     name,
     args,
     resolved: [],

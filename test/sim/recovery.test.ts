@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { ShoalError } from '../../protocols/errors.ts'
 import { sequenceOf } from '../../protocols/ids.ts'
-import { pick, RecoveryWorld, type Held, type WorldOptions } from '../support/recovery-world.ts'
+import { pick, RecoveryWorld, type Held, type HeldStream, type WorldOptions } from '../support/recovery-world.ts'
 
 interface Story extends WorldOptions {
   maxRetries(random: () => number): number
@@ -24,6 +24,16 @@ async function play(story: Story): Promise<RecoveryWorld> {
       (each) => each !== undefined,
     )
   const read = (each: Held): void => void world.get(each).catch((error: unknown) => failures.push(error))
+  let consuming = 0
+  const consume = async (stream: HeldStream): Promise<void> => {
+    for (let item = await world.next(stream); item !== undefined; item = await world.next(stream)) {
+      held.push(item)
+      if (random() < 0.5)
+        await world.get(pick(held.slice(-10), random) as Held).catch((error: unknown) => failures.push(error))
+      if (story.cancels && random() < 0.02) break
+    }
+    world.stopStream(stream)
+  }
   world.addNode()
   world.addNode()
   for (let step = 0; step < 1500; step++) {
@@ -34,6 +44,21 @@ async function play(story: Story): Promise<RecoveryWorld> {
       const made = world.submit({ given: some(2), inside: some(1), results, maxRetries, isStored: random() < 0.2 })
       retries.set(sequenceOf((made[0] as Held).ref.id), maxRetries)
       held.push(...made)
+    } else if (dice < 0.065 && retries.size < 60) {
+      const maxRetries = story.maxRetries(random)
+      const items = Math.floor(random() * 20)
+      const stream = world.submitStream({
+        given: some(2),
+        inside: some(1),
+        items,
+        maxRetries,
+        isStored: random() < 0.2,
+      })
+      retries.set(stream.task.sequence, maxRetries)
+      consuming += 1
+      void consume(stream)
+        .catch((error: unknown) => failures.push(error))
+        .finally(() => (consuming -= 1))
     } else if (dice < 0.07) held.push(world.put())
     else if (dice < 0.12) for (const each of some(1)) read(each)
     else if (dice < 0.16) held = held.filter(() => random() < 0.9)
@@ -46,7 +71,7 @@ async function play(story: Story): Promise<RecoveryWorld> {
   }
   for (const each of held) read(each)
   for (let steps = 0; steps < 50_000 && (await world.step()); steps++);
-  assert.equal(world.reading, 0, `${label}: reads hang`)
+  assert.deepEqual([world.reading, consuming], [0, 0], `${label}: reads hang`)
   assert.equal(world.submitter.pendingCount, 0, `${label}: tasks hang`)
   for (const error of failures) {
     assert.ok(error instanceof ShoalError && story.mayFailWith.includes(error.code), `${label}: ${String(error)}`)

@@ -85,6 +85,7 @@ class Simulation {
         failWith: (task) => this.#end(task, 'failed'),
         isRetriable: () => false,
         named: () => undefined,
+        streamPart: () => ({ skip: 0, limit: 0 }),
         moveToStore: (_task, value) => value,
       },
     )

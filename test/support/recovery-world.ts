@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { ObjectLostError, ShoalError } from '../../protocols/errors.ts'
-import { sequenceOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import { nodeOf, sequenceOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
 import type { InlineValue, StoredValue, WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../../sdk/objects/object-record.ts'
@@ -12,6 +12,8 @@ import { ObjectReader } from '../../sdk/runtime/object-reader.ts'
 import { Recovery } from '../../sdk/runtime/recovery.ts'
 import { StoredValues } from '../../sdk/runtime/stored-values.ts'
 import { TaskResults } from '../../sdk/runtime/task-results.ts'
+import { StreamRecord } from '../../sdk/tasks/stream-record.ts'
+import type { TaskRecord } from '../../sdk/tasks/task-record.ts'
 import { LineageBook } from '../../sdk/tasks/lineage-book.ts'
 import { TaskSubmitter } from '../../sdk/tasks/task-submitter.ts'
 import { seededRandom } from './seeded-random.ts'
@@ -20,6 +22,7 @@ import { inlineValue, storedValue, taskOf } from './task-records.ts'
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
+const itemsAheadMax = 4
 const home: NodeId = 'f'.repeat(16)
 const driver: ClientId = home.padEnd(32, '0')
 
@@ -36,6 +39,24 @@ export interface WorldOptions {
   damages?: number
 }
 
+/** A call of a task. */
+interface Call {
+  /** Arguments whose values go with the task. */
+  given?: Held[]
+  /** Refs within its arguments, that it reads by itself. */
+  inside?: Held[]
+  maxRetries: number
+  /** Its arguments are in the store. */
+  isStored?: boolean
+}
+
+/** A stream of the program, and what its items must be. */
+export interface HeldStream {
+  task: TaskRecord
+  stream: StreamRecord
+  values: number[]
+}
+
 interface Worker {
   leaseId: number
   node: NodeId
@@ -43,6 +64,9 @@ interface Worker {
   isBusy: boolean
   /** What its task waits for. */
   waits: number
+  /** Items of its stream that it has leave to be ahead of. */
+  consumed: number
+  wake: () => void
 }
 
 /**
@@ -71,7 +95,10 @@ export class RecoveryWorld {
   readonly #toOwners: (() => void)[] = []
   readonly #workers = new Map<number, Worker>()
   readonly #requests = new Set<number>()
+  readonly #streams = new Map<number, TaskRecord>()
+  readonly #itemCounts = new Map<number, number>()
   readonly #nodes = new Set<NodeId>([home])
+  readonly #dying = new Set<NodeId>()
   #nodeCount = 0
   #leaseCount = 0
   #nameCount = 0
@@ -83,12 +110,12 @@ export class RecoveryWorld {
     const encodeError = (error: unknown): WireValue => this.#error(error as Error)
     this.#stored = new StoredValues((names) => {
       for (const name of names) this.store.delete(name)
-    })
+    }, Infinity)
     this.lineages = new LineageBook({ bytesMax: lineageBytesMax, free })
     this.recovery = new Recovery({
       lineages: this.lineages,
       probe: ({ name }) => this.#read(name),
-      submit: (task) => this.submitter.submit(task),
+      submit: (task) => this.#submit(task),
       free,
       encodeError,
       defer: queueMicrotask,
@@ -127,14 +154,24 @@ export class RecoveryWorld {
         nowMs: () => 0,
         defer: queueMicrotask,
         after: (_, callback) => this.#later(callback),
-        settle: (task, result, worker) => this.#results.settle(task, result, worker),
+        settle: (task, result, worker) => {
+          this.#streams.delete(task.sequence)
+          this.#results.settle(task, result, worker)
+        },
         discard: ({ values }, worker) => {
           for (const value of values) this.#results.drop(value, worker)
         },
-        fail: (task, error) => this.#results.fail(task, error),
-        failWith: (task, argument) => this.#results.failWith(task, argument),
+        fail: (task, error) => {
+          this.#streams.delete(task.sequence)
+          this.#results.fail(task, error)
+        },
+        failWith: (task, argument) => {
+          this.#streams.delete(task.sequence)
+          this.#results.failWith(task, argument)
+        },
         isRetriable: () => false,
         named: (record) => this.#owned.share(record),
+        streamPart: (task, stream) => this.recovery.streamPart(task, stream),
         moveToStore: (_, value) => value,
       },
     )
@@ -142,29 +179,64 @@ export class RecoveryWorld {
 
   // --- what the program does
 
-  /** `given`: arguments whose values go with the task; `inside`: refs within its arguments, that it reads by itself. */
-  submit(options: {
-    given?: Held[]
-    inside?: Held[]
-    results?: number
-    maxRetries: number
-    isStored?: boolean
-  }): Held[] {
-    const { given = [], inside = [], results = 1, maxRetries, isStored = false } = options
-    for (const { ref } of inside) this.#owned.share(recordOf(ref))
+  submit({ results = 1, ...call }: Call & { results?: number }): Held[] {
     const returns = Array.from({ length: results }, () => this.#owned.create())
     const { sequence } = returns[0] as ObjectRecord
+    this.#submit(this.#task(sequence, returns, call))
+    const values = argumentsOf(call)
+    return returns.map((record) => ({ ref: new ObjectRef(record), value: valueOf(record.sequence, values) }))
+  }
+
+  /** A call of a generator. */
+  submitStream({ items, ...call }: Call & { items: number }): HeldStream {
+    const sequence = this.#owned.takeSequence()
+    const stream = new StreamRecord()
+    const task = this.#task(sequence, [], call, stream)
+    const values = Array.from({ length: items }, (_, i) => valueOf(sequence * 1000 + i, argumentsOf(call)))
+    this.#itemCounts.set(sequence, items)
+    this.#submit(task)
+    return { task, stream, values }
+  }
+
+  #submit(task: TaskRecord): void {
+    if (task.stream !== undefined) this.#streams.set(task.sequence, task)
+    this.submitter.submit(task)
+  }
+
+  /** The next item, when it is there; undefined at the end. Rejects with the error of the task. */
+  async next({ task, stream, values }: HeldStream): Promise<Held | undefined> {
+    for (;;) {
+      const value = values[stream.consumed] as number
+      const record = stream.take()
+      if (record !== undefined) {
+        this.#consumed(task, stream.consumed)
+        return { ref: new ObjectRef(record), value }
+      }
+      if (stream.end?.error !== undefined) throw await this.#decode(stream.end.error)
+      if (stream.end !== undefined) return undefined
+      await new Promise<void>((resolve) => stream.onChange(resolve))
+    }
+  }
+
+  stopStream({ task, stream }: HeldStream): void {
+    stream.discard()
+    if (stream.end !== undefined) return
+    stream.finish()
+    this.submitter.cancel(task, { force: false, recursive: true })
+  }
+
+  #task(sequence: number, returns: ObjectRecord[], call: Call, stream?: StreamRecord): TaskRecord {
+    const { given = [], inside = [], maxRetries, isStored = false } = call
+    for (const { ref } of inside) this.#owned.share(recordOf(ref))
     const args = isStored ? this.#write(home, sequence) : this.#inline(sequence)
-    const task = taskOf(sequence, returns, {
+    return taskOf(sequence, returns, {
       job: driver,
       args: { ...args, refs: inside.map(({ ref }) => ref.id) },
       holds: inside.map(({ ref }) => ref),
       resolvedRefs: given.map(({ ref }, position) => ({ position, ref })),
       retriesLeft: maxRetries,
+      stream,
     })
-    this.submitter.submit(task)
-    const values = [...given, ...inside].map(({ value }) => value)
-    return returns.map((record) => ({ ref: new ObjectRef(record), value: valueOf(record.sequence, values) }))
   }
 
   put(): Held {
@@ -204,7 +276,11 @@ export class RecoveryWorld {
     this.#nodes.delete(node)
     for (const [name, { at }] of this.store) if (at.delete(node) && at.size === 0) this.store.delete(name)
     for (const worker of this.#workers.values()) if (worker.node === node) this.#die(worker)
-    this.#toOwner(() => this.recovery.nodeGone(node))
+    this.#dying.add(node)
+    this.#toOwner(() => {
+      this.#dying.delete(node)
+      this.recovery.nodeGone(node)
+    })
   }
 
   addNode(): void {
@@ -278,6 +354,8 @@ export class RecoveryWorld {
 
   async #read(name: string): Promise<number> {
     await this.#turn()
+    // Nodes say that a value is lost when they know, as the owner does then, that those who had it are gone.
+    while (!this.store.has(name) && this.#dying.has(nodeOf(name))) await this.#turn()
     const found = this.store.get(name)
     if (found === undefined) throw new ObjectLostError(`the value ${name} is nowhere`, { name })
     if (this.random() < 0.3) found.at.add(home)
@@ -294,12 +372,13 @@ export class RecoveryWorld {
     if (!this.#requests.delete(requestId)) return
     const leaseId = ++this.#leaseCount
     const node = pick([...this.#nodes], this.random) as NodeId
-    this.#workers.set(leaseId, { leaseId, node, queue: [], isBusy: false, waits: 0 })
+    this.#workers.set(leaseId, { leaseId, node, queue: [], isBusy: false, waits: 0, consumed: 0, wake: () => {} })
     this.submitter.onGrant({ requestId, leaseId, workerId: node.padEnd(32, '0'), workerPid: 1, nodesAble: 1 })
   }
 
-  #die({ leaseId }: Worker): void {
+  #die({ leaseId, wake }: Worker): void {
     this.#workers.delete(leaseId)
+    wake()
     this.#toOwner(() => this.submitter.onLost(leaseId, 'signal SIGKILL'))
   }
 
@@ -314,7 +393,11 @@ export class RecoveryWorld {
     if (sequences.length > 0) this.#toOwner(() => this.submitter.onHandBack(leaseId, sequences))
   }
 
-  #cancelled({ leaseId, queue }: Worker, sequence: number): void {
+  #cancelled(worker: Worker, sequence: number): void {
+    const { leaseId, queue } = worker
+    // If it is a stream that runs, it ends.
+    worker.consumed = Infinity
+    worker.wake()
     const at = queue.findIndex((spec) => spec.sequence === sequence)
     if (at < 0) return
     queue.splice(at, 1)
@@ -331,7 +414,8 @@ export class RecoveryWorld {
         for (const value of values) if (value.kind === 'stored') this.store.delete(value.name)
         return
       }
-      const status = values.some((value) => value.isError) ? 'error' : 'ok'
+      const isError = values.some((value) => value.isError)
+      const status = isError ? 'error' : spec.returnCount === 0 ? 'streamEnd' : 'ok'
       const result = { sequence: spec.sequence, status, durationUs: 10, values } as const
       this.#toOwner(() => this.submitter.onDone(worker.leaseId, [result]))
     }
@@ -342,7 +426,8 @@ export class RecoveryWorld {
     return this.#workers.has(leaseId)
   }
 
-  async #run(worker: Worker, { sequence, resolved, args, returnCount }: TaskSpec): Promise<WireValue[]> {
+  async #run(worker: Worker, spec: TaskSpec): Promise<WireValue[]> {
+    const { sequence, resolved, args, returnCount } = spec
     try {
       if (args.kind === 'stored') await this.#read(args.name)
       const given = resolved.map(({ object, value }) => this.#argument(worker, object, value))
@@ -350,6 +435,7 @@ export class RecoveryWorld {
       const values = await Promise.all([...given, ...inside])
       if (!this.#isAlive(worker)) return []
       this.runs.set(sequence, (this.runs.get(sequence) ?? 0) + 1)
+      if (returnCount === 0) await this.#sendItems(worker, spec, values)
       return Array.from({ length: returnCount }, (_, i) => {
         const value = valueOf(sequence + i, values)
         return (sequence + i) % 5 === 0 ? this.#inline(value) : this.#write(worker.node, value)
@@ -357,6 +443,44 @@ export class RecoveryWorld {
     } catch (error) {
       return [this.#error(error as Error)]
     }
+  }
+
+  async #sendItems(worker: Worker, spec: TaskSpec, values: readonly number[]): Promise<void> {
+    const { sequence, streamSkip, streamLimit } = spec
+    const count = streamLimit === 0 ? (this.#itemCounts.get(sequence) as number) : streamLimit
+    worker.consumed = streamSkip
+    for (let index = 0; index < count; index++) {
+      if (index < streamSkip) continue
+      const value = valueOf(sequence * 1000 + index, values)
+      const wire = index % 5 === 0 ? this.#inline(value) : this.#write(worker.node, value)
+      this.#toOwner(() => this.#onItem(worker.leaseId, sequence, index, wire))
+      await this.#turn()
+      while (this.#isAlive(worker) && index + 1 - worker.consumed >= itemsAheadMax) {
+        await new Promise<void>((resolve) => (worker.wake = resolve))
+      }
+      if (!this.#isAlive(worker)) return
+    }
+  }
+
+  #onItem(leaseId: number, sequence: number, index: number, wire: WireValue): void {
+    const worker = this.submitter.workerOf(leaseId)
+    const task = this.#streams.get(sequence)
+    if (worker === undefined || task?.stream === undefined || task.leaseId !== leaseId) {
+      this.#results.drop(wire, worker)
+      return
+    }
+    const { stream } = task
+    const isAgain = index < stream.received
+    this.#results.settleItem(task, stream, index, wire, worker)
+    if (isAgain) this.#consumed(task, Math.max(index + 1, stream.consumed))
+  }
+
+  #consumed({ leaseId }: TaskRecord, count: number): void {
+    if (leaseId === undefined) return
+    this.#toWorker(leaseId, (worker) => {
+      worker.consumed = Math.max(worker.consumed, count)
+      worker.wake()
+    })
   }
 
   /** As workers read arguments, and borrowers objects. */
@@ -396,6 +520,10 @@ export class RecoveryWorld {
     await ready(record)
     return record.value as WireValue
   }
+}
+
+function argumentsOf({ given = [], inside = [] }: Call): number[] {
+  return [...given, ...inside].map(({ value }) => value)
 }
 
 function ready(record: ObjectRecord): Promise<void> {

@@ -38,6 +38,7 @@ function sample(channel: MessageChannel): void {
         returnCount: 0,
         isCareful: true,
         streamSkip: 5,
+        streamLimit: 2 ** 40,
         name: 'square',
         args: {
           kind: 'inline',

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { ClientId } from '../../../protocols/ids.ts'
 import { ObjectRecord } from '../../../sdk/objects/object-record.ts'
 import { ObjectRef, recordOf } from '../../../sdk/objects/object-ref.ts'
 import { LineageBook } from '../../../sdk/tasks/lineage-book.ts'
 import { Lineage } from '../../../sdk/tasks/lineage.ts'
 import { inlineValue, storedValue, taskOf } from '../../support/task-records.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const owner: ClientId = 'a'.repeat(32)
 
@@ -116,5 +121,26 @@ describe('what a lineage keeps', () => {
     const { lineage } = ended(1)
     lineage.drop('for a reason')
     assert.deepEqual([lineage.refusal, lineage.tries, lineage.isRunning], ['for a reason', 1, false])
+  })
+
+  test('what it has made for the last time, as long as something else counts on it', async () => {
+    const host = { weakly: (each: ObjectRecord) => new WeakRef(each), recreate: () => new ObjectRecord(owner, 9) }
+    const made = (retriesLeft: number): Lineage => {
+      const record = new ObjectRecord(owner, 1)
+      const task = taskOf(1, [record], { retriesLeft })
+      const lineage = new Lineage(task, host)
+      record.settle(storedValue('01'))
+      lineage.rest()
+      lineage.run(record)
+      lineage.rest()
+      return lineage
+    }
+    const [last, other] = [made(1), made(2)]
+    await new Promise(setImmediate)
+    collectGarbage()
+    assert.equal(last.known(0)?.sequence, 1)
+    assert.equal(other.known(0), undefined)
+    last.drop('it has no retries left')
+    assert.equal(last.known(0)?.sequence, 1)
   })
 })

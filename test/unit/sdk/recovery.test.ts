@@ -14,6 +14,7 @@ import { ObjectRef } from '../../../sdk/objects/object-ref.ts'
 import { Recovery } from '../../../sdk/runtime/recovery.ts'
 import { TaskResults } from '../../../sdk/runtime/task-results.ts'
 import { LineageBook } from '../../../sdk/tasks/lineage-book.ts'
+import { StreamRecord } from '../../../sdk/tasks/stream-record.ts'
 import type { TaskRecord } from '../../../sdk/tasks/task-record.ts'
 import { inlineValue, storedValue, taskOf } from '../../support/task-records.ts'
 
@@ -54,11 +55,11 @@ class Owner {
     this.results = new TaskResults({
       lineages,
       recovery: this.recovery,
+      create: () => new ObjectRecord(owner, ++this.#lastSequence),
       encodeError,
       adopt: () => undefined,
       attach: () => {},
       replicate: () => {},
-      create: () => new ObjectRecord(owner, 1_000_000),
       free,
       weakly: (record) => ({ deref: () => record }),
       recreate: (sequence) => new ObjectRecord(owner, sequence),
@@ -77,6 +78,34 @@ class Owner {
     this.#lastSequence += count
     const records = Array.from({ length: count }, (_, i) => new ObjectRecord(owner, first + i))
     return { task: taskOf(first, records, options), records }
+  }
+
+  /** A stream, of which some items have come from a node. */
+  stream(node: NodeId, count: number): { task: TaskRecord; stream: StreamRecord; items: ObjectRecord[] } {
+    const stream = new StreamRecord()
+    const task = taskOf(++this.#lastSequence, [], { stream })
+    const items: ObjectRecord[] = []
+    for (let index = 0; index < count; index++) {
+      this.item(task, index, node)
+      items.push(stream.take() as ObjectRecord)
+    }
+    return { task, stream, items }
+  }
+
+  /** The worker of a stream sends an item. Gives its name in the store. */
+  item(task: TaskRecord, index: number, node: NodeId): string {
+    const name = this.stored(node)
+    this.results.settleItem(task, task.stream as StreamRecord, index, storedValue(name), owner)
+    return name
+  }
+
+  endStream(task: TaskRecord): void {
+    this.results.settle(task, { sequence: task.sequence, status: 'streamEnd', durationUs: 1, values: [] }, owner)
+  }
+
+  /** What of a stream its next run is to send. */
+  partOf(task: TaskRecord): { skip: number; limit: number } {
+    return this.recovery.streamPart(task, task.stream as StreamRecord)
   }
 
   end(task: TaskRecord, values: WireValue[]): void {
@@ -286,5 +315,117 @@ describe('what was put', () => {
       error?.message ?? '',
       /its file is damaged; it was put by process a+ on node 2+, and no task can make it again: let a task make what must not be lost/,
     )
+  })
+})
+
+describe('lost items of a stream', () => {
+  test('come of one more run, from the first that is lost to the last', () => {
+    const the = new Owner()
+    const { task, items } = the.stream(here, 1)
+    for (const index of [1, 2, 3]) the.item(task, index, there)
+    the.item(task, 4, here)
+    items.push(...Array.from({ length: 4 }, () => task.stream?.take() as ObjectRecord))
+    the.endStream(task)
+    const old = items.map(nameOf)
+    the.lose(there)
+    const third = items[2] as ObjectRecord
+    assert.equal(the.recovery.lost(third, nameOf(third), 'gone'), undefined)
+    assert.deepEqual(the.submitted, [task])
+    assert.deepEqual(the.partOf(task), { skip: 1, limit: 4 })
+    const again = [1, 2, 3].map((index) => the.item(task, index, here))
+    the.endStream(task)
+    assert.deepEqual(items.map(nameOf), [old[0], ...again, old[4]])
+    assert.deepEqual(new Set(the.freed), new Set(old.slice(1, 4)))
+    assert.deepEqual(the.recovery.counters, { recovered: 3, failed: 0 })
+    assert.deepEqual([task.retriesLeft, task.attempt, task.stream?.received], [2, 1, 5])
+  })
+
+  test('come of the next try of a task that has not ended', () => {
+    const the = new Owner()
+    const { task, stream, items } = the.stream(there, 3)
+    the.lose(there)
+    stream.rewind()
+    assert.deepEqual(the.partOf(task), { skip: 0, limit: 0 })
+    const second = items[1] as ObjectRecord
+    assert.equal(the.recovery.lost(second, nameOf(second), 'gone'), undefined)
+    assert.equal(the.submitted.length, 0)
+    const again = [0, 1, 2].map((index) => the.item(task, index, here))
+    assert.deepEqual(items.map(nameOf), again)
+    // And then what is new.
+    const next = the.item(task, 3, here)
+    assert.equal(nameOf(stream.take() as ObjectRecord), next)
+    assert.deepEqual(the.partOf(task), { skip: 4, limit: 0 })
+  })
+
+  test('are not waited for when their task is past them, and are lost for good when it ends without them', () => {
+    const the = new Owner()
+    const { task, stream, items } = the.stream(here, 3)
+    const [first, second] = items as [ObjectRecord, ObjectRecord]
+    assert.match(
+      the.recovery.lost(first, nameOf(first), 'its file is damaged')?.message ?? '',
+      /task t1, which made it, is past it already: once that has ended it can run again/,
+    )
+    assert.equal(first.value?.kind, 'stored')
+    // The next try skips what seems to be there.
+    stream.rewind()
+    assert.deepEqual(the.partOf(task), { skip: 3, limit: 0 })
+    assert.match(the.recovery.lost(first, nameOf(first), 'its file is damaged')?.message ?? '', /is past it already/)
+    stream.rewind()
+    the.recovery.lost(second, nameOf(second), 'its file is damaged')
+    the.endStream(task)
+    assert.equal(second.value?.isError, true)
+    assert.match((the.errors[0] as Error).message, /is lost: its file is damaged; .*has ended without this item/)
+  })
+
+  test('whose task fails have its error', () => {
+    const the = new Owner()
+    const { task, items } = the.stream(there, 2)
+    the.endStream(task)
+    const [first] = items as [ObjectRecord]
+    the.recovery.lost(first, nameOf(first), 'gone')
+    the.results.fail(task, new ShoalError('WORKER_CRASHED', 'its worker has died'))
+    assert.equal(first.value?.isError, true)
+    assert.match((the.errors[0] as Error).message, /running its task again has failed: its worker has died/)
+  })
+
+  test('come of another run when theirs was past them, or is not to go so far', () => {
+    const the = new Owner()
+    const { task, items } = the.stream(there, 4)
+    the.endStream(task)
+    const [first, second, third, fourth] = items as [ObjectRecord, ObjectRecord, ObjectRecord, ObjectRecord]
+    for (const record of [first, fourth]) {
+      record.lose()
+      record.settle(storedValue(the.stored(here)))
+    }
+    the.lose(there)
+    the.recovery.lost(second, nameOf(second), 'gone')
+    assert.deepEqual(the.partOf(task), { skip: 1, limit: 3 })
+    const again = [the.item(task, 1, here)]
+    for (const record of [first, fourth]) {
+      assert.equal(the.recovery.lost(record, nameOf(record), 'its file is damaged'), undefined)
+    }
+    again.push(the.item(task, 2, here))
+    the.endStream(task)
+    assert.deepEqual([second, third].map(nameOf), again)
+    assert.equal(the.submitted.length, 2)
+    assert.deepEqual(the.partOf(task), { skip: 0, limit: 4 })
+    again.unshift(the.item(task, 0, here))
+    for (const index of [1, 2]) the.item(task, index, here)
+    again.push(the.item(task, 3, here))
+    the.endStream(task)
+    assert.deepEqual(items.map(nameOf), again)
+    assert.deepEqual([the.submitted.length, task.retriesLeft], [2, 1])
+  })
+
+  test('nobody needs are not made again, and not kept for what was made of others', () => {
+    const the = new Owner()
+    const { task, items } = the.stream(there, 2)
+    the.endStream(task)
+    const argument = new ObjectRef(items[0] as ObjectRecord)
+    const resolvedRefs = [{ position: 0, ref: argument }]
+    const [result] = the.made(there, 1, { resolvedRefs }) as [ObjectRecord]
+    the.lose(there)
+    the.recovery.lost(result, nameOf(result), 'gone')
+    assert.equal(the.submitted[0]?.resolvedRefs[0]?.ref, argument)
   })
 })
