@@ -54,8 +54,10 @@ export class StoreDesk {
     given.then(
       (place) => {
         this.#asking.delete(channel)
-        if (place === undefined) channel.send('storePlaced', { ...nothing, requestId, kind: 'refused' })
-        else if (channel.isClosed || client.isClosed) this.#with.store.abandon(name)
+        // It may have been given the room before it said that it does not need it.
+        const isNeeded = !abort.signal.aborted && !channel.isClosed && !client.isClosed
+        if (place !== undefined && !isNeeded) this.#with.store.abandon(name)
+        if (place === undefined || !isNeeded) channel.send('storePlaced', { ...nothing, requestId, kind: 'refused' })
         else if (place.in === 'file')
           channel.send('storePlaced', { ...nothing, requestId, kind: 'file', file: place.file })
         else {
