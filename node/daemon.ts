@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { ClientId, NodeId } from '../protocols/ids.ts'
 import { shoalVersion } from '../protocols/version.ts'
 import { answerAdmin } from './admin/admin-desk.ts'
+import { isLocalCall, LocalAdmin } from './admin/local-admin.ts'
 import { BlobCache } from './code/blob-cache.ts'
 import { compileCacheDirectory } from './home/compile-cache.ts'
 import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
@@ -25,6 +26,7 @@ import { ClientTable } from './server/client-table.ts'
 import { LeaseDesk } from './server/lease-desk.ts'
 import { Lobby } from './server/lobby.ts'
 import { Reception } from './server/reception.ts'
+import { ReferenceDesk } from './server/reference-desk.ts'
 import { Relay } from './server/relay.ts'
 import { Requests } from './server/requests.ts'
 import { SocketServer } from './server/socket-server.ts'
@@ -160,7 +162,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const links = meshGround?.post ?? noLinks
   const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
   const start = { storeDirectory: storeDirectory || spillDirectory, startedAtMs: startedAt.getTime() }
-  const work = { book, clients, leases, relay, output, store, pinTables, blobs, machine, router }
+  const work = { book, clients, directory, leases, relay, output, store, pinTables, blobs, machine, router }
   const mesh =
     meshGround &&
     buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })
@@ -184,13 +186,16 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   }
   const elsewhere = mesh?.elsewhere ?? nowhereElse(blobs, store)
   const storeDesk = new StoreDesk({ store, directory, elsewhere })
+  const references = new ReferenceDesk(clients)
+  const localAdmin = new LocalAdmin({ store, pinTables, references, now })
   const requests = new Requests({
+    references,
     leases,
     blobs,
     storeDesk,
     output,
     elsewhere,
-    admin: (name, args) => answerAdmin(mesh?.admin, name, args),
+    admin: (name, args) => answerAdmin(isLocalCall(name) ? localAdmin : mesh?.admin, name, args),
     status: () => nodeStatus({ ...sources, now }),
     onStop: () => stop.resolve(),
   })
@@ -208,6 +213,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const onClientGone = (client: ClientId): void => mesh?.clientGone(client)
   const reception = new Reception({
     clients,
+    directory,
     lobby,
     relay,
     requests,

@@ -2,6 +2,7 @@ import os from 'node:os'
 import type { BlobCache } from './code/blob-cache.ts'
 import type { LeaseBook } from './leases/lease-book.ts'
 import type { LeaseSnapshot, PendingStatus, WorkerStatus } from './leases/lease-snapshot.ts'
+import type { MeshFigures } from './mesh/build-mesh.ts'
 import type { NodeResources } from './resources/detect.ts'
 import type { ClientTable } from './server/client-table.ts'
 import type { LeaseDesk } from './server/lease-desk.ts'
@@ -40,6 +41,8 @@ export interface NodeStatus {
     spilled: { bytes: number; files: number; directory: string; problem: string }
     counters: StoreBook['counters']
   }
+  /** Absent on a node that is in no mesh. */
+  traffic?: MeshFigures
   code: { blobs: number; bytes: number }
   counters: { framesRelayed: number; leasesGranted: number; workersStarted: number }
 }
@@ -56,6 +59,7 @@ export interface StatusSources {
   blobs: BlobCache
   leases: LeaseDesk
   relay: Relay
+  mesh: { figures(): MeshFigures } | undefined
   now(): number
 }
 
@@ -85,6 +89,7 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
     pending: pending.map(({ sinceMs, ...waiting }) => ({ ...waiting, forMs: forMs(sinceMs) })),
     clients: Array.from(clients.all(), ({ id, role, pid, program, tasks }) => ({ id, role, pid, program, tasks })),
     store: storeStatus(sources.store),
+    ...(sources.mesh === undefined ? {} : { traffic: sources.mesh.figures() }),
     code: { blobs: sources.blobs.count, bytes: sources.blobs.bytes },
     counters: {
       framesRelayed: sources.relay.framesRelayed,

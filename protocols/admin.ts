@@ -28,6 +28,8 @@ export interface AdminCalls {
   doctor: { args: NoArgs; value: DoctorReport }
   /** The values in the store of the asked node, the largest first; `more` are left out. */
   objects: { args: NoArgs; value: { readonly objects: ObjectReport[]; readonly more: number } }
+  /** Who holds the values in the store of the asked node, and why; the largest first, and `more` are left out. */
+  memory: { args: NoArgs; value: MemoryReport }
   /** Which nodes hold an object, by its id or by the name of its value: the DHT is asked. */
   objectLocate: { args: { readonly id: string }; value: LocatedObject }
 }
@@ -183,6 +185,41 @@ export interface ObjectReport {
   readonly ageMs: number
 }
 
+export interface MemoryReport {
+  readonly objects: readonly HeldObject[]
+  readonly more: number
+  /** Processes of the asked node that did not answer in time: what they hold is not known. */
+  readonly silent: readonly ProcessReport[]
+}
+
+export interface ProcessReport {
+  readonly client: string
+  readonly pid: number
+  readonly role: 'driver' | 'worker'
+  /** Of a driver: the file that it runs. */
+  readonly program: string
+}
+
+/** A value in a store, and what keeps it there. */
+export interface HeldObject extends ObjectReport {
+  /** How it was made, such as `put` or `result of train`; '' when its owner does not say. */
+  readonly made: string
+  readonly holders: readonly ObjectHolder[]
+}
+
+export interface ObjectHolder {
+  /** A client. */
+  readonly client: string
+  /** Of one on the asked node. */
+  readonly process?: ProcessReport
+  /**
+   * `owner`: the one that made it has a ref. `borrower`: another process has. `task`: so many tasks of the client take it as
+   * an argument. `rebuild`: so many results could be made again with it. `view`: the process looks at the value.
+   */
+  readonly why: 'owner' | 'borrower' | 'task' | 'rebuild' | 'view'
+  readonly count: number
+}
+
 export interface LocatedObject {
   readonly holders: readonly { readonly node: NodeId; readonly name: string }[]
   readonly ms: number
@@ -237,6 +274,7 @@ const checks: { [N in AdminCallName]: (input: Input) => AdminArgs<N> } = {
   memberList: noArgs,
   doctor: noArgs,
   objects: noArgs,
+  memory: noArgs,
   objectLocate: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{16,64}$/) }),
   tokenCreate: ({ role, ttlMs, uses }) => ({
     role: checkRole(role),

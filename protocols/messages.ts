@@ -13,7 +13,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 4
+export const protocolVersion = 5
 
 export interface MessageType<T> {
   code: number
@@ -27,6 +27,8 @@ const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
 const text = string(16 * 1024)
 const storedName = string(64)
+/** A client tells of so many values that it owns, and of so many that it borrows. */
+export const referencesMax = 5000
 
 function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
   return { code, body, bytesMax }
@@ -151,9 +153,27 @@ export const messages = {
     limits.frameBytesMax,
     struct({ to: clientId, from: clientId, requestId: u32, value: wireValue }),
   ),
-  /** `borrower` now holds a reference to the object of `to`. */
+  /** `borrower` now holds a reference to the object of `to`, lent to it by `from`, which may be the borrower itself. */
   borrowAdd: message(43, small, struct({ to: clientId, from: clientId, object: objectId, borrower: clientId })),
-  borrowRelease: message(44, small, struct({ to: clientId, from: clientId, object: objectId, count: u32 })),
+  /** `from` gives back borrows that it had from that lender. */
+  borrowRelease: message(
+    44,
+    small,
+    struct({ to: clientId, from: clientId, object: objectId, lender: clientId, count: u32 }),
+  ),
+  /** The lender is gone: what has `to` got of the objects of `from` that it was lent by it? */
+  borrowAsk: message(48, small, struct({ to: clientId, from: clientId, lender: clientId })),
+  /** The answer: all that `from` has by that lender. */
+  borrowSettle: message(
+    42,
+    limits.frameBytesMax,
+    struct({
+      to: clientId,
+      from: clientId,
+      lender: clientId,
+      holds: list(struct({ object: objectId, count: u32 }), 1_000_000),
+    }),
+  ),
   functionGet: message(45, small, struct({ to: clientId, from: clientId, requestId: u32, functionId: objectId })),
   functionReply: message(
     46,
@@ -167,6 +187,8 @@ export const messages = {
   ),
   /** A message with a request number could not be passed on: its receiver is gone. */
   undeliverable: message(49, small, struct({ client: clientId, requestId: u32 })),
+  /** From the node: what a process that has ended has stored for this client. What the client does not know, it frees. */
+  valuesLeft: message(52, limits.frameBytesMax, struct({ names: list(storedName, 1_000_000) })),
   /** A client is gone: what it owned is lost, what it borrowed is given back. */
   clientGone: message(50, small, struct({ client: clientId })),
   /** Another node is gone, and all its clients with it. */
@@ -188,8 +210,15 @@ export const messages = {
    * loop. Its version comes first, as in `hello`.
    */
   storeAttach: message(75, small, struct({ protocol: u32, clientId })),
-  /** Asks for room for a value that the client is about to write. */
-  storeAllocate: message(76, small, struct({ requestId: u32, name: storedName, bytes: f64, owner: clientId })),
+  /**
+   * Asks for room for a value that the client is about to write. `isAhead`: that it will write perhaps; it is refused at once
+   * when others would have to make room for it.
+   */
+  storeAllocate: message(
+    76,
+    small,
+    struct({ requestId: u32, name: storedName, bytes: f64, owner: clientId, isAhead: bool }),
+  ),
   /** `memory`: write it there in the segment. `file`: write it to a new file of this name. */
   storePlaced: message(
     77,
@@ -204,7 +233,7 @@ export const messages = {
       details: json,
     }),
   ),
-  /** The client does not write the value for which it has room. */
+  /** The client does not write the value for which it has room, or has asked for some. On either connection. */
   storeAbandon: message(78, small, struct({ name: storedName })),
   /** A value has been written. `object`: whose value it is, if that is known. `isFile`: to a file of the client's own. */
   objectStored: message(
@@ -212,6 +241,8 @@ export const messages = {
     small,
     struct({ name: storedName, bytes: f64, owner: clientId, object: string(64), crc: u32, isFile: bool }),
   ),
+  /** A value of the client's, here or on another node, is to be kept on so many nodes. */
+  storedReplicate: message(79, small, struct({ name: storedName, bytes: f64, object: objectId, copies: u32 })),
   objectFreed: message(71, limits.frameBytesMax, struct({ names: list(storedName, 100_000) })),
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
@@ -229,6 +260,8 @@ export const messages = {
       priority: oneOf('get', 'wait', 'args'),
     }),
   ),
+  /** The client waits for the answer no more. A value that has begun to come is brought here all the same. */
+  storedCancel: message(69, small, struct({ requestId: u32 })),
   /** `file`: from `offset` on, with this sum of its bytes. `error`: `code` is the error's. */
   storedOpened: message(
     74,
@@ -242,6 +275,29 @@ export const messages = {
       crc: u32,
       code: string(64),
       message: text,
+    }),
+  ),
+
+  /** Asks a client what it owns and borrows of the values in stores, for people to read. */
+  referencesAsk: message(100, small, struct({ requestId: u32 })),
+  references: message(
+    101,
+    limits.frameBytesMax,
+    struct({
+      requestId: u32,
+      /** `tasks`: of this client, that wait or run and take it. `rebuilds`: finished ones that would, were their results lost. */
+      owned: list(
+        struct({
+          object: objectId,
+          name: storedName,
+          made: string(1024),
+          borrowers: list(clientId, 1000),
+          tasks: u32,
+          rebuilds: u32,
+        }),
+        referencesMax,
+      ),
+      borrowed: list(struct({ object: objectId, tasks: u32 }), referencesMax),
     }),
   ),
 

@@ -12,7 +12,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 2
+export const peerProtocolVersion = 3
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
@@ -106,6 +106,14 @@ export const peerMessages = {
   // --- values
   /** These values are no longer needed: copies of them are to go. */
   storedFree: message(150, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
+  /** The receiver is to have a replica of this value of one of the sender's clients. `sources` have it. */
+  replicaAsk: message(
+    156,
+    small,
+    struct({ name: string(64), bytes: f64, owner: clientId, object: string(64), sources: list(nodeId, 64) }),
+  ),
+  /** The replica is there, and stays until it is freed; or there is none, for this reason. */
+  replicaAnswer: message(157, small, struct({ name: string(64), problem: text })),
   /** The sender holds what is known by these keys, or does so no more: the receiver is one of those nearest to them. */
   provide: message(155, 1024 * 1024, struct({ adds: list(string(64), 5000), removes: list(string(64), 5000) })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
@@ -127,6 +135,8 @@ const clientMessagesOnLinks = [
   'objectReply',
   'borrowAdd',
   'borrowRelease',
+  'borrowAsk',
+  'borrowSettle',
   'functionGet',
   'functionReply',
   'taskCancelOwned',

@@ -3,12 +3,14 @@ import { benchCommand } from './bench/command.ts'
 import { build } from './build.ts'
 import { check, stepNames } from './check.ts'
 import { demoCommand } from './demo/command.ts'
+import { soakCommand } from './soak/command.ts'
 
 /** The one entry of what is done with the sources: `npm run demo`, `npm run bench`, `npm test`, and the build for npm. */
 const program = new Command('scripts').description('What is done with the sources of Shoal').showHelpAfterError()
 
 program.addCommand(demoCommand())
 program.addCommand(benchCommand())
+program.addCommand(soakCommand())
 program
   .command('build')
   .description('writes dist/: JavaScript, declarations and source maps, as they are published')

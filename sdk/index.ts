@@ -13,7 +13,16 @@ export type { RemoteArguments } from './api/remote-types.ts'
 export type { LabelOption, SchedulingStrategyOption, TaskOptions } from './api/task-options.ts'
 export { nodes, type NodeInfo } from './api/nodes.ts'
 export { taskContext, type TaskContext } from './api/task-context.ts'
-export { cancel, get, put, wait, type CancelOptions, type GetOptions, type WaitOptions } from './api/values.ts'
+export {
+  cancel,
+  get,
+  put,
+  wait,
+  type CancelOptions,
+  type GetOptions,
+  type PutOptions,
+  type WaitOptions,
+} from './api/values.ts'
 export { ObjectRef } from './objects/object-ref.ts'
 export { ObjectRefStream } from './runtime/object-ref-stream.ts'
 export * from '../protocols/errors.ts'

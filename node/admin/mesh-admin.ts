@@ -22,6 +22,7 @@ import type { PeerLink } from '../network/network.ts'
 import type { MeshView } from '../view/mesh-view.ts'
 import { nodeReport } from '../view/node-report.ts'
 import type { AdminCallee } from './admin-desk.ts'
+import { isLocalCall, type LocalCallName } from './local-admin.ts'
 import type { Explainer } from './explainer.ts'
 
 export interface MeshAdminParts {
@@ -32,14 +33,14 @@ export interface MeshAdminParts {
   questions: Questions
   own: OwnState
   explainer: Explainer
-  objects(): AdminValue<'objects'>
   directory: Pick<ObjectDirectory, 'find'>
   store(): { directory: string; usedBytes: number; bytesMax: number }
   now(): number
   onLeft(): void
 }
 
-type Calls = { [N in AdminCallName]: (args: AdminArgs<N>) => Promise<AdminValue<N>> | AdminValue<N> }
+type MeshCallName = Exclude<AdminCallName, LocalCallName>
+type Calls = { [N in MeshCallName]: (args: AdminArgs<N>) => Promise<AdminValue<N>> | AdminValue<N> }
 
 const firstTokenUses = 10
 
@@ -68,13 +69,12 @@ export class MeshAdmin implements AdminCallee {
       leave: ({ force }) => this.#leave(force),
       explain: ({ task }) => parts.explainer.explain(task),
       doctor: () => this.#doctor(),
-      objects: () => parts.objects(),
       objectLocate: ({ id }) => this.#locate(id),
     }
   }
 
   async call(name: string, args: unknown): Promise<unknown> {
-    if (!isAdminCall(name)) {
+    if (!isAdminCall(name) || isLocalCall(name)) {
       throw new InvalidArgumentError(
         `a node knows no call '${name}'; it knows ${Object.keys(this.#calls).join(', ')}`,
         {

@@ -19,6 +19,31 @@ function spilledLines({ bytes, files, directory, problem }: NodeStatus['store'][
   ]
 }
 
+/** What the store and the transfers have done since the start; nothing of what they have not. */
+function countedLines({ store: { counters }, traffic }: NodeStatus): string[] {
+  const bytes = (count: number, what: string): string[] =>
+    count === 0 ? [] : [`${formatAmount('memory', count)} ${what}`]
+  const counts = [
+    ...bytes(counters.spilledBytes, 'spilled'),
+    ...bytes(counters.restoredBytes, 'restored'),
+    ...bytes(traffic?.transfers.bytesIn ?? 0, 'brought here'),
+    ...bytes(traffic?.transfers.bytesOut ?? 0, 'sent'),
+  ]
+  const lines = counts.length === 0 ? [] : [`since the start ${counts.join(', ')}`]
+  if (traffic !== undefined && traffic.transfers.pullsDone > 0) {
+    const { pullsDone, hintHits, pullsFailed, locates } = traffic.transfers
+    const failed = pullsFailed === 0 ? '' : `, ${pullsFailed} not`
+    lines.push(
+      `${plural(pullsDone, 'value')} came${failed}; ${hintHits} without a question to the DHT, ${locates} asked`,
+    )
+  }
+  for (const { name, bytes: all, bytesHere, sources } of (traffic?.transfers.pulling ?? []).slice(0, 5)) {
+    const amount = `${formatAmount('memory', bytesHere)} of ${formatAmount('memory', all)}`
+    lines.push(`${name} is on its way: ${amount}, from ${plural(sources, 'node')}`)
+  }
+  return lines.map((line) => `${''.padEnd(12)} ${line}`)
+}
+
 /** The status of a node for people to read. */
 export function formatStatus(status: NodeStatus): string {
   const { node, store, clients } = status
@@ -31,6 +56,7 @@ export function formatStatus(status: NodeStatus): string {
     ...resourceLines(status),
     `  ${'store'.padEnd(10)} ${bar(store.usedBytes, store.bytesMax)} ${formatAmount('memory', store.usedBytes)} of ${formatAmount('memory', store.bytesMax)}, ${plural(store.objects, 'value')}`,
     ...spilledLines(store.spilled),
+    ...countedLines(status),
     '',
     `${styled('bold', 'Workers')} (${countStates(status.workers.map((worker) => worker.state))})`,
     ...rows(status.workers.map(workerLine)),

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import type { LocatedObject, ObjectReport } from '../../protocols/admin.ts'
+import type { LocatedObject, MemoryReport } from '../../protocols/admin.ts'
 import { formatAmount } from '../../protocols/resources.ts'
 import { formatDuration } from './format-status.ts'
 import { plural } from './format-text.ts'
@@ -16,7 +16,7 @@ export function objectsCommand(): Command {
   return new Command('objects')
     .summary('show the values in the object store')
     .description(
-      "Shows the values of over 100 KiB in the store of this machine's node, the largest first: what they are, whose, where, and which processes look at them.",
+      "Shows the values of over 100 KiB in the store of this machine's node, the largest first: what they are, whose, where, which processes look at them, and how many have refs to them.",
     )
     .option('--json', 'print JSON, one line')
     .addHelpText('after', help)
@@ -32,8 +32,8 @@ export function objectsCommand(): Command {
 }
 
 async function list(options: { json?: boolean }): Promise<void> {
-  const report = await withNode((client) => client.call('objects', {}))
-  print(report, options, () => formatObjects(report.objects, report.more))
+  const report = await withNode((client) => client.call('memory', {}))
+  print(report, options, formatObjects)
 }
 
 async function locate(id: string, _: { json?: boolean }, command: Command): Promise<void> {
@@ -43,18 +43,20 @@ async function locate(id: string, _: { json?: boolean }, command: Command): Prom
 }
 
 /** Values for people to read. */
-function formatObjects(objects: readonly ObjectReport[], more: number): string {
+function formatObjects({ objects, more, silent }: MemoryReport): string {
   if (objects.length === 0) return 'The object store is empty. (Values of up to 100 KiB stay with their owners.)'
-  const rows = objects.map(({ object, name, bytes, owner, kind, where, viewedBy, ageMs }) => [
+  const rows = objects.map(({ object, name, bytes, owner, kind, where, viewedBy, holders, ageMs }) => [
     object === '' ? name : object,
     formatAmount('memory', bytes),
     owner,
     kind,
     where === 'both' ? 'memory, disk' : where,
-    viewedBy.length === 0 ? '' : `pid ${viewedBy.join(', ')}`,
+    viewedBy.length === 0 ? '' : `pid ${[...new Set(viewedBy)].join(', ')}`,
+    // Of those that are busy it is not known what they hold.
+    `${new Set(holders.filter(({ why }) => why !== 'view').map(({ client }) => client)).size}${silent.length > 0 ? '+' : ''}`,
     formatDuration(ageMs),
   ])
-  const table = formatTable(['OBJECT', 'SIZE', 'OWNER', 'KIND', 'WHERE', 'VIEWED BY', 'AGE'], rows)
+  const table = formatTable(['OBJECT', 'SIZE', 'OWNER', 'KIND', 'WHERE', 'PINNED BY', 'REFS', 'AGE'], rows)
   return more === 0 ? table : `${table}\nand ${plural(more, 'smaller value')}`
 }
 

@@ -4,6 +4,7 @@ import { ShoalError } from '../../protocols/errors.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import { doctorCommand } from './doctor.ts'
 import { downCommand } from './down.ts'
+import { memoryCommand } from './memory.ts'
 import { objectsCommand } from './objects.ts'
 import { explainCommand } from './explain.ts'
 import { joinCommand } from './join.ts'
@@ -47,6 +48,7 @@ const commands = [
   nodesCommand,
   explainCommand,
   objectsCommand,
+  memoryCommand,
   runCommand,
   tokenCommand,
   memberCommand,

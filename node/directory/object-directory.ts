@@ -20,6 +20,18 @@ export interface ObjectDirectoryOptions {
   now(): number
 }
 
+export interface DirectoryFigures {
+  /** Ids and names of values that this node makes known. */
+  keys: number
+  /** What this node knows of who holds what. */
+  records: number
+  lookups: number
+  /** Lookups that found somebody. */
+  hits: number
+  batchesSent: number
+  recordsSent: number
+}
+
 /** At so many nodes there is a record of each key. */
 const copies = 3
 const refreshMs = 10 * 60_000
@@ -61,6 +73,11 @@ export class ObjectDirectory {
   /** Records of others, and own ones, that lie here. */
   get recordCount(): number {
     return this.#records.count
+  }
+
+  /** What is known here and what has been asked and told since the start. */
+  figures(): DirectoryFigures {
+    return { keys: this.keyCount, records: this.recordCount, ...this.counters }
   }
 
   /** True while something is still to be told to others. */

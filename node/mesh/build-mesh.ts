@@ -6,21 +6,23 @@ import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
 import { RemoteBlobs } from '../code/remote-blobs.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
-import { ObjectDirectory } from '../directory/object-directory.ts'
+import { ObjectDirectory, type DirectoryFigures } from '../directory/object-directory.ts'
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import { HeadOffice } from '../head/head-office.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
+import type { ClientDirectory } from '../server/client-directory.ts'
 import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
-import { objectReports } from '../store/object-reports.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import { RemoteValues } from '../store/remote-values.ts'
-import { Transfers } from '../transfer/transfers.ts'
+import type { ReplicaPlace } from '../store/replica-book.ts'
+import { Replicas } from '../store/replicas.ts'
+import { Transfers, type TransferFigures } from '../transfer/transfers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
@@ -39,6 +41,7 @@ export interface MeshWork {
   leases: LeaseDesk
   relay: Relay
   clients: ClientTable
+  directory: Pick<ClientDirectory, 'isGone'>
   output: OutputRelay
   store: ObjectStore
   pinTables: PinTables
@@ -64,11 +67,18 @@ export interface MeshPlace {
   makeToken(): Promise<string | undefined>
 }
 
+/** What goes on between this node and others, in figures. */
+export interface MeshFigures {
+  readonly transfers: TransferFigures
+  readonly directory: DirectoryFigures
+}
+
 /** Everything that a node does with others, behind few doors. */
 export interface BuiltMesh {
   readonly admin: MeshAdmin
   readonly elsewhere: Elsewhere
   readonly place: MeshPlace
+  figures(): MeshFigures
   open(): Promise<void>
   close(): Promise<void>
   clientGone(client: ClientId): void
@@ -96,15 +106,27 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     store,
     locate: (value) => objects.find(value),
     onAsked: (node, value) => values.asked(node, value),
+    holders: (value) => replicas.holdersOf(value),
     random: Math.random,
     now,
+    log,
+  })
+  const replicas: Replicas = new Replicas({
+    store,
+    transfers,
+    places: () => replicaPlaces(self, store, view),
+    ask: (node, body) => void post.send(node, 'replicaAsk', body),
+    answer: (node, body) => void post.send(node, 'replicaAnswer', body),
+    free: (node, names) => void post.send(node, 'storedFree', { names }),
     log,
   })
   const values: RemoteValues = new RemoteValues({
     self,
     store,
     transfers,
+    replicas,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
+    isThere: (client) => !work.directory.isGone(client),
     linked: () => Array.from(network.links(), ({ peer }) => peer.node),
   })
   const remoteBlobs = new RemoteBlobs({ self, blobs, bulk, log })
@@ -166,6 +188,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     flush,
     questions,
     values,
+    replicas,
     transfers,
     objects,
   })
@@ -203,7 +226,6 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     own,
     explainer,
     directory: objects,
-    objects: () => objectReports(store, work.pinTables, now()),
     store: () => ({ directory: storeDirectory, usedBytes: store.usedBytes, bytesMax: store.bytesMax }),
     now,
     onLeft: () => work.onLeft(),
@@ -212,7 +234,8 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     admin,
     elsewhere: {
       waitForBlobs: (hashes, node) => remoteBlobs.wait(hashes, node),
-      fetchStored: (value) => values.fetch(value),
+      fetchStored: (value, signal) => values.fetch(value, signal),
+      replicateStored: (value) => replicas.keep(value),
       freeStored: (names) => values.freed(names),
       flushOutput: (job) => flush.flush(job, network.links()),
     },
@@ -223,6 +246,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       },
       makeToken: () => admin.makeFirstToken(),
     },
+    figures: () => ({ transfers: transfers.figures(), directory: objects.figures() }),
     async open() {
       await mesh.open()
       if (ground.contacts.length > 0) await firstLink(ground)
@@ -234,7 +258,10 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       await mesh.close()
       await membership.settled()
     },
-    clientGone: (client) => mesh.clientGone(client),
+    clientGone: (client) => {
+      replicas.ownerGone(client)
+      mesh.clientGone(client)
+    },
   }
 }
 
@@ -248,4 +275,17 @@ async function firstLink({ network, contacts }: MeshGround): Promise<void> {
 /** Whether a node could run what needs these resources, once it is free. */
 function isAble({ isOpen, total }: Advert, resources: ResourceSet): boolean {
   return isOpen && Object.entries(resources).every(([name, amount]) => amount <= (total[name] ?? 0))
+}
+
+/** This node, and those that a link leads to, with the room in their stores. */
+function replicaPlaces(self: NodeId, store: ObjectStore, view: MeshView): ReplicaPlace[] {
+  const { bytesMax, usedBytes } = store
+  const places: ReplicaPlace[] = [{ node: self, bytesMax, freeBytes: bytesMax - usedBytes, isLasting: true }]
+  for (const { advert: state, isLinked } of view.nodes()) {
+    if (!isLinked || state.node === self) continue
+    const { node, role, store: there } = state
+    const freeBytes = there.bytesMax - there.usedBytes
+    places.push({ node, bytesMax: there.bytesMax, freeBytes, isLasting: role !== 'submitter' })
+  }
+  return places
 }

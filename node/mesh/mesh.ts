@@ -16,6 +16,7 @@ import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { RemoteValues } from '../store/remote-values.ts'
+import type { Replicas } from '../store/replicas.ts'
 import type { Transfers } from '../transfer/transfers.ts'
 import type { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
@@ -43,6 +44,7 @@ export interface MeshParts {
   relay: Relay
   output: OutputRelay
   values: RemoteValues
+  replicas: Replicas
   transfers: Transfers
   objects: ObjectDirectory
   now(): number
@@ -111,7 +113,7 @@ export class Mesh {
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, objects, log, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, replicas, log, now } = this.#parts
     const { node, name, version, role } = link.peer
     log(`linked with ${name} (${node}, ${role}, shoal ${version})`)
     linked.linkUp(node)
@@ -121,6 +123,7 @@ export class Mesh {
     post.send(node, 'nodeState', { state: own.state() })
     post.send(node, 'revocations', { list: membership.revocationsEncoded() })
     leases.route({ type: 'linkUp', node })
+    replicas.nodeUp(node)
     this.#tellHead()
   }
 
@@ -186,8 +189,11 @@ export class Mesh {
   }
 
   #onState(state: Advert, source: 'gossip' | 'direct'): void {
-    const { view, office, now } = this.#parts
-    if (view.apply(state, now(), source)) office.onState(state)
+    const { view, office, replicas, now } = this.#parts
+    const isNew = view.get(state.node) === undefined
+    if (!view.apply(state, now(), source)) return
+    office.onState(state)
+    if (isNew) replicas.nodeUp(state.node)
   }
 
   #tick(): void {
@@ -252,7 +258,8 @@ export class Mesh {
   // --- messages
 
   #handlers(): PeerMessageHandlers {
-    const { leases, office, election, view, values, objects, questions, membership, network, post, log } = this.#parts
+    const { leases, office, election, view, values, replicas, objects } = this.#parts
+    const { questions, membership, network, post, log } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -305,6 +312,8 @@ export class Mesh {
       dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
       dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
       storedFree: (from, { names }) => values.freedElsewhere(from, names),
+      replicaAsk: (from, body) => replicas.onAsk(from, body),
+      replicaAnswer: (from, body) => replicas.onAnswer(from, body),
       provide: (from, batch) => objects.onProvide(from, batch),
     }
   }
@@ -358,6 +367,8 @@ export class Mesh {
       }
       case 'undeliverable':
         return clients.get(id)?.send('undeliverable', decodeBody(name, body))
+      case 'valuesLeft':
+        return clients.get(id)?.send('valuesLeft', decodeBody(name, body))
       default:
         throw new ProtocolError(`a node may not send ${name} to a client`)
     }

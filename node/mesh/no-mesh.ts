@@ -13,6 +13,7 @@ export function nowhereElse(blobs: BlobCache, store: ObjectStore): Elsewhere {
     waitForBlobs: (hashes) => blobs.wait(hashes),
     fetchStored: ({ name }) =>
       Promise.reject(new ObjectLostError(`the value ${name} is not in the object store`, { name })),
+    replicateStored: () => {},
     freeStored: (names) => store.freed(names),
     flushOutput: () => Promise.resolve(),
   }

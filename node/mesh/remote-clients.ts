@@ -8,6 +8,8 @@ import type { PeerPost } from './peer-post.ts'
 
 /** Clients of one node that are kept; more than that many at once work for this node or ask it something. */
 const clientsPerNodeMax = 100_000
+/** Clients of one node that are remembered as gone. */
+const gonePerNodeMax = 10_000
 
 /** A client message packed up for a link: its type and its body. */
 export function packFrame<N extends MessageName>(name: N, body: MessageBody<N>): Uint8Array {
@@ -48,6 +50,8 @@ class RemoteClient implements LeaseEnd {
 export class LinkedClients implements RemoteClients {
   readonly #post: PeerPost
   readonly #byNode = new Map<NodeId, Map<ClientId, RemoteClient>>()
+  /** What others have to say of these may still be on its way. */
+  readonly #gone = new Map<NodeId, Set<ClientId>>()
 
   constructor(post: PeerPost) {
     this.#post = post
@@ -55,12 +59,14 @@ export class LinkedClients implements RemoteClients {
 
   linkUp(node: NodeId): void {
     this.#byNode.set(node, new Map())
+    this.#gone.set(node, new Set())
   }
 
   /** Forgets a node's clients; gives those that were known. */
   linkDown(node: NodeId): ClientId[] {
     const known = [...(this.#byNode.get(node)?.keys() ?? [])]
     this.#byNode.delete(node)
+    this.#gone.delete(node)
     return known
   }
 
@@ -76,7 +82,18 @@ export class LinkedClients implements RemoteClients {
     return client
   }
 
+  /** True when it is known to have ended, or no link leads to it. */
+  isGone(id: ClientId): boolean {
+    return this.#gone.get(nodeOf(id))?.has(id) ?? true
+  }
+
+  /** It has ended. */
   remove(id: ClientId): void {
     this.#byNode.get(nodeOf(id))?.delete(id)
+    const gone = this.#gone.get(nodeOf(id))
+    gone?.add(id)
+    if (gone === undefined || gone.size <= gonePerNodeMax) return
+    const [oldest] = gone
+    gone.delete(oldest as ClientId)
   }
 }

@@ -13,7 +13,8 @@ export interface DirectBulkOptions {
   log(text: string): void
 }
 
-const tlsOptions = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256' } as const
+/** How such a connection is secured, but for the secret. */
+export const tlsOptions = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256' } as const
 /** Who connects has to show a ticket within this time. */
 const provingMs = 5000
 const provingMax = 64

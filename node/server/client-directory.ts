@@ -5,6 +5,7 @@ import type { LeaseEnd } from './lease-end.ts'
 /** Clients of other nodes, for as long as a link leads there. */
 export interface RemoteClients {
   get(id: ClientId): LeaseEnd | undefined
+  isGone(id: ClientId): boolean
 }
 
 /** Finds clients by id, wherever they are. */
@@ -25,5 +26,10 @@ export class ClientDirectory {
 
   get(id: ClientId): LeaseEnd | undefined {
     return this.isLocal(id) ? this.#local.get(id) : this.#remote?.get(id)
+  }
+
+  /** True when it is known to have ended, or cannot be reached. What others still say of it may come all the same. */
+  isGone(id: ClientId): boolean {
+    return this.isLocal(id) ? this.#local.get(id) === undefined : (this.#remote?.isGone(id) ?? true)
   }
 }

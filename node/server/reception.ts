@@ -6,6 +6,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import type { WorkerPool } from '../workers/worker-pool.ts'
 import { Client, type ClientEvents } from './client.ts'
+import type { ClientDirectory } from './client-directory.ts'
 import type { ClientTable } from './client-table.ts'
 import type { LeaseDesk } from './lease-desk.ts'
 import type { Lobby } from './lobby.ts'
@@ -15,6 +16,7 @@ import type { StoreDesk } from './store-desk.ts'
 
 export interface ReceptionOptions {
   clients: ClientTable
+  directory: ClientDirectory
   lobby: Lobby
   relay: Relay
   requests: Requests
@@ -39,8 +41,9 @@ export class Reception {
     this.#events = {
       onFrame(client, name, frame) {
         if (client.channelOf !== undefined) {
-          if (name !== 'storeAllocate') throw new ProtocolError(`a ${name} message does not belong on this connection`)
-          storeDesk.allocate(client, client.channelOf, decodeBody(name, frame.body))
+          if (name === 'storeAllocate') storeDesk.allocate(client, client.channelOf, decodeBody(name, frame.body))
+          else if (name === 'storeAbandon') storeDesk.abandonAsked(client, decodeBody(name, frame.body))
+          else throw new ProtocolError(`a ${name} message does not belong on this connection`)
         } else if (client.id === '') lobby.take(client, name, frame)
         else if (!relay.take(client, frame)) requests.take(client, name, frame)
       },
@@ -71,7 +74,7 @@ export class Reception {
   }
 
   #gone(client: Client): void {
-    const { clients, leases, store, pinTables, onClientGone } = this.#options
+    const { clients, directory, leases, store, pinTables, onClientGone } = this.#options
     clients.remove(client)
     leases.clientGone(client.id)
     if (client.role === 'command') return
@@ -80,5 +83,7 @@ export class Reception {
     store.ownerGone(client.id)
     clients.sendToAll('clientGone', { client: client.id })
     onClientGone(client.id)
+    // What it has stored for others without having told them is known to nobody.
+    for (const [owner, names] of store.writtenForOthers(client.id)) directory.get(owner)?.send('valuesLeft', { names })
   }
 }

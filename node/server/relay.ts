@@ -1,6 +1,6 @@
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
-import { clientIdBytes, nodeIdBytes, nodeOf, type NodeId } from '../../protocols/ids.ts'
+import { clientIdBytes, nodeIdBytes, nodeOf, objectIdBytes, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import { messages, type MessageName } from '../../protocols/messages.ts'
 import { isRemoteLease, type RemoteLeases } from '../routing/remote-leases.ts'
 import type { Client } from './client.ts'
@@ -44,9 +44,12 @@ function goes(way: number, ...names: MessageName[]): void {
 goes(ownerToWorker, 'taskPush', 'taskCancel', 'streamConsumed')
 goes(workerToOwner, 'taskDone', 'taskHandBack', 'streamItem')
 goes(clientToClient, 'objectReply', 'borrowAdd', 'borrowRelease', 'functionReply', 'taskCancelOwned')
+goes(clientToClient, 'borrowAsk', 'borrowSettle')
 goes(clientToClientAsking, 'objectGet', 'functionGet')
 
 const idsBytes = clientIdBytes * 2
+/** In a `borrowAdd`, behind the two ids and that of the object. */
+const borrowerAt = idsBytes + objectIdBytes
 
 /**
  * Passes on what clients say to each other, on this node or over links to others, unread but for the lease's number or
@@ -137,12 +140,19 @@ export class Relay {
     const { body } = frame
     const to = body.toString('hex', 0, clientIdBytes)
     const receiver = directory.get(to)
+    // An owner that came after the end of a process has not heard of it, and would count what is lent to it for ever.
+    if (frame.type === messages.borrowAdd.code && directory.isLocal(to) && directory.isGone(borrowerOf(frame))) return
     if (receiver !== undefined) receiver.forward(frame)
     else if (way === clientToClientAsking) {
       if (body.length < idsBytes + 4) throw new ProtocolError('a message between clients ends before its number')
       sender.send('undeliverable', { client: to, requestId: body.readUInt32LE(idsBytes) })
     }
   }
+}
+
+function borrowerOf({ body }: Frame): ClientId {
+  if (body.length < borrowerAt + clientIdBytes) throw new ProtocolError('a borrow ends before its borrower')
+  return body.toString('hex', borrowerAt, borrowerAt + clientIdBytes)
 }
 
 function leaseIdOf({ body }: Frame): number {

@@ -6,6 +6,7 @@ import type { BlobCache } from '../code/blob-cache.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { Client } from './client.ts'
 import type { LeaseDesk } from './lease-desk.ts'
+import type { ReferenceDesk } from './reference-desk.ts'
 import type { StoreDesk, ValuesElsewhere } from './store-desk.ts'
 
 /** What other nodes do for the clients of this one, besides leases. */
@@ -20,6 +21,7 @@ export interface RequestsOptions {
   leases: LeaseDesk
   blobs: BlobCache
   storeDesk: StoreDesk
+  references: ReferenceDesk
   output: OutputRelay
   elsewhere: Elsewhere
   /** Answers a question about the mesh, or makes a change to it. */
@@ -56,8 +58,11 @@ export class Requests {
       },
       objectStored: (_, body) => storeDesk.stored(body),
       storeAbandon: (_, body) => storeDesk.abandon(body),
+      storedReplicate: (client, body) => storeDesk.replicate(client, body),
       objectFreed: (_, body) => storeDesk.freed(body),
       storedOpen: (client, body) => storeDesk.open(client, body),
+      references: (client, body) => options.references.answered(client, body),
+      storedCancel: (client, body) => storeDesk.cancel(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])
         void flushed.then(() => client.send('logFlushed', { requestId }))

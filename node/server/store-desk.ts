@@ -1,14 +1,18 @@
-import { NodeDiedError, ObjectLostError, ProtocolError, ShoalError } from '../../protocols/errors.ts'
+import { NodeDiedError, ObjectLostError, ProtocolError, ShoalError, UnreachableError } from '../../protocols/errors.ts'
+import { ownerOf } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { ReplicatedValue } from '../store/replica-book.ts'
 import { isStoredName } from '../store/stored-name.ts'
 import type { Client } from './client.ts'
 import type { ClientDirectory } from './client-directory.ts'
 
 /** What brings values of other nodes here, and frees them there. */
 export interface ValuesElsewhere {
-  /** Brings a value here. Rejects with an error that says why not. */
-  fetchStored(value: StoredQuestion): Promise<void>
+  /** Brings a value here. Rejects with an error that says why not, and with the signal's reason. */
+  fetchStored(value: StoredQuestion, signal: AbortSignal): Promise<void>
+  /** A value of a client of this node is to be kept on several nodes. */
+  replicateStored(value: ReplicatedValue): void
   /** Values, of this node or others, that are needed no more. */
   freeStored(names: readonly string[]): void
 }
@@ -29,6 +33,8 @@ export class StoreDesk {
   readonly #with: StoreDeskOptions
   /** Second connections whose clients wait for room. */
   readonly #asking = new Map<Client, AbortController>()
+  /** Values that are brought here, by the questions of clients that wait for them. */
+  readonly #fetching = new Map<string, AbortController>()
 
   constructor(options: StoreDeskOptions) {
     this.#with = options
@@ -36,16 +42,22 @@ export class StoreDesk {
 
   /** On the second connection of `client`, which waits for the answer before it asks for anything else. */
   allocate(channel: Client, client: Client, body: MessageBody<'storeAllocate'>): void {
-    const { requestId, name, bytes, owner } = body
+    const { requestId, name, bytes, owner, isAhead } = body
     checkValue(name, bytes)
     if (this.#asking.has(channel)) throw new ProtocolError('it asks for room while it waits for room')
     const nothing = { offset: 0, generation: 0, file: '', message: '', details: {} }
     const abort = new AbortController()
     this.#asking.set(channel, abort)
-    this.#with.store.allocate({ name, bytes, owner, writer: client.id, signal: abort.signal }).then(
+    const { store } = this.#with
+    const room = { name, bytes, owner, writer: client.id, signal: abort.signal }
+    const given = isAhead ? store.allocateAhead(room) : store.allocate(room)
+    given.then(
       (place) => {
         this.#asking.delete(channel)
-        if (channel.isClosed || client.isClosed) this.#with.store.abandon(name)
+        // It may have been given the room before it said that it does not need it.
+        const isNeeded = !abort.signal.aborted && !channel.isClosed && !client.isClosed
+        if (place !== undefined && !isNeeded) this.#with.store.abandon(name)
+        if (place === undefined || !isNeeded) channel.send('storePlaced', { ...nothing, requestId, kind: 'refused' })
         else if (place.in === 'file')
           channel.send('storePlaced', { ...nothing, requestId, kind: 'file', file: place.file })
         else {
@@ -62,6 +74,13 @@ export class StoreDesk {
     )
   }
 
+  /** What was asked for on the second connection of a client is not needed. */
+  abandonAsked(channel: Client, body: MessageBody<'storeAbandon'>): void {
+    const asking = this.#asking.get(channel)
+    if (asking === undefined) this.abandon(body)
+    else asking.abort(new NodeDiedError('the program does not need it'))
+  }
+
   /** Nobody waits there any more. */
   channelClosed(channel: Client): void {
     this.#asking.get(channel)?.abort(new NodeDiedError('the program waits no more'))
@@ -71,11 +90,17 @@ export class StoreDesk {
     const { store, directory } = this.#with
     if (!store.seal({ name, ...value })) throw new ProtocolError(`'${name}' is not the name of a stored value`)
     // Nobody is left to free it.
-    if (directory.get(value.owner) === undefined) store.freed([name])
+    if (directory.isGone(value.owner)) store.freed([name])
   }
 
   abandon({ name }: MessageBody<'storeAbandon'>): void {
     this.#with.store.abandon(name)
+  }
+
+  replicate(client: Client, { name, bytes, object, copies }: MessageBody<'storedReplicate'>): void {
+    checkValue(name, bytes)
+    if (ownerOf(object) !== client.id) throw new ProtocolError('it asks for replicas of what it does not own')
+    this.#with.elsewhere.replicateStored({ name, bytes, owner: client.id, object, copies })
   }
 
   freed({ names }: MessageBody<'objectFreed'>): void {
@@ -90,7 +115,7 @@ export class StoreDesk {
   async #answer(client: Client, { requestId, ...question }: MessageBody<'storedOpen'>): Promise<void> {
     const nothing = { offset: 0, generation: 0, file: '', crc: 0, code: '', message: '' }
     try {
-      const place = await this.#open(question)
+      const place = await this.#open(question, questionKey(client, requestId))
       if (place.in === 'memory') {
         const { offset, generation } = place
         client.send('storedOpened', { ...nothing, requestId, kind: 'memory', offset, generation })
@@ -105,12 +130,27 @@ export class StoreDesk {
     }
   }
 
-  async #open(question: StoredQuestion): ReturnType<ObjectStore['locate']> {
-    const { store, elsewhere } = this.#with
+  /** The client waits for it no more. */
+  cancel(client: Client, { requestId }: MessageBody<'storedCancel'>): void {
+    this.#fetching.get(questionKey(client, requestId))?.abort(new UnreachableError('the program waits no more'))
+  }
+
+  async #fetch(question: StoredQuestion, key: string): Promise<void> {
+    const abort = new AbortController()
+    this.#fetching.set(key, abort)
+    try {
+      await this.#with.elsewhere.fetchStored(question, abort.signal)
+    } finally {
+      this.#fetching.delete(key)
+    }
+  }
+
+  async #open(question: StoredQuestion, key: string): ReturnType<ObjectStore['locate']> {
+    const { store } = this.#with
     let loss: unknown
     for (let tries = 1; ; tries++) {
       try {
-        if (!store.has(question.name)) await elsewhere.fetchStored(question)
+        if (!store.has(question.name)) await this.#fetch(question, key)
       } catch (error) {
         // What has become of it here says more than that nobody else has it.
         throw error instanceof ObjectLostError ? (loss ?? error) : error
@@ -123,6 +163,10 @@ export class StoreDesk {
       }
     }
   }
+}
+
+function questionKey(client: Client, requestId: number): string {
+  return `${client.id} ${requestId}`
 }
 
 function checkValue(name: string, bytes: number): void {

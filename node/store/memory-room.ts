@@ -52,6 +52,14 @@ export class MemoryRoom {
     return { offset, generation: this.#lastGeneration }
   }
 
+  /** What was written needs less than the block: the rest is free. */
+  shrink({ offset }: BlockPlace, fromBytes: number, toBytes: number): void {
+    this.#usedBytes -= fromBytes - toBytes
+    const start = blockBytesOf(toBytes)
+    const end = blockBytesOf(fromBytes)
+    if (start < end) this.#allocator.free(offset + start, end - start)
+  }
+
   /** Gives a block back that nobody could ever find. */
   giveBack({ offset }: BlockPlace, bytes: number): void {
     this.#usedBytes -= bytes

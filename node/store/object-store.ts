@@ -13,6 +13,8 @@ import { isStoredName } from './stored-name.ts'
 import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from './transfer-store.ts'
 
 const tickMs = 40
+/** Programs are given room before they need it only while so much of the store is in use. */
+const aheadShare = 0.5
 
 export interface ObjectStoreOptions {
   bytesMax: number
@@ -151,13 +153,26 @@ export class ObjectStore implements TransferStore {
     return promise.finally(() => signal?.removeEventListener('abort', onAbort))
   }
 
+  /** The same for a value that a client is going to write, perhaps. Undefined when values would have to make room for it. */
+  async allocateAhead(spec: {
+    name: string
+    bytes: number
+    owner: ClientId
+    writer: ClientId
+    signal: AbortSignal
+  }): Promise<(WritePlace & { key: number }) | undefined> {
+    if (this.#options.segment === undefined || this.usedBytes + spec.bytes > this.bytesMax * aheadShare)
+      return undefined
+    return this.allocate(spec)
+  }
+
   /** A client has written a value. False when the name is not one of the store. */
   seal({ name, bytes, owner, object, crc, isFile }: StoredSpec): boolean {
     if (!isStoredName(name) || !Number.isSafeInteger(bytes) || bytes < 0) return false
     if (isFile) {
       const file = path.join(this.#options.directory, name)
       this.#step({ type: 'wroteFile', name, bytes, owner, object, file })
-    } else this.#step({ type: 'seal', name, object, crc })
+    } else this.#step({ type: 'seal', name, bytes, object, crc })
     return true
   }
 
@@ -200,6 +215,18 @@ export class ObjectStore implements TransferStore {
   /** A node is gone: copies of its values are all that is left of them. */
   originGone(node: NodeId): void {
     this.#step({ type: 'originGone', node })
+  }
+
+  /** What a client of this node has written for others, by their owners. */
+  writtenForOthers(writer: ClientId): Map<ClientId, string[]> {
+    const written = this.#book.entries.values().filter((entry) => entry.isSealed && entry.owner !== writer)
+    const mine = [...written].filter(({ name }) => name.startsWith(writer))
+    return new Map(
+      Array.from(
+        Map.groupBy(mine, ({ owner }) => owner),
+        ([owner, all]) => [owner, all.map(({ name }) => name)],
+      ),
+    )
   }
 
   /** Whose value it is. */
@@ -253,6 +280,11 @@ export class ObjectStore implements TransferStore {
         isOpen = false
       },
     }
+  }
+
+  keep(name: string): boolean {
+    this.#step({ type: 'keep', name })
+    return this.has(name)
   }
 
   #fileRoom(file: string, { name, bytes, owner, object }: IncomingSpec): IncomingRoom {

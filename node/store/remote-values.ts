@@ -1,16 +1,21 @@
+import { ObjectLostError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { StoredQuestion } from '../server/store-desk.ts'
 import type { Transfers } from '../transfer/transfers.ts'
 import { CopyHolders } from './copy-holders.ts'
 import type { ObjectStore } from './object-store.ts'
+import type { Replicas } from './replicas.ts'
 import { isStoredName } from './stored-name.ts'
 
 export interface RemoteValuesOptions {
   self: NodeId
   store: ObjectStore
   transfers: Pick<Transfers, 'pull' | 'freed' | 'nodeGone'>
+  replicas: Pick<Replicas, 'holdersOf' | 'isComingFor' | 'freed' | 'ownerGone' | 'nodeGone'>
   /** Tells a node that values are freed: its own, or copies of those of this one. May be lost when the node is gone. */
   send(node: NodeId, names: string[]): void
+  /** False for a client that has ended. */
+  isThere(client: ClientId): boolean
   /** Nodes that a link leads to. */
   linked(): Iterable<NodeId>
   /** Copies on other nodes that are remembered. @default 200_000 */
@@ -37,12 +42,18 @@ export class RemoteValues {
    * Brings a value into the store here.
    *
    * Rejects with ObjectLostError when no node has it, UnreachableError when those that could have it do not answer,
-   * ObjectStoreFullError when there is no room for it.
+   * ObjectStoreFullError when there is no room for it, and with the signal's reason.
    */
-  async fetch({ name, bytes, priority, ...whose }: StoredQuestion): Promise<void> {
-    const { store, transfers } = this.#options
+  async fetch({ name, bytes, priority, owner, object }: StoredQuestion, signal: AbortSignal): Promise<void> {
+    const { store, transfers, replicas, isThere } = this.#options
     if (store.has(name)) return
-    await transfers.pull(name, bytes, { ...whose, priority, hints: this.#isLinked(nodeOf(name)) ? [nodeOf(name)] : [] })
+    if (!isThere(owner)) throw new ObjectLostError(`the owner of the value ${name} is gone`, { name, bytes })
+    // Besides the node that made it, the one of its owner knows where there are replicas.
+    const likely = [nodeOf(name), ...replicas.holdersOf(name)].filter((node) => this.#isLinked(node))
+    const hints = likely.length > 0 || !this.#isLinked(nodeOf(owner)) ? likely : [nodeOf(owner)]
+    await transfers.pull(name, bytes, { owner, object, priority, hints, signal })
+    // Nobody is left to free it.
+    if (!isThere(owner)) store.ownerGone(owner)
   }
 
   #isLinked(node: NodeId): boolean {
@@ -64,6 +75,7 @@ export class RemoteValues {
       nodeOf,
     )
     this.#free(names)
+    this.#options.replicas.freed(names)
     store.freed(names)
     for (const [node, ofNode] of elsewhere) {
       if (this.#isLinked(node)) this.#send(node, ofNode)
@@ -74,29 +86,32 @@ export class RemoteValues {
 
   /**
    * A node says that values are needed no more. It has a say in values of this node, in copies of its own, and in those that
-   * its clients own.
+   * its clients own, or that come here at its wish.
    */
   freedElsewhere(from: NodeId, names: readonly string[]): void {
-    const { self, store } = this.#options
-    const freed = names.filter(
-      (name) => nodeOf(name) === self || nodeOf(name) === from || nodeOf(store.ownerOf(name) ?? '') === from,
-    )
+    const { self, store, replicas } = this.#options
+    const freed = names.filter((name) => {
+      const isOf = nodeOf(name) === self || nodeOf(name) === from || nodeOf(store.ownerOf(name) ?? '') === from
+      return isOf || replicas.isComingFor(from, name)
+    })
     this.#free(freed)
     store.freed(freed)
   }
 
   /** A client, of this node or another, is gone, and what it owned is needed no more. */
   ownerGone(owner: ClientId): void {
+    this.#options.replicas.ownerGone(owner)
     this.#options.store.ownerGone(owner)
   }
 
   /** A node is gone: nobody needs what its clients owned, and of its values only copies are left. */
   nodeGone(node: NodeId): void {
-    const { store, transfers } = this.#options
+    const { store, transfers, replicas } = this.#options
     this.#holders.nodeGone(node)
     transfers.nodeGone(node)
     store.ownersOfNodeGone(node)
     store.originGone(node)
+    replicas.nodeGone(node)
   }
 
   #free(names: readonly string[]): void {

@@ -17,7 +17,7 @@ export interface StoreBookOptions {
 
 /** Over this share of the store programs are asked to let go of what they do not use, and values go to the disk. */
 const pressureShare = 0.8
-const pressureIntervalMs = 200
+const pressureIntervalMs = 100
 /** Programs get so long to let go of values before those are written to the disk. */
 const graceMs = 60
 /** For so long a request waits for room when nothing is under way that could give it any. */
@@ -39,6 +39,8 @@ export class StoreBook {
   readonly #shelves = new Shelves()
   readonly #maker: RoomMaker
   readonly #held = new Map<number, StoredEntry>()
+  /** Values whose owners are gone and that somebody looks at. */
+  readonly #orphans = new Set<StoredEntry>()
   readonly #openers = new Map<string, number[]>()
   #highSinceMs: number | undefined
   #pressureToldMs = -Infinity
@@ -97,7 +99,7 @@ export class StoreBook {
 
   /** True while time alone can change something. */
   get wantsTick(): boolean {
-    return this.#queue.size > 0 || this.#memory.hasZombies || this.#highSinceMs !== undefined
+    return this.#queue.size > 0 || this.#memory.hasZombies || this.#orphans.size > 0 || this.#highSinceMs !== undefined
   }
 
   step(event: StoreEvent, nowMs: number): StoreAction[] {
@@ -134,15 +136,15 @@ export class StoreBook {
         for (const entry of this.#values.writtenBy(event.client)) this.#stopWriting(entry)
         return
       case 'ownersGone':
-        for (const entry of this.#values.ofOwners(event.isGone)) this.#drop(entry, 'freed')
+        for (const entry of this.#values.ofOwners(event.isGone)) this.#orphan(entry)
         return
       case 'originGone':
         for (const entry of this.#values.byName.values()) {
-          if (entry.kind !== 'copy' || nodeOf(entry.name) !== event.node) continue
-          entry.kind = 'replica'
-          this.#shelves.put(entry)
+          if (nodeOf(entry.name) === event.node) this.#keep(entry)
         }
         return
+      case 'keep':
+        return this.#keep(this.#values.get(event.name))
       case 'spilled':
         return this.#spilled(event.file, event.crcs, nowMs)
       case 'spillFailed':
@@ -153,6 +155,7 @@ export class StoreBook {
         return this.#restoreFailed(event.name, event.reason, event.isLost)
       case 'tick':
         this.#memory.sweep()
+        for (const entry of this.#orphans) this.#orphan(entry)
     }
   }
 
@@ -240,10 +243,14 @@ export class StoreBook {
 
   // --- values
 
-  #seal({ name, object, crc, key }: StoreEvent & { type: 'seal' }, nowMs: number): void {
+  #seal({ name, bytes, object, crc, key }: StoreEvent & { type: 'seal' }, nowMs: number): void {
     const entry = this.#values.written(name, key)
     if (entry === undefined) return
     entry.isBeingWritten = false
+    if (bytes !== undefined && bytes < entry.bytes) {
+      if (entry.memory !== undefined) this.#memory.shrink(entry.memory, entry.bytes, bytes)
+      entry.bytes = bytes
+    }
     if (entry.isFreed) {
       this.#settle(entry)
       return
@@ -273,6 +280,13 @@ export class StoreBook {
     this.#actions.push({ type: 'stored', name, object, kind })
   }
 
+  /** What could be had again stands for its value from now on. */
+  #keep(entry: StoredEntry | undefined): void {
+    if (entry?.kind !== 'copy') return
+    entry.kind = 'replica'
+    this.#shelves.put(entry)
+  }
+
   /** The value is needed no more. What is used of it by somebody goes when that ends. */
   #drop(entry: StoredEntry | undefined, reason: 'freed' | 'dropped' | 'lost'): void {
     if (entry === undefined || entry.isFreed) return
@@ -281,6 +295,16 @@ export class StoreBook {
     for (const key of this.#takeOpeners(entry.name)) this.#openFailed(key, entry.name, 'it has been freed')
     if (entry.isSealed) this.#actions.push({ type: 'gone', name: entry.name, object: entry.object, reason })
     this.#settle(entry)
+  }
+
+  /** Its owner is gone. What is being looked at stays and can be found, for as long as that. */
+  #orphan(entry: StoredEntry): void {
+    const isViewed = entry.isSealed && entry.memory !== undefined && this.#options.gate.isPinned(entry.memory.offset)
+    if (isViewed && !entry.isFreed) this.#orphans.add(entry)
+    else {
+      this.#orphans.delete(entry)
+      this.#drop(entry, 'freed')
+    }
   }
 
   #end(entry: StoredEntry): void {
@@ -437,6 +461,8 @@ export class StoreBook {
   #relieve(nowMs: number): void {
     const { bytesMax } = this.#options
     const level = bytesMax * pressureShare
+    // What would make room for them may be on the disk already, and in memory only because it is still being looked at.
+    if (this.#queue.size > 0) this.#tellPressure(nowMs)
     if (this.usedBytes <= level) {
       this.#highSinceMs = undefined
       return
@@ -447,11 +473,14 @@ export class StoreBook {
       return
     }
     this.#highSinceMs ??= nowMs
-    if (nowMs - this.#pressureToldMs >= pressureIntervalMs) {
-      this.#pressureToldMs = nowMs
-      this.#actions.push({ type: 'pressure', usedBytes: this.usedBytes })
-    }
+    this.#tellPressure(nowMs)
     // Programs that let go of values now and then save the disk much work.
     if (nowMs - this.#highSinceMs >= graceMs) this.#startSpilling(0, nowMs)
+  }
+
+  #tellPressure(nowMs: number): void {
+    if (nowMs - this.#pressureToldMs < pressureIntervalMs) return
+    this.#pressureToldMs = nowMs
+    this.#actions.push({ type: 'pressure', usedBytes: this.usedBytes })
   }
 }

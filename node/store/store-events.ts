@@ -43,9 +43,10 @@ export type StoreEvent =
   | { type: 'abandon'; key: number; name: string }
   /**
    * The value has been written. `crc`: of one that was written to a file. `key`: of the request for its room, if known; a
-   * copy may have come anew, under the same name, while the room of the first one is still written to.
+   * copy may have come anew, under the same name, while the room of the first one is still written to. `bytes`: of what
+   * was written, when that may be less than there was room for.
    */
-  | { type: 'seal'; name: string; object: ObjectId; crc: number; key?: number }
+  | { type: 'seal'; name: string; bytes?: number; object: ObjectId; crc: number; key?: number }
   /** A client wrote a file of its own in the folder for values, on systems without shared memory. */
   | { type: 'wroteFile'; name: string; bytes: number; owner: ClientId; object: ObjectId; file: string }
   | { type: 'free'; names: readonly string[] }
@@ -58,6 +59,8 @@ export type StoreEvent =
   /** The process of a client is gone: it writes nothing any more. */
   | { type: 'clientGone'; client: ClientId }
   | { type: 'ownersGone'; isGone: (owner: ClientId) => boolean }
+  /** A copy is to stand for its value. */
+  | { type: 'keep'; name: string }
   /** Copies of values that were made there cannot be had again: they stand for them now. */
   | { type: 'originGone'; node: NodeId }
   | { type: 'spilled'; file: string; crcs: readonly number[] }

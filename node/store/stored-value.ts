@@ -5,7 +5,8 @@ import type { DiskPlace, StoredKind } from './store-events.ts'
 /** One value of the store, as the policy sees it. */
 export interface StoredEntry {
   readonly name: string
-  readonly bytes: number
+  /** Of its room, until it has been written. */
+  bytes: number
   kind: StoredKind
   /** Who has asked for the room; '' for the node itself. */
   readonly writer: ClientId

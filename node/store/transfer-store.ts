@@ -19,6 +19,11 @@ export interface TransferStore {
    */
   begin(value: IncomingSpec, options?: { signal?: AbortSignal }): Promise<IncomingRoom>
   /**
+   * A copy that is here, or on its way into its room, is not dropped from now on as one that can be had again. False when it
+   * is not here as a whole.
+   */
+  keep(name: string): boolean
+  /**
    * A value of this store, to be read piece by piece, in memory or from the disk. It stays until `close()`, also when it is
    * freed meanwhile. Undefined when it is not here as a whole.
    */

@@ -46,8 +46,11 @@ export class ActivePull {
   /** Others are being given parts of it. */
   #uses = 0
   #stopReason: ShoalError | undefined
+  #isReplica = false
   hasLocated = false
   isDone = false
+  /** Nobody has waited for it any more: who wants it now has to begin anew. */
+  isGivenUp = false
 
   constructor(spec: PullSpec, parts: ActivePullParts) {
     this.name = spec.name
@@ -93,13 +96,21 @@ export class ActivePull {
     this.#tell()
   }
 
+  /** It is to stay once it is here. */
+  keep(): void {
+    this.#isReplica = true
+  }
+
   nodeGone(node: NodeId): void {
     this.#pull.removeSource(node)
     this.#reading.get(node)?.stream?.abort('the node is gone')
     this.#tell()
   }
 
-  /** Waits for the value. When nobody waits any more, it is given up. */
+  /**
+   * Waits for the value. When nobody waits any more it is given up, unless there is room for it already and it comes: who
+   * waits for a short time, again and again, gets it in the end.
+   */
   async wait(signal?: AbortSignal): Promise<void> {
     this.#waiters += 1
     const { promise: aborted, reject } = Promise.withResolvers<never>()
@@ -110,7 +121,8 @@ export class ActivePull {
     } finally {
       signal?.removeEventListener('abort', onAbort)
       this.#waiters -= 1
-      if (this.#waiters === 0 && !this.isDone) {
+      if (this.#waiters === 0 && !this.isDone && this.#room === undefined) {
+        this.isGivenUp = true
         this.stop(new UnreachableError(`nobody waits for the value ${this.name} any more`))
       }
     }
@@ -140,6 +152,8 @@ export class ActivePull {
       this.isDone = true
       // From then on it may be dropped again, and what is being sent of it must stay. Whoever takes nothing is left behind.
       while (this.#uses > 0) await this.#change(undefined)
+      // Others may wait for its room.
+      if (this.#isReplica) store.keep(name)
       this.#room.commit()
       this.#tell()
       this.#outcome.resolve()
@@ -149,7 +163,7 @@ export class ActivePull {
       this.#room?.abort()
       this.#stopReason ??= error as ShoalError
       this.#outcome.reject(error)
-      log(`the value ${name} was not brought here: ${(error as Error).message}`)
+      if (!this.isGivenUp) log(`the value ${name} was not brought here: ${(error as Error).message}`)
     }
   }
 

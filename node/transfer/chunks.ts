@@ -1,5 +1,5 @@
 /** A value goes in chunks of this size, or of larger ones when it would take too many. */
-const chunkBytesMin = 4 * 1024 * 1024
+const chunkBytesMin = 2 * 1024 * 1024
 const chunksMax = 2048
 
 function chunkBytesOf(bytes: number): number {

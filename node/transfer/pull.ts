@@ -2,7 +2,7 @@ import type { NodeId } from '../../protocols/ids.ts'
 import { chunkCountOf, ChunkSet } from './chunks.ts'
 
 /** What those who wait want it for: the first come first. */
-export const priorities = ['get', 'wait', 'args'] as const
+export const priorities = ['get', 'wait', 'args', 'replica'] as const
 export type PullPriority = (typeof priorities)[number]
 
 /** A node from which chunks may come. */
@@ -35,17 +35,15 @@ export class Pull {
   readonly sources = new Map<NodeId, PullSource>()
   /** Chunks that were asked for and have not come, and how often. */
   readonly #underWay = new Map<number, number>()
-  /** Each puller begins at another chunk, so that they have different ones to give each other. */
-  readonly #first: number
+  readonly #random: () => number
   #lastRequestId = 0
   chunksRetried = 0
 
   constructor(name: string, bytes: number, random: () => number) {
     this.name = name
     this.bytes = bytes
-    const count = chunkCountOf(bytes)
-    this.have = new ChunkSet(count)
-    this.#first = Math.floor(random() * count)
+    this.have = new ChunkSet(chunkCountOf(bytes))
+    this.#random = random
   }
 
   /** A node may have it. */
@@ -103,7 +101,7 @@ export class Pull {
   mayAsk(source: PullSource, nowMs: number): boolean {
     const { isWithout, failures, restsUntilMs, have } = source
     if (isWithout || failures >= failuresMax || restsUntilMs > nowMs || this.have.isFull) return false
-    return this.#pick(source) !== undefined || (have?.isFull === false && source.asked.size === 0)
+    return this.#lacksSomeOf(source) || (have?.isFull === false && source.asked.size === 0)
   }
 
   #ask(source: PullSource, index: number): { requestId: number; index: number } {
@@ -113,13 +111,27 @@ export class Pull {
     return { requestId, index }
   }
 
-  /** Of the chunks that the source has, one that few others have. */
+  #isWanted(index: number, { have }: PullSource): boolean {
+    return !this.have.has(index) && !this.#underWay.has(index) && have?.has(index) !== false
+  }
+
+  #lacksSomeOf(source: PullSource): boolean {
+    for (let index = 0; index < this.have.size; index++) if (this.#isWanted(index, source)) return true
+    return this.#pickAgain(source) !== undefined
+  }
+
+  /**
+   * Of the chunks that the source has, one that few others have. It begins to look at another place each time: pullers that
+   * went through the value in order would ask the source, one after the other, for what the one before them has asked for.
+   */
   #pick(source: PullSource): number | undefined {
+    const { size } = this.have
+    const first = Math.floor(this.#random() * size)
     let best: number | undefined
     let bestCount = Infinity
-    for (let i = 0; i < this.have.size; i++) {
-      const index = (this.#first + i) % this.have.size
-      if (this.have.has(index) || this.#underWay.has(index) || source.have?.has(index) === false) continue
+    for (let i = 0; i < size; i++) {
+      const index = (first + i) % size
+      if (!this.#isWanted(index, source)) continue
       const count = this.#othersWith(index, source)
       if (count >= bestCount) continue
       best = index

@@ -16,11 +16,27 @@ export interface TransfersOptions {
   locate(name: string): Promise<readonly NodeId[]>
   /** A node has asked for a value and will have a copy. */
   onAsked(node: NodeId, name: string): void
+  /** Nodes that are known to have a value, besides those that have asked for it here. */
+  holders(name: string): readonly NodeId[]
   random(): number
   now(): number
   log(text: string): void
   /** A transfer without progress for so long is given up, and others are asked. @default 10_000 */
   stallMs?: number
+}
+
+export interface TransferFigures {
+  bytesIn: number
+  bytesOut: number
+  pullsDone: number
+  pullsFailed: number
+  /** Parts of values that had to be asked for again, mostly since their source was gone. */
+  chunksRetried: number
+  /** Values that came from where they were thought to be, so that the DHT was not asked. */
+  hintHits: number
+  /** How often the DHT was asked. */
+  locates: number
+  pulling: { name: string; bytes: number; bytesHere: number; sources: number }[]
 }
 
 export interface PullOptions {
@@ -30,6 +46,8 @@ export interface PullOptions {
   /** Nodes that are likely to have it, the likeliest first. */
   hints: readonly NodeId[]
   priority: PullPriority
+  /** It is to stand for its value from the moment that it is here, and not to go as a mere copy. @default false */
+  isReplica?: boolean
   /** So long it is tried again when nobody answers who could have it. @default 30_000 */
   timeoutMs?: number
   signal?: AbortSignal
@@ -40,7 +58,7 @@ const activeMax = 16
 const waitingMax = 100_000
 
 interface Waiting {
-  name: string
+  pull: ActivePull
   priority: PullPriority
   begin(): void
 }
@@ -67,6 +85,11 @@ export class Transfers {
     return this.#server.bytesOut
   }
 
+  /** What has been moved since the start, and what is being brought here now. */
+  figures(): TransferFigures {
+    return { ...this.counters, bytesOut: this.bytesOut, pulling: this.progress() }
+  }
+
   /** What is under way, for reports. */
   progress(): { name: string; bytes: number; bytesHere: number; sources: number }[] {
     return Array.from(this.#pulls.values(), (pull) => pull.progress())
@@ -82,17 +105,22 @@ export class Transfers {
     const { signal, priority, hints } = options
     signal?.throwIfAborted()
     let pull = this.#pulls.get(name)
-    if (pull === undefined) {
+    if (pull === undefined || pull.isGivenUp) {
       if (this.#isClosed) throw new UnreachableError('this node is stopping')
       if (this.#waiting.length >= waitingMax)
         throw new UnreachableError(`${waitingMax} values are on their way already`)
       pull = this.#begin(name, bytes, options)
     } else {
       pull.addSources(hints)
-      const waiting = this.#waiting.find((each) => each.name === name)
+      const waiting = this.#waiting.find((each) => each.pull === pull)
       if (waiting !== undefined && isBefore(priority, waiting.priority)) waiting.priority = priority
     }
-    await pull.wait(signal)
+    if (options.isReplica === true) pull.keep()
+    try {
+      await pull.wait(signal)
+    } finally {
+      if (pull.isGivenUp) this.#forget(pull)
+    }
   }
 
   #begin(name: string, bytes: number, { owner, object, hints, timeoutMs = 30_000, priority }: PullOptions): ActivePull {
@@ -122,13 +150,13 @@ export class Transfers {
       void pull.run().finally(() => this.#ended(pull))
     }
     if (this.#running < activeMax) begin()
-    else this.#waiting.push({ name, priority, begin })
+    else this.#waiting.push({ pull, priority, begin })
     return pull
   }
 
   #ended(pull: ActivePull): void {
     this.#running -= 1
-    this.#pulls.delete(pull.name)
+    this.#forget(pull)
     this.counters.chunksRetried += pull.chunksRetried
     if (!pull.isDone) this.counters.pullsFailed += 1
     else {
@@ -158,10 +186,15 @@ export class Transfers {
     const pull = this.#pulls.get(name)
     if (pull === undefined) return
     pull.stop(reason)
-    const at = this.#waiting.findIndex((each) => each.name === name)
+    if (this.#waiting.some((each) => each.pull === pull)) this.#forget(pull)
+  }
+
+  /** It has ended, or will never begin. Another one for the same value may have taken its place. */
+  #forget(pull: ActivePull): void {
+    if (this.#pulls.get(pull.name) === pull) this.#pulls.delete(pull.name)
+    const at = this.#waiting.findIndex((each) => each.pull === pull)
     if (at < 0) return
     this.#waiting.splice(at, 1)
-    this.#pulls.delete(name)
     this.counters.pullsFailed += 1
   }
 

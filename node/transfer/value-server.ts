@@ -8,6 +8,7 @@ import { chunkAt, chunkCountOf, type ChunkSet } from './chunks.ts'
 import {
   decodeRequest,
   encodeAnswer,
+  peersMax,
   requestBytes,
   sumOfChunk,
   type ValueAnswer,
@@ -29,6 +30,8 @@ export interface ValueServerOptions {
   partial(name: string): PartialValue | undefined
   /** A node has asked for a value, and will have a copy of it. */
   onAsked(node: NodeId, name: string): void
+  /** Nodes that are known to have a value. */
+  holders(name: string): readonly NodeId[]
   stallMs: number
   now(): number
   log(text: string): void
@@ -78,11 +81,12 @@ export class ValueServer {
   }
 
   async #answer(from: NodeId, stream: BulkStream, request: ValueRequest): Promise<void> {
-    const { store, partial, onAsked } = this.#with
+    const { store, partial, onAsked, holders } = this.#with
     const { name } = request
     // Before anything else: if it is freed from now on, the asker has to know.
     onAsked(from, name)
-    const peers = this.#askers.others(name, from)
+    const known = new Set([...holders(name), ...this.#askers.others(name, from)])
+    const peers = [...known].filter((node) => node !== from).slice(0, peersMax)
     this.#askers.add(name, from)
     if (store.has(name)) {
       if (await this.#giveWhole(stream, request, peers)) return

@@ -1,5 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { totalmem } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
 import type { Client } from '../server/client.ts'
 
 export interface WorkerStart {
@@ -28,6 +30,8 @@ export interface ProcessExit {
 /** What a dead worker's open ends may take to close; a process that it has started may hold its pipes for ever. */
 const drainMs = 1_000
 const stderrTailChars = 2_000
+/** Of the machine's memory. */
+const heapShare = 0.75
 /** Those that a process brings on itself. */
 const crashSignals = new Set(['SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGSYS', 'SIGTRAP'])
 
@@ -55,10 +59,11 @@ export class WorkerProcess {
     this.#options = options
     this.start = options.start
     // A process group of its own, so that a kill takes along what the user's code has started.
-    this.child = spawn(process.execPath, [options.entry], {
+    const env = workerEnvironment(options, this.outputToken)
+    this.child = spawn(process.execPath, [...heapLimit(env), options.entry], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: workerEnvironment(options, this.outputToken),
+      env,
     })
     this.child.once('error', (error) => {
       this.#onExit({ reason: `could not be started: ${error.message}`, kind: 'other' })
@@ -147,6 +152,16 @@ function killGroup(pid: number): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
+}
+
+/**
+ * The heap of a worker may grow to most of the machine's memory, unless its environment says otherwise. Node would end it at
+ * 4 GiB, and would stop it to collect garbage for each view on a value that is a good part of that.
+ */
+function heapLimit({ NODE_OPTIONS = '' }: NodeJS.ProcessEnv): string[] {
+  if (/max[-_]old[-_]space[-_]size/.test(NODE_OPTIONS)) return []
+  const bytes = Math.max(totalmem() * heapShare, getHeapStatistics().heap_size_limit)
+  return [`--max-old-space-size=${Math.floor(bytes / 1024 ** 2)}`]
 }
 
 function workerEnvironment(options: WorkerProcessOptions, outputToken: string): NodeJS.ProcessEnv {

@@ -2,21 +2,27 @@ import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Benchmark } from './benchmark.ts'
+import { broadcastBenchmarks } from './broadcast.ts'
 import { callBenchmarks } from './calls.ts'
 import { machineFacts } from './machine.ts'
+import { directoryBenchmark } from './directory.ts'
+import { failoverBenchmark } from './failover.ts'
 import { manyTasksBenchmark } from './many-tasks.ts'
 import { objectBenchmarks } from './objects.ts'
 import { profile } from './profiler.ts'
 import type { BenchRun } from './result.ts'
-import { failoverBenchmark } from './failover.ts'
 import { remoteCallBenchmarks } from './remote-calls.ts'
 import { schedulerBenchmarks } from './scheduler.ts'
+import { rhythmBenchmark } from './rhythm.ts'
 import { startBenchmarks } from './start.ts'
 import { table } from './table.ts'
+import { transferBenchmark } from './transfer.ts'
 
 export interface BenchOptions {
   only?: string
   rounds: number
+  mib: number
+  nodes?: number
   json?: boolean
   against?: string
   profile?: boolean
@@ -34,6 +40,10 @@ const benchmarks: readonly Benchmark[] = [
   ...remoteCallBenchmarks,
   ...schedulerBenchmarks,
   failoverBenchmark,
+  transferBenchmark,
+  ...broadcastBenchmarks,
+  directoryBenchmark,
+  rhythmBenchmark,
 ]
 
 const smallCallsNote =
@@ -57,12 +67,14 @@ export async function runBench(options: BenchOptions, refuse: Refuse): Promise<v
   const earlier = options.against === undefined ? undefined : await readRun(options.against, refuse)
   const folder = options.profile === true ? await mkdtemp(join(tmpdir(), 'shoal-bench-')) : undefined
 
-  const { rounds } = options
+  const { rounds, mib, nodes } = options
   const run: BenchRun = { machine: machineFacts(), rounds, results: [] }
   for (const { name, measure } of wanted) {
     console.error(`${name} …`)
     const results = await measure({
       rounds,
+      mib,
+      ...(nodes === undefined ? {} : { nodes }),
       profiled: (work) => (folder === undefined ? work() : profile(name, folder, work)),
     })
     run.results.push(...results)

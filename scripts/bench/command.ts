@@ -14,6 +14,12 @@ export function benchCommand(): Command {
       wholeNumber('--rounds', 1, 100),
       4,
     )
+    .option('--mib <n>', 'the size of the values that go from node to node', wholeNumber('--mib', 1, 16_384), 512)
+    .option(
+      '--nodes <n>',
+      'how many nodes a broadcast goes to (8), or share a directory (3, and 10)',
+      wholeNumber('--nodes', 2, 60),
+    )
     .option('--against <file>', 'compare with an earlier run, written by --json')
     .option('--json', 'print the result as JSON')
     .option('--profile', 'profile the driver: top functions, and a .cpuprofile file for each benchmark')

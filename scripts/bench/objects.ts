@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { get, init, put, remote, type ObjectRef } from '../../sdk/index.ts'
 import type { Benchmark } from './benchmark.ts'
+import { collectGarbage } from './garbage.ts'
 import { rate } from './rate.ts'
 import type { Result } from './result.ts'
 
@@ -10,9 +9,6 @@ const mib = 1024 * 1024
 /** What was dropped is freed within this time. */
 const freeMs = 100
 const getsPerRound = 20
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
 
 /** Has the store free what no ref is left to, so that its memory is used again. */
 async function settle(): Promise<void> {

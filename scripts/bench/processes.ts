@@ -2,6 +2,9 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 
 /** Reads what the benchmark says of processes from /proc, so it is for Linux only. */
 
+/** Of the times in /proc: the same on every Linux that Node runs on. */
+const ticksPerSecond = 100
+
 /** The worker processes below a node: its descendants that run the SDK's worker entry. */
 export async function workersOf(nodePid: number): Promise<number[]> {
   const parents = new Map<number, number>()
@@ -32,9 +35,22 @@ export async function peakBytes(pid: number): Promise<number> {
   return kibibytes(await readFile(`/proc/${pid}/status`, 'utf8'), 'VmHWM')
 }
 
+/** The memory of a process without what it shares with others or has in files, such as the store of a node. */
+export async function ownBytes(pid: number): Promise<number> {
+  return kibibytes(await readFile(`/proc/${pid}/status`, 'utf8'), 'RssAnon')
+}
+
 /** Starts `peakBytes` anew. */
 export async function resetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5')
+}
+
+/** The processor time that the process has used since it began. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  // The program's name is in parentheses and may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
 }
 
 function kibibytes(text: string, field: string): number {

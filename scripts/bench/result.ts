@@ -1,4 +1,4 @@
-export type Unit = 'per s' | 'GiB/s' | 'ratio' | 'ms' | 'us' | 'MiB'
+export type Unit = 'per s' | 'GiB/s' | 'MiB/s' | 'ratio' | 'times' | 's' | 'ms' | 'us' | 'MiB' | 'count'
 
 /** One line of the table. */
 export interface Result {
@@ -15,9 +15,9 @@ export interface BenchRun {
   results: Result[]
 }
 
-/** Rates and ratios are better when higher, times and sizes when lower. */
+/** Rates and ratios are better when higher; times, sizes, and how many times as long something takes when lower. */
 export function isHigherBetter(unit: Unit): boolean {
-  return unit === 'per s' || unit === 'GiB/s' || unit === 'ratio'
+  return unit === 'per s' || unit === 'GiB/s' || unit === 'MiB/s' || unit === 'ratio'
 }
 
 export function median(values: readonly number[]): number {

@@ -24,6 +24,15 @@ export interface TaskOptions {
    * `'streaming'` the function is a generator and the call gives a stream of refs. @default 1, for generators 'streaming'
    */
   numReturns?: number | 'streaming'
+  /**
+   * On how many nodes large results are kept, the one that makes them included, so that they outlive those nodes; on all there
+   * are when there are fewer. They are made in the background. For as long as the process that called lives, another node
+   * takes one when one of them is gone. A result that is not over 100 KiB lies in that process alone. @default 1
+   *
+   * @example
+   * const train = remote(fit, { replicas: 2, maxRetries: 0 })
+   */
+  replicas?: number
   /** The name in messages, `shoal status` and before console output. @default the function's own name */
   name?: string
   /** What the worker's process is given: environment variables. */
@@ -60,6 +69,7 @@ export interface ResolvedOptions {
   retryExceptions: boolean | readonly ErrorClass[]
   /** Undefined: 1, or a stream for generators. */
   numReturns: number | 'streaming' | undefined
+  replicas: number
   name: string | undefined
 }
 
@@ -113,6 +123,7 @@ const checks: Record<keyof TaskOptions, Check> = {
     const isCount = Number.isInteger(value) && (value as number) >= 1 && (value as number) <= numReturnsMax
     if (value !== 'streaming' && !isCount) throw invalid(name, value, `1 to ${numReturnsMax}, or 'streaming'`)
   },
+  replicas: oneOrMore,
   name: (value, name) => {
     if (typeof value !== 'string' || value === '' || value.length > 200) {
       throw invalid(name, value, 'a text of 1 to 200 characters')
@@ -171,6 +182,7 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
     maxRetries: options.maxRetries ?? 3,
     retryExceptions: options.retryExceptions ?? false,
     numReturns: options.numReturns,
+    replicas: options.replicas ?? 1,
     name: options.name,
   }
 }
@@ -220,6 +232,10 @@ function plainObject(value: unknown, name: string): object {
 export function amount(value: unknown, name: string): void {
   if (typeof value !== 'number' || !Number.isFinite(value) || value < 0)
     throw invalid(name, value, 'a number, 0 or more')
+}
+
+export function oneOrMore(value: unknown, name: string): void {
+  if (!Number.isInteger(value) || (value as number) < 1) throw invalid(name, value, 'a whole number, 1 or more')
 }
 
 export function boolean(value: unknown, name: string): void {

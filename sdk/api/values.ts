@@ -2,8 +2,9 @@ import { GetTimeoutError, InvalidArgumentError } from '../../protocols/errors.ts
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
+import { LocalWait } from '../runtime/local-wait.ts'
 import type { Runtime } from '../runtime/runtime.ts'
-import { amount, boolean, checkOptions, invalid, show } from './task-options.ts'
+import { amount, boolean, checkOptions, invalid, oneOrMore, show } from './task-options.ts'
 
 export interface GetOptions {
   /** How long to wait, in milliseconds. @default no limit */
@@ -15,16 +16,29 @@ export interface GetOptions {
 export interface WaitOptions extends GetOptions {
   /** How many refs must be ready. @default 1 */
   count?: number
+  /**
+   * True: a ref is ready when its value can be read on this node without waiting for another one; large values of other
+   * nodes are brought here for that, as many as are needed. False: when its value exists anywhere. @default true
+   */
+  fetchLocal?: boolean
+}
+
+export interface PutOptions {
+  /**
+   * On how many nodes the value is kept, this one included; on all there are when there are fewer. They are made in the
+   * background. A value that is not over 100 KiB lies in this process alone. @default 1
+   */
+  replicas?: number
 }
 
 type Values<T extends readonly ObjectRef[]> = { -readonly [K in keyof T]: T[K] extends ObjectRef<infer V> ? V : never }
 
+const putChecks = { replicas: oneOrMore }
 const getChecks = { timeoutMs: amount, signal: abortSignal }
 const waitChecks = {
   ...getChecks,
-  count: (value: unknown, name: string) => {
-    if (!Number.isInteger(value) || (value as number) < 1) throw invalid(name, value, 'a whole number, 1 or more')
-  },
+  count: oneOrMore,
+  fetchLocal: boolean,
 }
 
 function abortSignal(value: unknown, name: string): void {
@@ -35,17 +49,25 @@ function abortSignal(value: unknown, name: string): void {
  * Copies a value into the object store and returns a ref to it, so that it is sent once however many tasks use it. The
  * value is copied at the call: later changes to it are not seen.
  *
+ * The value is this process's, and ends with it, and so with its node. With `replicas` it is on other nodes besides: it
+ * outlives a damaged disk here, and many nodes that read it have it from several. For values that are to outlive the node
+ * that makes them, let a task with `replicas` make them.
+ *
  * Throws NotCloneableError with the path to what cannot be copied, ObjectStoreFullError when there is no room.
  *
  * @example
  * const big = put(new Float64Array(1e6))
  * console.log(await get(remote((data: Float64Array) => data.length).remote(big))) // 1000000
+ *
+ * @example
+ * const weights = put(new Float32Array(1e8), { replicas: 3 })
  */
-export function put<T>(value: T): ObjectRef<T> {
+export function put<T>(value: T, options: PutOptions = {}): ObjectRef<T> {
+  checkOptions(options, putChecks, 'put()')
   if (value instanceof ObjectRef) {
     throw new InvalidArgumentError('put() takes a value, not an ObjectRef: pass the ref on as it is')
   }
-  return currentRuntime().put(value) as ObjectRef<T>
+  return currentRuntime().put(value, options.replicas ?? 1) as ObjectRef<T>
 }
 
 /**
@@ -116,6 +138,10 @@ function leftOf(options: GetOptions, endMs: number): GetOptions {
  * Waits until `count` of the refs have a value or an error, and tells which: at most `count` in `ready`, in the order
  * given, all others in `pending`. When `timeoutMs` passes first, `ready` is shorter; that is no error.
  *
+ * A value of another node counts once it is on this one, where it is brought meanwhile (`fetchLocal: false`: at once), so
+ * that `get` has it without delay and it outlives its node. One that cannot be had counts, too: `get` says why. When the
+ * wait ends first, a value that has begun to come is brought here all the same.
+ *
  * @example
  * let pending = [1, 2, 3].map((x) => square.remote(x))
  * while (pending.length > 0) {
@@ -123,6 +149,10 @@ function leftOf(options: GetOptions, endMs: number): GetOptions {
  *   console.log(await get(next.ready))
  *   pending = next.pending
  * }
+ *
+ * @example
+ * // Only to know what is done: large results stay where they are.
+ * const { ready } = await wait(refs, { count: refs.length, timeoutMs: 1000, fetchLocal: false })
  */
 export async function wait<T>(
   refs: readonly ObjectRef<T>[],
@@ -130,7 +160,7 @@ export async function wait<T>(
 ): Promise<{ ready: ObjectRef<T>[]; pending: ObjectRef<T>[] }> {
   checkOptions(options, waitChecks, 'wait()')
   asRefs(refs, 'wait()')
-  const { count = 1 } = options
+  const { count = 1, fetchLocal = true } = options
   if (count > refs.length) {
     throw new InvalidArgumentError(`wait() has a count of ${count} but only ${refs.length} refs`, { option: 'count' })
   }
@@ -139,15 +169,52 @@ export async function wait<T>(
   }
   const runtime = currentRuntime()
   const records = refs.map(recordOf)
+  const isReady = await (fetchLocal ? here : anywhere)(runtime, records, count, options)
+  const result: { ready: ObjectRef<T>[]; pending: ObjectRef<T>[] } = { ready: [], pending: [] }
+  for (const [i, ref] of refs.entries()) {
+    const isNext = result.ready.length < count && isReady(records[i] as ObjectRecord)
+    result[isNext ? 'ready' : 'pending'].push(ref)
+  }
+  return result
+}
+
+type ReadyCheck = (record: ObjectRecord) => boolean
+
+/** Waits until so many values exist. */
+async function anywhere(
+  runtime: Runtime,
+  records: readonly ObjectRecord[],
+  count: number,
+  options: GetOptions,
+): Promise<ReadyCheck> {
   const missing = records.filter((record) => record.value === undefined)
   const needed = count - (records.length - missing.length)
   if (needed > 0) await ready(runtime, missing, needed, options, false)
-  const result: { ready: ObjectRef<T>[]; pending: ObjectRef<T>[] } = { ready: [], pending: [] }
-  for (const [i, ref] of refs.entries()) {
-    const isReady = (records[i] as ObjectRecord).value !== undefined && result.ready.length < count
-    result[isReady ? 'ready' : 'pending'].push(ref)
+  return (record) => record.value !== undefined
+}
+
+/** Waits until so many values are on this node. */
+async function here(
+  runtime: Runtime,
+  records: readonly ObjectRecord[],
+  count: number,
+  options: GetOptions,
+): Promise<ReadyCheck> {
+  const waiting = new LocalWait(
+    {
+      isHere: (value) => runtime.isHere(value),
+      bring: (value, signal) => runtime.bring(value, signal),
+      report: (record, value, error) => runtime.reader.report(record, value, error),
+    },
+    records,
+    count,
+  )
+  if (!waiting.isDone) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    void waiting.begin().then(resolve)
+    await within(runtime, promise, options, { onTimeout: resolve, onAbort: reject, onEnd: () => waiting.end() })
   }
-  return result
+  return (record) => waiting.ready.has(record)
 }
 
 /**
@@ -161,7 +228,7 @@ function ready(
   options: GetOptions,
   isGet: boolean,
 ): Promise<void> {
-  const { timeoutMs, signal } = options
+  const { timeoutMs } = options
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let missing = count
   const callbacks: (() => void)[] = []
@@ -172,19 +239,40 @@ function ready(
     callbacks.push(callback)
     record.whenReady(callback)
   }
-  if (timeoutMs === undefined && signal === undefined && records.length === 1) return runtime.waiting(promise)
+  if (timeoutMs === undefined && options.signal === undefined && records.length === 1) return runtime.waiting(promise)
   const onTimeout = (): void => {
     if (isGet) reject(timeoutError(missing, count, timeoutMs as number))
     else resolve()
   }
-  const onAbort = (): void => reject(signal?.reason)
+  return within(runtime, promise, options, {
+    onTimeout,
+    onAbort: reject,
+    onEnd: () => records.forEach((record, i) => record.forget(callbacks[i] as () => void)),
+  })
+}
+
+interface Limits {
+  onTimeout(): void
+  onAbort(reason: unknown): void
+  /** However it ends. */
+  onEnd(): void
+}
+
+/** Waits for the promise; tells when the time is up, and when the signal aborts. */
+function within(
+  runtime: Runtime,
+  promise: Promise<void>,
+  { timeoutMs, signal }: GetOptions,
+  { onTimeout, onAbort, onEnd }: Limits,
+): Promise<void> {
   const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, Math.min(timeoutMs, 2 ** 31 - 1))
-  if (signal?.aborted === true) onAbort()
-  else signal?.addEventListener('abort', onAbort, { once: true })
+  const onSignal = (): void => onAbort(signal?.reason)
+  if (signal?.aborted === true) onSignal()
+  else signal?.addEventListener('abort', onSignal, { once: true })
   return runtime.waiting(promise).finally(() => {
     clearTimeout(timer)
-    signal?.removeEventListener('abort', onAbort)
-    records.forEach((record, i) => record.forget(callbacks[i] as () => void))
+    signal?.removeEventListener('abort', onSignal)
+    onEnd()
   })
 }
 

@@ -1,69 +1,74 @@
 import { ownerOf, sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { BorrowLedger, type Borrow } from './borrow-ledger.ts'
+import { engineCollector, type Collector, type WeakRecord } from './collector.ts'
 import { ObjectRecord } from './object-record.ts'
 
 export interface BorrowMessages {
   /** Tells the owner that this process borrows the object. */
   add(id: ObjectId): void
-  /** Gives back `count` borrows of the object. */
-  release(id: ObjectId, count: number): void
+  /** Gives back `count` borrows of the object that this lender has given. */
+  release(id: ObjectId, lender: ClientId, count: number): void
   /** Asks the owner for the value; the record is settled when it comes. */
   fetch(record: ObjectRecord): void
 }
 
-interface Borrow {
-  record: WeakRef<ObjectRecord>
-  /** How many borrows the owner has counted for us. */
-  counted: { count: number }
-}
-
 /** The objects of other owners that this process has refs to. */
 export class BorrowedObjects {
+  readonly ledger = new BorrowLedger()
+  readonly #self: ClientId
   readonly #messages: BorrowMessages
-  readonly #borrows = new Map<ObjectId, Borrow>()
-  readonly #onCollected = new FinalizationRegistry<{ id: ObjectId; counted: { count: number } }>(({ id, counted }) => {
-    if (this.#borrows.get(id)?.counted === counted) this.#borrows.delete(id)
-    this.#messages.release(id, counted.count)
-  })
+  readonly #collector: Collector
+  readonly #known = new Map<ObjectId, { record: WeakRecord; borrow: Borrow }>()
+  readonly #register: (record: ObjectRecord, borrow: Borrow) => void
 
-  constructor(messages: BorrowMessages) {
+  constructor(self: ClientId, messages: BorrowMessages, collector = engineCollector) {
+    this.#self = self
     this.#messages = messages
+    this.#collector = collector
+    this.#register = collector.onCollected((borrow) => this.#onCollected(borrow))
+  }
+
+  #onCollected(borrow: Borrow): void {
+    const { id } = borrow
+    if (this.#known.get(id)?.borrow === borrow) this.#known.delete(id)
+    for (const [lender, count] of this.ledger.end(borrow)) this.#messages.release(id, lender, count)
   }
 
   /** The sender of the id has told the owner already that we borrow it. */
-  adopt(id: ObjectId): ObjectRecord {
+  adopt(id: ObjectId, lender: ClientId): ObjectRecord {
     const known = this.#find(id)
-    if (known === undefined) return this.#create(id)
-    known.counted.count += 1
+    if (known === undefined) return this.#create(id, lender)
+    this.ledger.again(known.borrow, lender)
     return known.record
   }
 
-  /** The id came inside the arguments of a task, whose owner keeps it alive only while the task runs. */
+  /** Nobody has told the owner that we borrow it. */
   acquire(id: ObjectId): ObjectRecord {
     const known = this.#find(id)
     if (known !== undefined) return known.record
     this.#messages.add(id)
-    return this.#create(id)
+    return this.#create(id, this.#self)
   }
 
-  #find(id: ObjectId): { record: ObjectRecord; counted: { count: number } } | undefined {
-    const borrow = this.#borrows.get(id)
-    const record = borrow?.record.deref()
-    return borrow === undefined || record === undefined ? undefined : { record, counted: borrow.counted }
+  #find(id: ObjectId): { record: ObjectRecord; borrow: Borrow } | undefined {
+    const known = this.#known.get(id)
+    const record = known?.record.deref()
+    return known === undefined || record === undefined ? undefined : { record, borrow: known.borrow }
   }
 
-  #create(id: ObjectId): ObjectRecord {
+  #create(id: ObjectId, lender: ClientId): ObjectRecord {
     const record = new ObjectRecord(ownerOf(id), sequenceOf(id))
     record.fetch = () => this.#messages.fetch(record)
-    const counted = { count: 1 }
-    this.#borrows.set(id, { record: new WeakRef(record), counted })
-    this.#onCollected.register(record, { id, counted })
+    const borrow = this.ledger.add(id, lender)
+    this.#known.set(id, { record: this.#collector.weakly(record), borrow })
+    this.#register(record, borrow)
     return record
   }
 
   /** The live records of some owners, or of all. */
   *records(isMeant: (owner: ClientId) => boolean = () => true): Generator<ObjectRecord> {
-    for (const [id, borrow] of this.#borrows) {
-      const record = isMeant(ownerOf(id)) ? borrow.record.deref() : undefined
+    for (const [id, known] of this.#known) {
+      const record = isMeant(ownerOf(id)) ? known.record.deref() : undefined
       if (record !== undefined) yield record
     }
   }

@@ -1,4 +1,5 @@
 import { sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { engineCollector, type Collector, type WeakRecord } from './collector.ts'
 import { ObjectRecord } from './object-record.ts'
 import { OwnerLedger } from './owner-ledger.ts'
 
@@ -11,21 +12,26 @@ export class OwnedObjects {
   readonly #onReleased: () => void
   #nextSequence = 1
   /** Every object whose id has been given away, for as long as it lives. */
-  readonly #shared = new Map<number, WeakRef<ObjectRecord>>()
+  readonly #shared = new Map<number, WeakRecord>()
   /** Who borrows what. */
   readonly #ledger = new OwnerLedger()
   /** What somebody borrows: being in here keeps an object alive. */
   readonly #held = new Map<number, ObjectRecord>()
-  readonly #onCollected = new FinalizationRegistry<number>((sequence) => {
+  readonly #collector: Collector
+  readonly #register: (record: ObjectRecord, sequence: number) => void
+
+  /** @param onReleased called when nobody borrows an object any more. */
+  constructor(owner: ClientId, onReleased: () => void = () => undefined, collector = engineCollector) {
+    this.#owner = owner
+    this.#onReleased = onReleased
+    this.#collector = collector
+    this.#register = collector.onCollected((sequence) => this.#onCollected(sequence))
+  }
+
+  #onCollected(sequence: number): void {
     if (this.#shared.get(sequence)?.deref() !== undefined) return
     this.#shared.delete(sequence)
     this.#ledger.forget(sequence)
-  })
-
-  /** @param onReleased called when nobody borrows an object any more. */
-  constructor(owner: ClientId, onReleased: () => void = () => undefined) {
-    this.#owner = owner
-    this.#onReleased = onReleased
   }
 
   create(): ObjectRecord {
@@ -50,8 +56,8 @@ export class OwnedObjects {
     const { sequence } = record
     // One that was made again takes the place of the one before it.
     if (this.#shared.get(sequence)?.deref() !== undefined) return
-    this.#shared.set(sequence, new WeakRef(record))
-    this.#onCollected.register(record, sequence)
+    this.#shared.set(sequence, this.#collector.weakly(record))
+    this.#register(record, sequence)
   }
 
   /** The object with this id, if it has been shared and is still alive. */
@@ -59,22 +65,22 @@ export class OwnedObjects {
     return this.#shared.get(sequenceOf(id))?.deref()
   }
 
-  /** Keeps the object alive for `borrower` until it is released as often. */
-  addBorrower(id: ObjectId, borrower: ClientId): void {
-    this.#count(id, borrower, 1)
+  /** Keeps the object alive for `borrower`, to whom `lender` lends it, until it is released as often. */
+  addBorrower(id: ObjectId, borrower: ClientId, lender: ClientId): void {
+    this.#count(id, borrower, lender, 1)
   }
 
-  /** May come before the borrow that it ends was told by another process. */
-  releaseBorrower(id: ObjectId, borrower: ClientId, count: number): void {
-    this.#count(id, borrower, -count)
+  /** May come before the borrow that it ends was told by its lender. */
+  releaseBorrower(id: ObjectId, borrower: ClientId, lender: ClientId, count: number): void {
+    this.#count(id, borrower, lender, -count)
   }
 
-  #count(id: ObjectId, borrower: ClientId, change: number): void {
+  #count(id: ObjectId, borrower: ClientId, lender: ClientId, change: number): void {
     const record = this.find(id)
     // Of what is no more, nobody needs to keep count.
     if (record === undefined) return
     const { sequence } = record
-    const isFree = this.#ledger.count(sequence, borrower, change)
+    const isFree = this.#ledger.count(sequence, borrower, lender, change)
     if (this.#ledger.isHeld(sequence)) this.#held.set(sequence, record)
     if (isFree) this.#release([sequence])
   }
@@ -92,6 +98,32 @@ export class OwnedObjects {
   /** Processes cannot be reached any more, for now or for good; what only they borrowed is free. */
   dropBorrowers(isGone: (borrower: ClientId) => boolean): void {
     this.#release(this.#ledger.dropAll(isGone))
+  }
+
+  /** Who borrows an object. */
+  borrowersOf(sequence: number): ClientId[] {
+    return this.#ledger.borrowersOf(sequence)
+  }
+
+  /** Who has to be asked what has arrived of what those have lent, who are gone. */
+  lentBy(isGone: (lender: ClientId) => boolean): { borrower: ClientId; lender: ClientId }[] {
+    return this.#ledger.lentBy(isGone)
+  }
+
+  /** The answer: all that `borrower` has from that lender. */
+  settle(borrower: ClientId, lender: ClientId, holds: readonly { object: ObjectId; count: number }[]): void {
+    const counts = new Map(holds.map(({ object, count }) => [sequenceOf(object), count]))
+    this.#release(this.#ledger.settle(borrower, lender, counts))
+  }
+
+  /** The objects that others borrow. */
+  borrowed(): Iterable<ObjectRecord> {
+    return this.#held.values()
+  }
+
+  /** Objects of which borrows are counted: more than those that are borrowed while messages are under way. */
+  get countedCount(): number {
+    return this.#ledger.size
   }
 
   /** How many objects others borrow. */

@@ -3,14 +3,23 @@ import type { ClientId } from '../../protocols/ids.ts'
 /** Processes that are remembered as gone. */
 const goneMax = 10_000
 
+/** Who borrows, and who has lent it the object; the borrower itself when it has said so on its own. */
+type Loan = string
+
+const loanOf = (borrower: ClientId, lender: ClientId): Loan => `${borrower} ${lender}`
+const borrowerOf = (loan: Loan): ClientId => loan.slice(0, loan.indexOf(' '))
+const lenderOf = (loan: Loan): ClientId => loan.slice(loan.indexOf(' ') + 1)
+
 /**
- * Who borrows which objects of one owner, counted. What is said about an object comes over several ways: a process may give
- * back a borrow before the owner has heard from another one that it has it, and may be gone by then. So counts may be below
- * nothing for a while, and those who are gone are remembered. Pure: it holds no object, and sends nothing.
+ * Who borrows which objects of one owner, and from whom it has them, counted. What is said about an object comes over
+ * several ways: a process may give back a borrow before the owner has heard from another one that it has it, and may be gone
+ * by then. So counts may be below nothing for a while, and those who are gone are remembered. Who lends an object on may end
+ * before the receiver has it; therefore loans are counted apart by their lenders, so that the receiver can be asked what it
+ * has got (`settle`). Pure: it holds no object, and sends nothing.
  */
 export class OwnerLedger {
-  readonly #counts = new Map<number, Map<ClientId, number>>()
-  /** How many borrowers of each object have a count above nothing. */
+  readonly #counts = new Map<number, Map<Loan, number>>()
+  /** How many loans of each object have a count above nothing. */
   readonly #holders = new Map<number, number>()
   readonly #gone = new Set<ClientId>()
 
@@ -29,14 +38,19 @@ export class OwnerLedger {
   }
 
   borrowersOf(sequence: number): ClientId[] {
-    return [...(this.#counts.get(sequence) ?? [])].filter(([, count]) => count > 0).map(([borrower]) => borrower)
+    const loans = [...(this.#counts.get(sequence) ?? [])].filter(([, count]) => count > 0)
+    return [...new Set(loans.map(([loan]) => borrowerOf(loan)))]
   }
 
-  /** `change` more borrows of the object by that process, or fewer. True when nobody holds it any more by that. */
-  count(sequence: number, borrower: ClientId, change: number): boolean {
+  /**
+   * `change` more borrows of the object by that process, lent by that one, or fewer. True when nobody holds it any more by
+   * that.
+   */
+  count(sequence: number, borrower: ClientId, lender: ClientId, change: number): boolean {
     if (this.#gone.has(borrower)) return false
     const wasHeld = this.isHeld(sequence)
-    this.#set(sequence, borrower, (this.#counts.get(sequence)?.get(borrower) ?? 0) + change)
+    const loan = loanOf(borrower, lender)
+    this.#set(sequence, loan, (this.#counts.get(sequence)?.get(loan) ?? 0) + change)
     return wasHeld && !this.isHeld(sequence)
   }
 
@@ -52,10 +66,37 @@ export class OwnerLedger {
 
   /** Forgets what some processes borrow. Gives the objects that nobody holds any more. */
   dropAll(isMeant: (borrower: ClientId) => boolean): number[] {
+    return this.#change((loan) => (isMeant(borrowerOf(loan)) ? 0 : undefined))
+  }
+
+  /** Who has borrowed something from those, and from which of them: whether all of it has arrived is not known. */
+  lentBy(isMeant: (lender: ClientId) => boolean): { borrower: ClientId; lender: ClientId }[] {
+    const loans = new Set<Loan>()
+    for (const counts of this.#counts.values()) {
+      for (const loan of counts.keys())
+        if (lenderOf(loan) !== borrowerOf(loan) && isMeant(lenderOf(loan))) loans.add(loan)
+    }
+    return Array.from(loans, (loan) => ({ borrower: borrowerOf(loan), lender: lenderOf(loan) }))
+  }
+
+  /**
+   * A borrower has said what it has of all that this lender, who is gone, has lent to it. Gives the objects that nobody holds
+   * any more.
+   */
+  settle(borrower: ClientId, lender: ClientId, counts: ReadonlyMap<number, number>): number[] {
+    const settled = loanOf(borrower, lender)
+    return this.#change((loan, sequence) => (loan === settled ? (counts.get(sequence) ?? 0) : undefined))
+  }
+
+  /** Gives each loan the count that is returned for it, if one is. Gives the objects that nobody holds any more. */
+  #change(countFor: (loan: Loan, sequence: number) => number | undefined): number[] {
     const free: number[] = []
     for (const [sequence, counts] of this.#counts) {
       const wasHeld = this.isHeld(sequence)
-      for (const borrower of counts.keys()) if (isMeant(borrower)) this.#set(sequence, borrower, 0)
+      for (const loan of counts.keys()) {
+        const count = countFor(loan, sequence)
+        if (count !== undefined) this.#set(sequence, loan, count)
+      }
       if (wasHeld && !this.isHeld(sequence)) free.push(sequence)
     }
     return free
@@ -67,11 +108,11 @@ export class OwnerLedger {
     this.#holders.delete(sequence)
   }
 
-  #set(sequence: number, borrower: ClientId, count: number): void {
-    const counts = this.#counts.get(sequence) ?? new Map<ClientId, number>()
-    const before = counts.get(borrower) ?? 0
-    if (count === 0) counts.delete(borrower)
-    else counts.set(borrower, count)
+  #set(sequence: number, loan: Loan, count: number): void {
+    const counts = this.#counts.get(sequence) ?? new Map<Loan, number>()
+    const before = counts.get(loan) ?? 0
+    if (count === 0) counts.delete(loan)
+    else counts.set(loan, count)
     if (counts.size === 0) this.#counts.delete(sequence)
     else this.#counts.set(sequence, counts)
     const holders = (this.#holders.get(sequence) ?? 0) + Number(count > 0) - Number(before > 0)

@@ -6,10 +6,11 @@ import { RemoteFunction } from '../api/remote-function.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { FunctionTable, type AnyFunction } from '../functions/function-table.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
+import type { ArrowModule } from '../shipping/index.ts'
 import { FunctionLoader } from '../shipping/instantiate.ts'
 import { blobsOf, type FunctionManifest } from '../shipping/manifest.ts'
 import type { ValueCoder } from '../values/value-coder.ts'
-import type { ObjectExchange } from './object-exchange.ts'
+import type { ObjectExchange, Received } from './object-exchange.ts'
 import type { Requests } from './requests.ts'
 
 export interface FunctionExchangeHost {
@@ -29,6 +30,8 @@ export class FunctionExchange {
   readonly #host: FunctionExchangeHost
   /** What loaded functions close over: for as long as they are loaded, which is as long as this process lives. */
   readonly #heldByFunctions: ObjectRef[] = []
+  /** Apache Arrow, as this program has it. */
+  #arrow: ArrowModule | undefined
 
   constructor(host: FunctionExchangeHost) {
     this.#host = host
@@ -52,10 +55,11 @@ export class FunctionExchange {
   }
 
   handlers(): MessageHandlers {
-    const { requests } = this.#host
+    const { requests, objects } = this.#host
     return {
       functionGet: (body) => void this.#serve(body.from, body.requestId, body.functionId),
-      functionReply: ({ requestId, value }) => requests.answer(requestId, value),
+      functionReply: ({ requestId, from, value }) =>
+        requests.answer(requestId, { value, holds: objects.adopt(value, from) }),
       blobsReady: ({ requestId, missing }) => requests.answer(requestId, missing),
     }
   }
@@ -72,12 +76,35 @@ export class FunctionExchange {
     return { classId, functionId: record.id }
   }
 
+  /** How a table of Apache Arrow travels: as bytes, and with the function that reads them. Undefined for what is none. */
+  describeTable(value: object): { functionId: ObjectId; bytes: Uint8Array } | undefined {
+    const { shipping } = this.table
+    const arrow = shipping.arrowModuleOf(value)
+    if (arrow === undefined) return undefined
+    this.#arrow ??= arrow
+    const reader = arrow.tableFromIPC as AnyFunction
+    const record = this.#host.isDriver ? this.table.ship(reader, reader.name) : this.table.recordOf(reader, reader.name)
+    return { functionId: record.id, bytes: arrow.tableToIPC(value) }
+  }
+
+  /** The table that was described so; undefined while the function that reads it is not here. */
+  tableOf(functionId: ObjectId, bytes: Uint8Array): object | undefined {
+    const reader = (this.#arrow?.tableFromIPC as AnyFunction | undefined) ?? this.table.loaded(functionId)
+    return reader && this.table.shipping.readTable(reader, bytes)
+  }
+
+  /** Makes a function that reads tables ready. What this program has of the package itself comes first. */
+  async loadTableReader(functionId: ObjectId): Promise<void> {
+    const { shipping } = this.table
+    this.#arrow ??= this.#host.isDriver ? shipping.importedArrow(process.argv[1]) : shipping.shippedModule()
+    if (this.#arrow === undefined) await this.table.load(functionId)
+  }
+
   async #request(id: ObjectId): Promise<FunctionManifest> {
     const { connection, requests, objects, coder } = this.#host
-    const answer = await requests.ask<WireValue>(ownerOf(id), (requestId) =>
+    const { value: answer, holds } = await requests.ask<Received>(ownerOf(id), (requestId) =>
       connection.send('functionGet', { ...objects.address(id), requestId, functionId: id }),
     )
-    const holds = objects.adopt(answer)
     const value = await coder.decode(answer)
     if (answer.isError) throw value
     const manifest = value as FunctionManifest

@@ -4,19 +4,27 @@ import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { BorrowedObjects } from '../objects/borrowed-objects.ts'
+import type { Settlement } from '../objects/borrow-ledger.ts'
+import { engineCollector } from '../objects/collector.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import { OwnedObjects } from '../objects/owned-objects.ts'
 import { ownerDied, ownersNodeDied, type Requests } from './requests.ts'
 
 export interface ObjectExchangeHost {
-  readonly connection: NodeConnection
+  readonly connection: Pick<NodeConnection, 'send' | 'welcome'>
   readonly requests: Requests
   encodeError(error: unknown): WireValue
   /** Nobody borrows an object of ours any more. */
   onReleased(): void
   /** A borrower could not read that value of an object of ours. Resolves when there is more to say, with an error if that. */
   checkLost(record: ObjectRecord, name: string): Promise<ShoalError | undefined>
+}
+
+/** A value from another process, and the refs inside it. */
+export interface Received {
+  value: WireValue
+  holds: ObjectRef[] | undefined
 }
 
 /** Objects and refs on their way between this process and others: who owns, who borrows, who asks for a value. */
@@ -28,31 +36,55 @@ export class ObjectExchange {
   /** What clients wait for here, to be forgotten when they are gone. */
   readonly #serving = new Map<ClientId, Set<() => void>>()
 
-  constructor(host: ObjectExchangeHost) {
+  constructor(host: ObjectExchangeHost, collector = engineCollector) {
     const { connection } = host
     this.#host = host
     this.#clientId = connection.welcome.clientId
-    this.owned = new OwnedObjects(this.#clientId, () => host.onReleased())
-    this.#borrowed = new BorrowedObjects({
-      add: (id) => connection.send('borrowAdd', { ...this.address(id), object: id, borrower: this.#clientId }),
-      release: (id, count) => connection.send('borrowRelease', { ...this.address(id), object: id, count }),
-      fetch: (record) => void this.#fetch(record),
-    })
+    this.owned = new OwnedObjects(this.#clientId, () => host.onReleased(), collector)
+    const messages = {
+      add: (id: ObjectId) =>
+        connection.send('borrowAdd', { ...this.address(id), object: id, borrower: this.#clientId }),
+      release: (id: ObjectId, lender: ClientId, count: number) =>
+        connection.send('borrowRelease', { ...this.address(id), object: id, lender, count }),
+      fetch: (record: ObjectRecord) => void this.#fetch(record),
+    }
+    this.#borrowed = new BorrowedObjects(this.#clientId, messages, collector)
   }
 
   handlers(): MessageHandlers {
     const { owned, requests } = { owned: this.owned, requests: this.#host.requests }
     return {
       objectGet: (body) => this.#serve(body),
-      objectReply: ({ requestId, value }) => requests.answer(requestId, value),
-      borrowAdd: ({ object, borrower }) => owned.addBorrower(object, borrower),
-      borrowRelease: ({ object, from, count }) => owned.releaseBorrower(object, from, count),
+      // What is lent is taken at once: the next message may be that its lender is gone.
+      objectReply: ({ requestId, from, value }) =>
+        requests.answer(requestId, { value, holds: this.adopt(value, from) }),
+      borrowAdd: ({ object, borrower, from }) => owned.addBorrower(object, borrower, from),
+      borrowRelease: ({ object, from, lender, count }) => owned.releaseBorrower(object, from, lender, count),
+      borrowAsk: ({ from, lender }) => {
+        const settlement = this.#borrowed.ledger.ask(from, lender)
+        if (settlement !== undefined) this.#settle(settlement)
+      },
+      borrowSettle: ({ from, lender, holds }) => owned.settle(from, lender, holds),
       clientGone: ({ client }) => {
         owned.borrowerGone(client)
         this.#onGone((id) => id === client, ownerDied(client))
+        for (const settlement of this.#borrowed.ledger.clientGone(client)) this.#settle(settlement)
       },
-      nodeGone: ({ node, reason }) => this.#onGone((id) => nodeOf(id) === node, ownersNodeDied(node, reason)),
+      nodeGone: ({ node, reason }) => {
+        this.#onGone((id) => nodeOf(id) === node, ownersNodeDied(node, reason))
+        for (const settlement of this.#borrowed.ledger.nodeGone(node)) this.#settle(settlement)
+      },
     }
+  }
+
+  /** Tells an owner what has arrived here of what a process that is gone has lent. */
+  #settle({ owner, lender, holds }: Settlement): void {
+    this.#host.connection.send('borrowSettle', { to: owner, from: this.#clientId, lender, holds })
+  }
+
+  /** Objects of others that this process has, and those that it has let go of without knowing so yet. */
+  get borrowingCount(): number {
+    return this.#borrowed.ledger.size
   }
 
   /** The two ends of a message about an object: its owner and this process. */
@@ -60,12 +92,18 @@ export class ObjectExchange {
     return { to: ownerOf(id), from: this.#clientId }
   }
 
+  /** Objects of others that this process has refs to. */
+  borrowed(): Iterable<ObjectRecord> {
+    return this.#borrowed.records()
+  }
+
   isOwn(id: ObjectId): boolean {
     return ownerOf(id) === this.#clientId
   }
 
-  #record(id: ObjectId, how: 'adopt' | 'acquire'): ObjectRecord {
-    if (!this.isOwn(id)) return this.#borrowed[how](id)
+  /** @param lender undefined when nobody has told the owner that we borrow it */
+  #record(id: ObjectId, lender?: ClientId): ObjectRecord {
+    if (!this.isOwn(id)) return lender === undefined ? this.#borrowed.acquire(id) : this.#borrowed.adopt(id, lender)
     const record = this.owned.find(id)
     if (record !== undefined) return record
     // Every holder keeps it alive, so this is a ref that was made up, or kept by something that does not count.
@@ -74,25 +112,27 @@ export class ObjectExchange {
     return lost
   }
 
-  /** Refs inside a value that was sent to us; its sender has told their owners that we borrow them. */
-  adopt(wire: WireValue): ObjectRef[] | undefined {
-    return wire.refs.length === 0 ? undefined : wire.refs.map((id) => new ObjectRef(this.#record(id, 'adopt')))
+  /**
+   * Refs inside a value that was sent to us; its sender has told their owners that it lends them to us. To be called once for
+   * each value that comes, or what was lent is never given back.
+   */
+  adopt(wire: WireValue, lender: ClientId): ObjectRef[] | undefined {
+    return wire.refs.length === 0 ? undefined : wire.refs.map((id) => new ObjectRef(this.#record(id, lender)))
   }
 
-  /** Refs inside the arguments of a task: its owner keeps them alive until the task ends, not longer. */
-  acquire(wire: WireValue): ObjectRef[] | undefined {
-    return wire.refs.length === 0 ? undefined : wire.refs.map((id) => this.acquireRef(id))
-  }
-
+  /** A ref that something else here keeps alive, as a rule. */
   acquireRef(id: ObjectId): ObjectRef {
-    return new ObjectRef(this.#record(id, 'acquire'))
+    return new ObjectRef(this.#record(id))
   }
 
-  /** To be called before a value goes to `receiver`, who will keep it: tells the owners of the refs inside. */
+  /**
+   * To be called before a value goes to `receiver`, once for each time that it goes: tells the owners of the refs inside. What
+   * refers to them here must do so until then.
+   */
   lend(wire: WireValue, receiver: ClientId): void {
     for (const id of wire.refs) {
       const owner = ownerOf(id)
-      if (owner === this.#clientId) this.owned.addBorrower(id, receiver)
+      if (owner === this.#clientId) this.owned.addBorrower(id, receiver, this.#clientId)
       else if (owner !== receiver) {
         const { connection } = this.#host
         connection.send('borrowAdd', { ...this.address(id), object: id, borrower: receiver })
@@ -118,10 +158,10 @@ export class ObjectExchange {
   async #fetch(record: ObjectRecord, lostName = ''): Promise<void> {
     const { connection, requests } = this.#host
     try {
-      const value = await requests.ask<WireValue>(ownerOf(record.id), (requestId) =>
+      const { value, holds } = await requests.ask<Received>(ownerOf(record.id), (requestId) =>
         connection.send('objectGet', { ...this.address(record.id), requestId, object: record.id, lostName }),
       )
-      record.settle(value, this.adopt(value))
+      record.settle(value, holds)
     } catch (error) {
       record.settle(this.#host.encodeError(error))
     }
@@ -167,6 +207,9 @@ export class ObjectExchange {
   /** Clients have gone: by themselves, or with their node. */
   #onGone(isGone: (client: ClientId) => boolean, error: ShoalError): void {
     this.owned.dropBorrowers(isGone)
+    for (const { borrower, lender } of this.owned.lentBy(isGone)) {
+      this.#host.connection.send('borrowAsk', { to: borrower, from: this.#clientId, lender })
+    }
     this.#host.requests.failClients(isGone, error)
     this.#failBorrowed(error, isGone)
     for (const [client, waiting] of this.#serving) {

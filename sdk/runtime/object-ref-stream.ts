@@ -55,10 +55,13 @@ export class ObjectRefStream<T> implements AsyncIterableIterator<ObjectRef<T>, u
       if (stream.end !== undefined) {
         onDropped.unregister(this)
         const { error } = stream.end
-        // Thrown once; after it the stream is simply at its end.
-        stream.end = { error: undefined }
-        if (error !== undefined) throw await this.#host.decodeError(error)
-        return { done: true, value: undefined }
+        if (error === undefined) return { done: true, value: undefined }
+        try {
+          throw await this.#host.decodeError(error)
+        } finally {
+          // Thrown once; after it the stream is simply at its end.
+          stream.end = { error: undefined }
+        }
       }
       const { promise, resolve } = Promise.withResolvers<void>()
       stream.onChange(resolve)

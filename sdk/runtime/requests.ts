@@ -24,6 +24,28 @@ export class Requests {
     return promise
   }
 
+  /** Asks the node. When the signal aborts first, takes the question back, and rejects with the signal's reason. */
+  async askUntil<T>(
+    signal: AbortSignal,
+    { send, cancel }: { send(requestId: number): void; cancel(requestId: number): void },
+  ): Promise<T> {
+    let id = 0
+    const answered = this.ask<T>(undefined, (requestId) => {
+      id = requestId
+      send(requestId)
+    })
+    const onAbort = (): void => {
+      this.fail(id, signal.reason)
+      cancel(id)
+    }
+    signal.addEventListener('abort', onAbort)
+    try {
+      return await answered
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
   answer(requestId: number, answer: unknown): void {
     const request = this.#requests.get(requestId)
     this.#requests.delete(requestId)

@@ -6,9 +6,9 @@ import {
   ShoalError,
   ObjectStoreFullError,
 } from '../../protocols/errors.ts'
-import { objectId, type ClientId } from '../../protocols/ids.ts'
+import { nodeOf, objectId, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
-import type { WireValue } from '../../protocols/wire-value.ts'
+import type { StoredValue, WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -22,6 +22,7 @@ import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
 import { ObjectExchange } from './object-exchange.ts'
 import { ObjectReader } from './object-reader.ts'
+import { references } from './references.ts'
 import { ownerDied, Requests } from './requests.ts'
 import { StoredValues } from './stored-values.ts'
 import { TaskCalls } from './task-calls.ts'
@@ -31,6 +32,8 @@ const collectAfterMs = 1000
 const collectAfterMsMax = 30_000
 /** How long the end of a program waits for the last console output. */
 const flushTimeoutMs = 2000
+/** More than there can be nodes. */
+const replicasMax = 0xffff
 
 /** What differs between a driver and a worker. */
 export interface RuntimeRole {
@@ -67,7 +70,9 @@ export class Runtime {
   readonly #stored: StoredValues
   #gone: ShoalError | undefined
   #releaseTimer: NodeJS.Timeout | undefined
-  #viewTimer: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
+  #idleMs = collectAfterMs
+  #isCollectionNear = false
 
   constructor(connection: NodeConnection, role: RuntimeRole) {
     this.connection = connection
@@ -76,7 +81,7 @@ export class Runtime {
     const { clientId } = welcome
     this.#store = new NodeStore({ welcome, socketPath, link: this.#storeLink() })
     const encodeError = (error: unknown) => this.encodeError(error).wire
-    this.#stored = new StoredValues((names) => this.#store.free(names))
+    this.#stored = new StoredValues((names) => this.#store.free(names), welcome.storeBytesMax)
     this.objects = new ObjectExchange({
       connection,
       requests: this.#requests,
@@ -95,6 +100,9 @@ export class Runtime {
       functionOf: (id, data) => RemoteFunction.revive(id, data),
       describeClass: (value) => this.functions.describeClass(value),
       classOf: (classId) => classById(classId) as (new () => object) | undefined,
+      describeTable: (value) => this.functions.describeTable(value),
+      tableOf: (functionId, bytes) => this.functions.tableOf(functionId, bytes),
+      loadTableReader: (functionId) => this.functions.loadTableReader(functionId),
       loadClasses: async (ids) => void (await Promise.all(ids.map((id) => this.functions.table.load(id)))),
     })
     this.functions = new FunctionExchange({
@@ -115,6 +123,7 @@ export class Runtime {
       stored: this.#stored,
       store: this.#store,
       encodeError,
+      replicate: (record, wire, replicas) => this.#replicate(record, wire, replicas),
       waiting: (promise) => this.waiting(promise),
     })
     this.reader = new ObjectReader(this.objects, this.calls.recovery)
@@ -135,8 +144,21 @@ export class Runtime {
       undeliverable: ({ requestId, client }) => this.#requests.fail(requestId, ownerDied(client)),
       logFlushed: ({ requestId }) => this.#requests.answer(requestId, undefined),
       adminReply: ({ requestId, reply }) => this.#requests.answer(requestId, reply),
+      referencesAsk: ({ requestId }) => {
+        const { objects: exchange, calls } = this
+        const told = references({
+          objects: exchange,
+          stored: this.#stored,
+          tasks: calls.submitter.tasks,
+          lineages: calls.lineages.lineages(),
+        })
+        this.connection.send('references', { requestId, ...told })
+      },
       storedOpened: ({ requestId, ...answer }) => this.#requests.answer(requestId, answer),
-      storePressure: () => this.#stored.collectGarbage(),
+      storePressure: () => {
+        if (this.#mayHaveGarbage()) this.#stored.collectGarbage()
+      },
+      valuesLeft: ({ names }) => this.#stored.freeUnknown(names),
     }
   }
 
@@ -148,11 +170,16 @@ export class Runtime {
         connection.send('objectStored', { ...facts, owner, object: sequence === 0 ? '' : objectId(owner, sequence) }),
       abandon: (name) => connection.send('storeAbandon', { name }),
       free: (names) => connection.send('objectFreed', { names: [...names] }),
-      open: async ({ sequence, ...value }) => {
+      open: async ({ sequence, ...value }, signal) => {
         const object = sequence === 0 ? '' : objectId(value.owner, sequence)
-        const answered = this.#requests.ask<StoredAnswer>(undefined, (requestId) =>
-          connection.send('storedOpen', { ...value, object, requestId }),
-        )
+        const send = (requestId: number): void => connection.send('storedOpen', { ...value, object, requestId })
+        const answered =
+          signal === undefined
+            ? this.#requests.ask<StoredAnswer>(undefined, send)
+            : this.#requests.askUntil<StoredAnswer>(signal, {
+                send,
+                cancel: (requestId) => connection.send('storedCancel', { requestId }),
+              })
         return placeOf(await this.waiting(answered), value)
       },
     }
@@ -163,32 +190,69 @@ export class Runtime {
     if (this.role.kind !== 'worker' || this.#releaseTimer !== undefined) return
     this.#releaseTimer = setTimeout(() => {
       this.#releaseTimer = undefined
-      this.#stored.collectGarbage(this.#store.viewCount > 0)
+      if (this.#mayHaveGarbage()) this.#stored.collectGarbage()
     }, collectAfterMs).unref()
   }
 
+  /** True when something here keeps memory in a store, of this node or another, and may do so for nothing. */
+  #mayHaveGarbage(): boolean {
+    return this.#stored.attachedCount + this.#store.viewCount + this.objects.borrowingCount > 0
+  }
+
   /**
-   * A worker has run its tasks for now. What they have read is still in its hands until its engine has looked, and keeps its
-   * memory in the store meanwhile.
+   * A worker has run its tasks for now. What they have read, put and borrowed is still in its hands until its engine has
+   * looked, and keeps its memory in a store meanwhile.
    */
-  onIdle(afterMs = collectAfterMs): void {
-    clearTimeout(this.#viewTimer)
-    if (this.#store.viewCount === 0) return
-    this.#viewTimer = setTimeout(() => {
-      this.#stored.collectGarbage(true)
+  onIdle(): void {
+    this.#idleMs = collectAfterMs
+    // One that is idle again and again must come to it, too.
+    if (!this.#isCollectionNear) this.#planCollection()
+  }
+
+  #planCollection(): void {
+    clearTimeout(this.#idleTimer)
+    const afterMs = this.#idleMs
+    this.#isCollectionNear = this.#mayHaveGarbage() && afterMs === collectAfterMs
+    if (!this.#mayHaveGarbage()) return
+    this.#idleTimer = setTimeout(() => {
+      this.#isCollectionNear = false
+      this.#stored.collectGarbage()
       // Some are told a moment later, and some may be kept for good.
-      this.onIdle(Math.min(collectAfterMsMax, afterMs * 2))
+      this.#idleMs = Math.min(collectAfterMsMax, afterMs * 2)
+      this.#planCollection()
     }, afterMs).unref()
   }
 
-  put(value: unknown): ObjectRef {
+  /** @param replicas on how many nodes a large value is kept */
+  put(value: unknown, replicas: number): ObjectRef {
     this.#assertAlive()
     const record = this.objects.owned.create()
     const { wire, holds } = this.coder.encode(value, { sequence: record.sequence })
     this.#stored.attach(record, wire)
     record.lineage = 'put'
     record.settle(wire, holds)
+    this.#replicate(record, wire, replicas)
     return new ObjectRef(record)
+  }
+
+  /** Has a large value of this process kept on so many nodes. */
+  #replicate(record: ObjectRecord, wire: WireValue, replicas: number): void {
+    if (replicas === 1 || wire.kind !== 'stored' || wire.isError) return
+    const { name, bytes } = wire
+    const copies = Math.min(replicas, replicasMax)
+    this.connection.send('storedReplicate', { name, bytes, object: record.id, copies })
+  }
+
+  /** True when the value can be read without another node. What was written here is here, or else the disk has lost it. */
+  isHere(value: WireValue): boolean {
+    if (value.kind === 'inline') return true
+    const { name, bytes } = value
+    return nodeOf(name) === this.connection.welcome.nodeId || this.#store.isHere(name, bytes)
+  }
+
+  /** Has a value brought to this node. Rejects when it cannot be had, and with the signal's reason. */
+  bring({ name, bytes, ...whose }: StoredValue, signal: AbortSignal): Promise<void> {
+    return this.#store.bring(name, bytes, whose, 'wait', signal)
   }
 
   /** Submits a call of a remote function: gives a ref, refs or a stream. */

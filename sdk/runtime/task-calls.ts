@@ -31,6 +31,8 @@ export interface TaskCallsHost {
   readonly stored: StoredValues
   readonly store: ObjectStore
   encodeError(error: unknown): WireValue
+  /** Has a large value kept on so many nodes. */
+  replicate(record: ObjectRecord, wire: WireValue, replicas: number): void
   waiting<T>(promise: Promise<T>): Promise<T>
 }
 
@@ -41,13 +43,14 @@ export class TaskCalls {
   readonly results: TaskResults
   readonly #host: TaskCallsHost
   readonly #counter: TaskCounter
+  readonly lineages: LineageBook
   readonly #streams = new Map<number, TaskRecord>()
 
   constructor(host: TaskCallsHost) {
     this.#host = host
     const { connection, role, objects, encodeError } = host
     const free = (name: string): void => host.stored.free(name)
-    const lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free })
+    const lineages = (this.lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free }))
     this.recovery = new Recovery({
       lineages,
       probe: ({ name, bytes, ...whose }) => host.store.read(name, bytes, whose, 'get'),
@@ -59,10 +62,11 @@ export class TaskCalls {
     this.results = new TaskResults({
       lineages,
       recovery: this.recovery,
-      create: () => objects.owned.create(),
       encodeError,
-      adopt: (wire) => objects.adopt(wire),
+      adopt: (wire, lender) => objects.adopt(wire, lender),
+      create: () => objects.owned.create(),
       attach: (record, wire) => host.stored.attach(record, wire),
+      replicate: (record, wire, replicas) => host.replicate(record, wire, replicas),
       free,
       weakly: (record) => new WeakRef(record),
       recreate: (sequence) => {
@@ -87,7 +91,13 @@ export class TaskCalls {
         cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
         returnLease: (leaseId) => connection.send('leaseReturn', { leaseId }),
         killLease: (leaseId, reason) => connection.send('leaseKill', { leaseId, reason }),
-        push: (leaseId, tasks) => connection.send('taskPush', { leaseId, tasks }),
+        push: ({ id: leaseId, worker }, tasks) => {
+          for (const { args, resolved } of tasks) {
+            objects.lend(args, worker)
+            for (const { value } of resolved) objects.lend(value, worker)
+          }
+          connection.send('taskPush', { leaseId, tasks })
+        },
         cancelTask: (leaseId, sequence, recursive) => connection.send('taskCancel', { leaseId, sequence, recursive }),
       },
       {
@@ -96,20 +106,20 @@ export class TaskCalls {
         nowMs: () => performance.now(),
         defer: queueMicrotask,
         after: (delayMs, callback) => void setTimeout(callback, delayMs).unref(),
-        settle: (task, result) => {
+        settle: (task, result, worker) => {
           this.#streams.delete(task.sequence)
-          this.results.settle(task, result)
+          this.results.settle(task, result, worker)
         },
-        discard: ({ values }) => {
-          for (const value of values) this.results.drop(value)
+        discard: ({ values }, worker) => {
+          for (const value of values) this.results.drop(value, worker)
         },
         fail: (task, error) => {
           this.#streams.delete(task.sequence)
           this.results.fail(task, error)
         },
-        failWith: (task, error) => {
+        failWith: (task, argument) => {
           this.#streams.delete(task.sequence)
-          this.results.failWith(task, error)
+          this.results.failWith(task, argument)
         },
         isRetriable: (task, error) => this.#isRetriable(task, error),
         named: (argument) => {
@@ -171,6 +181,7 @@ export class TaskCalls {
       returns,
       stream,
       retryExceptions: options.retryExceptions,
+      replicas: options.replicas,
       parent: role.currentTask(),
       retriesLeft: options.maxRetries,
       attempt: 0,
@@ -252,14 +263,15 @@ export class TaskCalls {
   }
 
   #onStreamItem({ leaseId, sequence, index, value }: MessageBody<'streamItem'>): void {
+    const worker = this.submitter.workerOf(leaseId)
     const task = this.#streams.get(sequence)
-    if (task?.stream === undefined || task.leaseId !== leaseId) {
-      this.results.drop(value)
+    if (worker === undefined || task?.stream === undefined || task.leaseId !== leaseId) {
+      this.results.drop(value, worker)
       return
     }
     const { stream } = task
     const isAgain = index < stream.received
-    this.results.settleItem(task, stream, index, value)
+    this.results.settleItem(task, stream, index, value, worker)
     // Nobody takes these from the stream, so it is not for its consumer to let the producer go on.
     if (isAgain) this.#consumed(task, Math.max(index + 1, stream.consumed))
   }

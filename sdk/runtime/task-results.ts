@@ -1,8 +1,9 @@
 import { TaskCancelledError, TaskError } from '../../protocols/errors.ts'
+import type { ClientId } from '../../protocols/ids.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
-import type { ObjectRef } from '../objects/object-ref.ts'
+import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import type { LineageBook } from '../tasks/lineage-book.ts'
 import { Lineage, type LineageHost } from '../tasks/lineage.ts'
 import type { StreamRecord } from '../tasks/stream-record.ts'
@@ -13,13 +14,15 @@ import type { Recovery } from './recovery.ts'
 export interface TaskResultsHost extends LineageHost {
   readonly lineages: LineageBook
   readonly recovery: Recovery
-  /** A record for a new object. */
-  create(): ObjectRecord
   encodeError(error: unknown): WireValue
-  /** Refs inside a value that has come. */
-  adopt(wire: WireValue): readonly ObjectRef[] | undefined
+  /** Refs inside a value that has come from that process; to be called once for each that comes. */
+  adopt(wire: WireValue, lender: ClientId): readonly ObjectRef[] | undefined
+  /** A new object, which has no name outside of this process yet. */
+  create(): ObjectRecord
   /** A stored value is freed with its record. */
   attach(record: ObjectRecord, wire: WireValue): void
+  /** Has a large value kept on so many nodes. */
+  replicate(record: ObjectRecord, wire: WireValue, replicas: number): void
   /** Lets go of a value in the store. */
   free(name: string): void
 }
@@ -34,29 +37,31 @@ export class TaskResults {
     this.#host = host
   }
 
-  settle(task: TaskRecord, { status, values }: TaskResult): void {
-    if (status === 'error' && values[0] !== undefined) this.failWith(task, values[0])
+  settle(task: TaskRecord, { status, values }: TaskResult, worker: ClientId): void {
+    if (status === 'error' && values[0] !== undefined) this.#failWith(task, values[0], [this.#keep(values[0], worker)])
     else if (status === 'streamEnd') this.#endStream(task)
     else if (status === 'ok' && values.length === task.returns.length) {
-      for (const i of task.returns.keys()) this.#settleOne(task, i, values[i] as WireValue)
+      for (const i of task.returns.keys()) this.#settleOne(task, i, values[i] as WireValue, worker)
       this.#end(task)
     } else {
+      for (const value of values) this.drop(value, worker)
       const text = `task ${task.name} gave ${values.length} results where ${task.returns.length} were expected`
-      this.failWith(task, this.#host.encodeError(new TaskError(text)))
+      this.#failWith(task, this.#host.encodeError(new TaskError(text)))
     }
   }
 
-  #settleOne(task: TaskRecord, index: number, wire: WireValue): void {
+  #settleOne(task: TaskRecord, index: number, wire: WireValue, worker: ClientId): void {
     const record = task.returns[index] ?? this.#lostToo(task, index)
     if (record === undefined) {
       // Of a task that ran again for others of its results.
-      this.drop(wire)
+      this.drop(wire, worker)
       return
     }
     this.#host.recovery.ended(record, true)
     if (wire.kind === 'stored') record.lineage = task.lineage ??= new Lineage(task, this.#host)
     else record.lineage = undefined
-    this.#give(record, wire)
+    this.#give(record, wire, worker)
+    this.#host.replicate(record, wire, task.replicas)
   }
 
   /** A result for which the task did not run again, but which had been lost as well: else it would run once for each. */
@@ -66,20 +71,21 @@ export class TaskResults {
   }
 
   /** An item of a stream: the next one, or one that comes again because it was lost. */
-  settleItem(task: TaskRecord, stream: StreamRecord, index: number, wire: WireValue): void {
+  settleItem(task: TaskRecord, stream: StreamRecord, index: number, wire: WireValue, worker: ClientId): void {
     stream.next = index + 1
     if (index < stream.received) {
-      this.#settleOne(task, index, wire)
+      this.#settleOne(task, index, wire, worker)
       task.returns[index] = undefined
-    } else if (index > stream.received || stream.end !== undefined) this.drop(wire)
+    } else if (index > stream.received || stream.end !== undefined) this.drop(wire, worker)
     else {
       const record = this.#host.create()
       if (wire.kind === 'stored') {
         record.lineage = task.lineage ??= new Lineage(task, this.#host)
         record.lineage.addItem(index, record)
       }
-      this.#give(record, wire)
+      this.#give(record, wire, worker)
       stream.add(record)
+      this.#host.replicate(record, wire, task.replicas)
     }
   }
 
@@ -95,27 +101,38 @@ export class TaskResults {
       else {
         const error = new TaskError(`task ${task.name} has ended without this item`)
         const loss = recovery.ended(record, false)
-        if (loss !== undefined) this.#give(record, encodeError(notMadeAgain(record, loss, error)))
+        if (loss !== undefined) this.#giveOwn(record, encodeError(notMadeAgain(record, loss, error)))
       }
     }
     this.#end(task, late.length > 0)
     for (const record of late) recovery.remakeItem(record)
   }
 
-  #give(record: ObjectRecord, wire: WireValue): void {
+  #give(record: ObjectRecord, wire: WireValue, worker: ClientId): void {
     this.#host.attach(record, wire)
-    record.settle(wire, this.#host.adopt(wire))
+    record.settle(wire, this.#host.adopt(wire, worker))
+  }
+
+  /** An error that this process has made itself. */
+  #giveOwn(record: ObjectRecord, wire: WireValue): void {
+    this.#host.attach(record, wire)
+    record.settle(wire)
+  }
+
+  /** A value that several objects share, as an object that they all hold. */
+  #keep(wire: WireValue, worker: ClientId): ObjectRef {
+    const record = this.#host.create()
+    this.#give(record, wire, worker)
+    return new ObjectRef(record)
   }
 
   /** The task has no result and never will. */
   fail(task: TaskRecord, error: unknown): void {
     const { recovery, encodeError } = this.#host
-    let encoded: WireValue | undefined
     for (const record of task.returns) {
       if (record === undefined) continue
       const loss = recovery.ended(record, false)
-      if (loss === undefined) this.#give(record, (encoded ??= encodeError(error)))
-      else this.#give(record, encodeError(notMadeAgain(record, loss, error)))
+      this.#giveOwn(record, encodeError(loss === undefined ? error : notMadeAgain(record, loss, error)))
     }
     if (task.stream !== undefined) task.stream.finish(encodeError(error))
     // Its worker may still be at it, so that another run under the same number would be taken for this one.
@@ -123,13 +140,18 @@ export class TaskResults {
     this.#end(task)
   }
 
+  /** An argument of the task is an error, and that is the task's own. */
+  failWith(task: TaskRecord, argument: ObjectRef): void {
+    this.#failWith(task, recordOf(argument).value as WireValue, [argument])
+  }
+
   /** One error, as it came, for all results of a task. */
-  failWith(task: TaskRecord, error: WireValue): void {
-    task.stream?.finish(error)
+  #failWith(task: TaskRecord, error: WireValue, holds?: readonly ObjectRef[]): void {
+    task.stream?.finish(error, holds)
     for (const record of task.returns) {
       if (record === undefined) continue
       this.#host.recovery.ended(record, false)
-      this.#give(record, error)
+      record.settle(error, holds)
     }
     this.#end(task)
   }
@@ -160,8 +182,8 @@ export class TaskResults {
   }
 
   /** A value that nobody waits for: what it holds is let go. */
-  drop(wire: WireValue): void {
-    this.#host.adopt(wire)
+  drop(wire: WireValue, worker: ClientId | undefined): void {
+    if (worker !== undefined) this.#host.adopt(wire, worker)
     if (wire.kind === 'stored') this.#host.free(wire.name)
   }
 }

@@ -3,6 +3,7 @@ import { sourceTextOf, type AnyFunction } from './any-function.ts'
 import type { CapturedUnit, ImportRequest } from './captured.ts'
 import { loadedNamespaces } from './code-files.ts'
 import type { InspectedFunction } from './inspect.ts'
+import { mainModuleOf } from './main-module.ts'
 import type { LibManifest } from './manifest.ts'
 import type { Script } from './script.ts'
 
@@ -59,14 +60,22 @@ function throughFile(fn: AnyFunction, script: Script, inspected: InspectedFuncti
   const { file, directory } = script
   if (file === undefined) return undefined
   const at = file
+  const form = script.isModule ? 'import' : 'require'
+  // As others import it, if possible: a package that is bundled twice, from two of its files, has two of everything.
+  const main = mainModuleOf(file, form)
+  const way = main === undefined ? undefined : main.exports === fn ? [] : pathIn(main.exports, fn)
+  if (main !== undefined && way !== undefined) {
+    const reference = { request: { specifier: main.name, directory, form, at }, path: way } as const
+    return { ...reference, form: script.isModule ? 'namespace' : 'required' }
+  }
   if (script.isModule) {
     const site = script.syntax.findSite(inspected.line, inspected.column, sourceTextOf(fn))
     const name = site === undefined ? undefined : script.syntax.exportNameOf(site.node)
     if (name === undefined) return undefined
-    return { request: { specifier: script.url, directory, form: 'import', at }, form: 'namespace', path: [name] }
+    return { request: { specifier: file, directory, form, at }, form: 'namespace', path: [name] }
   }
   const exports: unknown = createRequire(import.meta.url).cache[file]?.exports
   const path = exports === fn ? [] : pathIn(exports, fn)
   if (path === undefined) return undefined
-  return { request: { specifier: script.url, directory, form: 'require', at }, form: 'required', path }
+  return { request: { specifier: file, directory, form, at }, form: 'required', path }
 }

@@ -46,11 +46,22 @@ export class FileStore implements ObjectStore {
   }
 
   async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
-    const file = path.join(this.#directory, name)
-    if (statSync(file, { throwIfNoEntry: false }) === undefined) {
-      await this.#link.open({ ...whose, name, bytes, priority })
-    }
-    return readStoredFile({ file, offset: 0, crc: undefined }, name, bytes)
+    await this.bring(name, bytes, whose, priority)
+    return readStoredFile({ file: path.join(this.#directory, name), offset: 0, crc: undefined }, name, bytes)
+  }
+
+  isHere(name: string): boolean {
+    return statSync(path.join(this.#directory, name), { throwIfNoEntry: false }) !== undefined
+  }
+
+  async bring(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    if (!this.isHere(name)) await this.#link.open({ ...whose, name, bytes, priority }, signal)
   }
 
   free(names: readonly string[]): void {

@@ -24,9 +24,17 @@ export class MemoryStore implements ObjectStore {
   async read(name: string, bytes: number): Promise<Uint8Array> {
     const value = this.#values.get(name)
     if (value === undefined || value.length !== bytes) {
-      throw new ObjectLostError(`the value ${name} (${bytes} bytes) is not in the object store`, { name, bytes })
+      throw lost(name, bytes)
     }
     return Uint8Array.from(value)
+  }
+
+  isHere(name: string, bytes: number): boolean {
+    return this.#values.get(name)?.length === bytes
+  }
+
+  async bring(name: string, bytes: number): Promise<void> {
+    if (!this.isHere(name, bytes)) throw lost(name, bytes)
   }
 
   free(names: readonly string[]): void {
@@ -35,4 +43,8 @@ export class MemoryStore implements ObjectStore {
       this.#values.delete(name)
     }
   }
+}
+
+function lost(name: string, bytes: number): ObjectLostError {
+  return new ObjectLostError(`the value ${name} (${bytes} bytes) is not in the object store`, { name, bytes })
 }

@@ -1,6 +1,7 @@
 import { NotSupportedError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import { expectLargeViews } from '../system/engine.ts'
 import { systemMemory } from '../system/linux-memory.ts'
 import { FileStore } from './file-store.ts'
 import type { ObjectStore, ReadPriority, StoreLink, ValueOwner, WritePlace } from './object-store.ts'
@@ -33,6 +34,20 @@ export class NodeStore implements ObjectStore {
     return this.#opened().read(name, bytes, whose, priority)
   }
 
+  isHere(name: string, bytes: number): boolean {
+    return this.#store?.isHere(name, bytes) === true
+  }
+
+  async bring(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.#opened().bring(name, bytes, whose, priority, signal)
+  }
+
   free(names: readonly string[]): void {
     // A program that never had one of its values in hands needs not open the store to free them.
     if (this.#store === undefined) this.#options.link.free(names)
@@ -63,6 +78,7 @@ export class NodeStore implements ObjectStore {
         'this program cannot map the shared memory of its node, where large values lie: is the package koffi installed for it, and does its user own the node?',
       )
     }
+    expectLargeViews()
     this.#segment = segment
     return new SegmentStore(segment, { ...link, allocate: (value) => this.#allocate(value) })
   }

@@ -33,6 +33,14 @@ export interface ObjectStore {
    * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk.
    */
   read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array>
+  /** True when it is known, without a question to anybody, that the value can be read here at this moment. */
+  isHere(name: string, bytes: number): boolean
+  /**
+   * Has a value brought to this machine, and reads nothing of it. It may have left again by the time that it is read.
+   *
+   * Rejects like `read`, and with the signal's reason.
+   */
+  bring(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority, signal?: AbortSignal): Promise<void>
   /** Drops values. Dropping one that is not there does nothing. */
   free(names: readonly string[]): void
 }
@@ -60,7 +68,10 @@ export interface StoreLink {
   stored(value: StoredFacts): void
   /** It will not be written. */
   abandon(name: string): void
-  /** Has a value brought where it can be read. Rejects with ObjectLostError and others of its kind. */
-  open(value: ValueOwner & { name: string; bytes: number; priority: ReadPriority }): Promise<ReadPlace>
+  /** Has a value brought where it can be read. Rejects with ObjectLostError and others of its kind, and the signal's reason. */
+  open(
+    value: ValueOwner & { name: string; bytes: number; priority: ReadPriority },
+    signal?: AbortSignal,
+  ): Promise<ReadPlace>
   free(names: readonly string[]): void
 }

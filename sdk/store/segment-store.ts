@@ -57,6 +57,23 @@ export class SegmentStore implements ObjectStore {
     throw new ObjectLostError(`the value ${name} (${bytes} bytes) is not in the object store as such`, { name, bytes })
   }
 
+  isHere(name: string, bytes: number): boolean {
+    const known = this.#places.get(name)
+    return known !== undefined && this.#segment.isThere(known, name, bytes)
+  }
+
+  async bring(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    if (this.isHere(name, bytes)) return
+    const place = await this.#link.open({ ...whose, name, bytes, priority }, signal)
+    if (place.in === 'memory') this.#remember(name, place)
+  }
+
   #remember(name: string, { offset, generation }: BlockPlace): void {
     this.#places.delete(name)
     this.#places.set(name, { offset, generation })

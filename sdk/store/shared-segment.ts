@@ -82,7 +82,7 @@ export class SharedSegment {
     const pin = this.#pin(place.offset)
     let isKept = false
     try {
-      if (!this.#isThere(place, name, bytes)) return undefined
+      if (!this.isThere(place, name, bytes)) return undefined
       Atomics.store(this.#words, (place.offset + headerAt.used) / 4, 1)
       const mapping =
         pin === undefined || bytes < mappedBytesMin
@@ -92,7 +92,7 @@ export class SharedSegment {
         const copy = Buffer.allocUnsafeSlow(bytes)
         copy.set(new Uint8Array(this.#buffer, place.offset + blockHeaderBytes, bytes))
         // Without a pin the memory may have been given to another value meanwhile.
-        return pin !== undefined || this.#isThere(place, name, bytes) ? copy : undefined
+        return pin !== undefined || this.isThere(place, name, bytes) ? copy : undefined
       }
       isKept = true
       this.#views += 1
@@ -103,7 +103,8 @@ export class SharedSegment {
     }
   }
 
-  #isThere({ offset, generation }: BlockPlace, name: string, bytes: number): boolean {
+  /** True when the value lies there at this moment. */
+  isThere({ offset, generation }: BlockPlace, name: string, bytes: number): boolean {
     if (Atomics.load(this.#words, (offset + headerAt.generation) / 4) !== generation) return false
     return isHeaderOf(new Uint8Array(this.#buffer, offset, blockHeaderBytes), name, bytes)
   }

@@ -1,4 +1,4 @@
-import type { NodeId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { TaskRecord } from './task-record.ts'
 
@@ -20,6 +20,7 @@ function loadOf(task: TaskRecord): number {
 export class Lease {
   readonly id: number
   readonly workerPid: number
+  readonly worker: ClientId
   /** The node that the worker is on. */
   readonly node: NodeId
   /** In the order in which the worker runs them. */
@@ -38,11 +39,12 @@ export class Lease {
   /** A result has come from it: its worker has loaded the code. */
   hasAnswered = false
 
-  constructor(id: number, workerPid: number, node: NodeId, grantedAtMs: number) {
+  constructor(id: number, workerPid: number, worker: ClientId, grantedAtMs: number) {
     this.grantedAtMs = grantedAtMs
     this.id = id
     this.workerPid = workerPid
-    this.node = node
+    this.worker = worker
+    this.node = nodeOf(worker)
   }
 
   canTake(task: TaskRecord): boolean {

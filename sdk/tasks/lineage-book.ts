@@ -37,6 +37,13 @@ export class LineageBook {
     return this.#entries.size
   }
 
+  *lineages(): Generator<Lineage> {
+    for (const entry of this.#entries.values()) {
+      const lineage = entry.lineage.deref()
+      if (lineage !== undefined) yield lineage
+    }
+  }
+
   keep(lineage: Lineage, bytes: number, argsName: string | undefined): void {
     const number = ++this.#lastNumber
     this.#numbers.set(lineage, number)

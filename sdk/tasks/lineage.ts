@@ -178,6 +178,12 @@ export class Lineage {
     return this.#returns.some((weak) => weak?.deref()?.value?.kind === 'stored')
   }
 
+  /** What is kept so that it can be made again. */
+  get inputRefs(): ObjectRef[] {
+    const inputs = [...this.#resolved.map(({ input }) => input), ...(this.#holds ?? [])]
+    return inputs.filter((input) => input instanceof ObjectRef)
+  }
+
   /** Nothing of it can be made again from now on. */
   drop(reason: string): void {
     this.#tries = this.tries

@@ -1,4 +1,5 @@
 import type { WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 
 /** The results of a streaming task, as they arrive at its owner. */
@@ -14,7 +15,7 @@ export class StreamRecord {
   /** Its task has ended: there are no items but those that have been received. */
   isOver = false
   /** How the stream ended; its items come first. */
-  end: { error: WireValue | undefined } | undefined
+  end: { error: WireValue | undefined; holds?: readonly ObjectRef[] | undefined } | undefined
   readonly #waiting: ObjectRecord[] = []
   #wake: (() => void) | undefined
 
@@ -35,8 +36,9 @@ export class StreamRecord {
     return index < this.next || (this.limit > 0 && this.next >= this.limit)
   }
 
-  finish(error?: WireValue): void {
-    this.end ??= { error }
+  /** @param holds what the error needs to be read */
+  finish(error?: WireValue, holds?: readonly ObjectRef[]): void {
+    this.end ??= { error, holds }
     this.#notify()
   }
 

@@ -39,6 +39,8 @@ export interface TaskRecord {
   returns: (ObjectRecord | undefined)[]
   readonly stream: StreamRecord | undefined
   readonly retryExceptions: boolean | readonly (abstract new (...args: never[]) => unknown)[]
+  /** On how many nodes large results are kept. */
+  readonly replicas: number
   /** The task of this process in which this one was submitted; undefined in a driver. */
   parent: object | undefined
   retriesLeft: number

@@ -1,11 +1,11 @@
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import { nodeOf, objectIdBytes, type ClientId } from '../../protocols/ids.ts'
+import { objectIdBytes, type ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
-import { recordOf } from '../objects/object-ref.ts'
+import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
@@ -20,7 +20,7 @@ export interface SubmitterMessages {
   cancelRequest(requestId: number): void
   returnLease(leaseId: number): void
   killLease(leaseId: number, reason: string): void
-  push(leaseId: number, tasks: TaskSpec[]): void
+  push(lease: Pick<Lease, 'id' | 'worker'>, tasks: TaskSpec[]): void
   cancelTask(leaseId: number, sequence: number, recursive: boolean): void
 }
 
@@ -33,13 +33,14 @@ export interface SubmitterHost {
   defer(callback: () => void): void
   /** Calls back after a while; must not keep the process alive. */
   after(delayMs: number, callback: () => void): void
-  /** A result has arrived. */
-  settle(task: TaskRecord, result: TaskResult): void
-  /** A result has arrived that nobody waits for any more. */
-  discard(result: TaskResult): void
+  /** A result has arrived from that worker. */
+  settle(task: TaskRecord, result: TaskResult, worker: ClientId): void
+  /** A result has arrived that nobody waits for any more. `worker`: undefined when it is not known any more. */
+  discard(result: TaskResult, worker: ClientId | undefined): void
   /** The task has no result and never will. */
   fail(task: TaskRecord, error: unknown): void
-  failWith(task: TaskRecord, error: WireValue): void
+  /** An argument is an error, which is that of the task, too. */
+  failWith(task: TaskRecord, argument: ObjectRef): void
   /** True when the thrown error is one that the task's options retry. */
   isRetriable(task: TaskRecord, error: WireValue): boolean
   /** The value of an argument that was given as a ref goes off as a name: whoever cannot read it will ask by its id. */
@@ -96,6 +97,11 @@ export class TaskSubmitter {
     this.#host = host
   }
 
+  /** Those that have no result yet. */
+  get tasks(): Iterable<TaskRecord> {
+    return this.#tasks.values()
+  }
+
   /** Tasks that have no result yet. */
   get pendingCount(): number {
     return this.#tasks.size
@@ -124,7 +130,7 @@ export class TaskSubmitter {
       if (--missing > 0 || task.state === 'done') return
       const failed = task.resolvedRefs.find(({ ref }) => recordOf(ref).value?.isError === true)
       if (failed === undefined) this.#enqueue(task)
-      else this.#finish(task, () => this.#host.failWith(task, recordOf(failed.ref).value as WireValue))
+      else this.#finish(task, () => this.#host.failWith(task, failed.ref))
     }
     for (const { ref } of task.resolvedRefs) recordOf(ref).whenReady(onReady)
   }
@@ -193,14 +199,14 @@ export class TaskSubmitter {
       let batch = batches.get(lease)
       if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
       if (batch.bytes + bytes > pushBytesMax && batch.specs.length > 0) {
-        this.#messages.push(lease.id, batch.specs)
+        this.#messages.push(lease, batch.specs)
         batch.specs = []
         batch.bytes = 0
       }
       batch.specs.push(spec)
       batch.bytes += bytes
     }
-    for (const [lease, batch] of batches) this.#messages.push(lease.id, batch.specs)
+    for (const [lease, batch] of batches) this.#messages.push(lease, batch.specs)
     this.#balanceRequests(pool)
     this.#returnUnwanted(pool)
   }
@@ -319,10 +325,7 @@ export class TaskSubmitter {
     pool.requests.delete(grant.requestId)
     this.#poolOfRequest.delete(grant.requestId)
     pool.shares?.granted(grant.nodesAble)
-    pool.leases.set(
-      grant.leaseId,
-      new Lease(grant.leaseId, grant.workerPid, nodeOf(grant.workerId), this.#host.nowMs()),
-    )
+    pool.leases.set(grant.leaseId, new Lease(grant.leaseId, grant.workerPid, grant.workerId, this.#host.nowMs()))
     this.#poolOfLease.set(grant.leaseId, pool)
     this.#pump(pool)
   }
@@ -379,22 +382,21 @@ export class TaskSubmitter {
     const pool = this.#poolOfLease.get(leaseId)
     const lease = pool?.leases.get(leaseId)
     if (pool === undefined || lease === undefined) {
-      for (const result of results) this.#host.discard(result)
+      for (const result of results) this.#host.discard(result, undefined)
       return
     }
     lease.hasAnswered = true
     for (const result of results) {
       const task = lease.remove(result.sequence)
-      if (task === undefined) continue
-      learn(task.function, result.durationUs / 1000)
+      if (task !== undefined) learn(task.function, result.durationUs / 1000)
       // A task that was cancelled while it ran has failed already.
-      if (this.#tasks.has(task.sequence)) this.#onResult(pool, task, result)
-      else this.#host.discard(result)
+      if (task !== undefined && this.#tasks.has(task.sequence)) this.#onResult(pool, lease, task, result)
+      else this.#host.discard(result, lease.worker)
     }
     if (pool.queue.length > 0 || lease.tasks.size === 0) this.#pumpLater(pool)
   }
 
-  #onResult(pool: Pool, task: TaskRecord, result: TaskResult): void {
+  #onResult(pool: Pool, { worker }: Lease, task: TaskRecord, result: TaskResult): void {
     const [error] = result.values
     if (
       result.status === 'error' &&
@@ -402,10 +404,11 @@ export class TaskSubmitter {
       task.retriesLeft > 0 &&
       this.#host.isRetriable(task, error)
     ) {
+      this.#host.discard(result, worker)
       this.#retry(task)
       this.#requeue(pool, [task])
     } else {
-      this.#finish(task, () => this.#host.settle(task, result))
+      this.#finish(task, () => this.#host.settle(task, result, worker))
     }
   }
 
@@ -468,6 +471,11 @@ export class TaskSubmitter {
         this.#kill(lease, `task ${task.name} was cancelled and did not end within ${cancelGraceMs} ms`)
       } else if (isStillThere) this.#killLater(lease, task)
     })
+  }
+
+  /** Whose lease it is; undefined when it has ended. */
+  workerOf(leaseId: number): ClientId | undefined {
+    return this.#poolOfLease.get(leaseId)?.leases.get(leaseId)?.worker
   }
 
   /** Cancels what was submitted by one task of this process. */

@@ -36,6 +36,11 @@ export interface ValueCoderHost {
   /** The class of a user's instance and the function that ships it; undefined when it cannot be copied. */
   describeClass(value: object): { classId: string; functionId: ObjectId } | undefined
   classOf(classId: string): (new () => object) | undefined
+  /** How a table of Apache Arrow travels; undefined for what is none. */
+  describeTable(value: object): { functionId: ObjectId; bytes: Uint8Array } | undefined
+  /** The table; undefined while the function that reads it is not loaded. */
+  tableOf(functionId: ObjectId, bytes: Uint8Array): object | undefined
+  loadTableReader(functionId: ObjectId): Promise<void>
   /** Loads classes that a value has instances of. */
   loadClasses(functions: readonly ObjectId[]): Promise<void>
 }
@@ -59,9 +64,21 @@ export interface EncodeOptions {
 
 /** Refs and classes that one value may have inside. */
 const contentsMax = 50_000
+/** Of what a value can need that is not here: classes, and a reader of tables. */
+const missingKinds = 2
 
 /** A value has an instance of a class that this process has not loaded yet. */
 class ClassMissingError extends Error {}
+
+/** A value has a table inside, and the function that reads it is not here. */
+class ReaderMissingError extends Error {
+  readonly functionId: ObjectId
+
+  constructor(functionId: ObjectId) {
+    super(`the function ${functionId}, which reads a table, is not loaded`)
+    this.functionId = functionId
+  }
+}
 
 interface InstanceData {
   classId: string
@@ -175,14 +192,18 @@ export class ValueCoder {
   /** @param priority for what it is read, when it must come from elsewhere */
   async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
     const encoded = wire.kind === 'inline' ? (wire as EncodedValue) : await this.#read(wire, priority)
-    try {
-      return decodeValue(encoded, this.#decodeHooks)
-    } catch (error) {
-      if (!(error instanceof ClassMissingError)) throw error
+    // What is missing shows one after the other: first perhaps a reader of tables, then classes, or the other way round.
+    for (let tries = 1; ; tries++) {
+      try {
+        return decodeValue(encoded, this.#decodeHooks)
+      } catch (error) {
+        const isReader = error instanceof ReaderMissingError
+        if (tries > missingKinds || !(isReader || error instanceof ClassMissingError)) throw error
+        if (isReader) await this.#host.loadTableReader(error.functionId)
+        // Only now: a process that has the class already, under its own definition, must not get a second one.
+        else await this.#host.loadClasses(wire.classes)
+      }
     }
-    // Only now: a process that has the class already, under its own definition, must not get a second one.
-    await this.#host.loadClasses(wire.classes)
-    return decodeValue(encoded, this.#decodeHooks)
   }
 
   async #read({ name, bytes, owner, sequence }: StoredValue, priority: ReadPriority): Promise<EncodedValue> {
@@ -203,11 +224,19 @@ export class ValueCoder {
       )
     }
     const described = this.#host.describeClass(value)
-    if (described === undefined) return undefined
+    if (described === undefined) return this.#extendTable(value)
     const { classId, functionId } = described
     ;(this.#classes ??= new Set()).add(functionId)
     const data: InstanceData = value instanceof Error ? { classId, error: errorFields(value) } : { classId }
     return { tag: 'instance', data, fields: { ...value } }
+  }
+
+  #extendTable(value: object): Extension | undefined {
+    const table = this.#host.describeTable(value)
+    if (table === undefined) return undefined
+    const { functionId, bytes } = table
+    ;(this.#classes ??= new Set()).add(functionId)
+    return { tag: 'table', data: [functionId, bytes] }
   }
 
   #revive(tag: string, data: unknown): object {
@@ -218,6 +247,12 @@ export class ValueCoder {
     if (tag === 'remote') {
       const [id, rest] = data as [ObjectId, unknown]
       return this.#host.functionOf(id, rest)
+    }
+    if (tag === 'table') {
+      const [functionId, bytes] = data as [ObjectId, Uint8Array]
+      const table = this.#host.tableOf(functionId, bytes)
+      if (table === undefined) throw new ReaderMissingError(functionId)
+      return table
     }
     const { classId, error } = data as InstanceData
     const found = this.#host.classOf(classId)

@@ -4,7 +4,9 @@ import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
 import type { Runtime } from '../runtime/runtime.ts'
+import type { CodedValue } from '../values/value-coder.ts'
 import { RunningTask, taskStorage } from './running-task.ts'
 import { TaskRunner } from './task-runner.ts'
 
@@ -18,6 +20,13 @@ const resultBytesMax = limits.frameBytesMax / 8
 const handBackAfterMs = 20
 
 type LeaseStart = MessageBody<'leaseStart'>
+type Holds = readonly ObjectRef[] | undefined
+
+/** A task and the refs inside of what it was given, which its owner has lent to this process. */
+interface QueuedTask {
+  spec: TaskSpec
+  holds: Holds[]
+}
 
 /** Runs the tasks of this worker, one at a time, in the order in which they come. */
 export class Executor {
@@ -25,12 +34,14 @@ export class Executor {
   readonly #onLease: () => void
   readonly #runner: TaskRunner
   readonly #runtime: Runtime
-  readonly #queue: TaskSpec[] = []
+  readonly #queue: QueuedTask[] = []
   #lease: LeaseStart | undefined
   #running: RunningTask | undefined
   #isLooping = false
   #isNeeded = false
   #results: TaskResult[] = []
+  /** Refs inside of results: they are to live until those are on their way. */
+  #resultHolds: Holds[] = []
   #resultBytes = 0
   #lastSentMs = 0
   #sliceEndMs = 0
@@ -44,15 +55,15 @@ export class Executor {
       sendItem: (task, index, value) => this.#sendItem(task, index, value),
       beginWait: () => this.beginWait(),
       encodeResult: (value, share, sequence) =>
-        this.#forOwner(
+        this.#held(
           this.#runtime.coder.encode(value, {
             owner: this.#lease?.owner,
             sequence,
             inlineBytesMax: Math.min(limits.inlineBytesMax, resultBytesMax / share),
-          }).wire,
+          }),
         ),
       dropResults: (values) => this.#runtime.dropValues(values),
-      encodeError: (error) => this.#forOwner(this.#runtime.encodeError(error, this.#lease?.owner).wire),
+      encodeError: (error) => this.#held(this.#runtime.encodeError(error, this.#lease?.owner)),
     })
   }
 
@@ -77,7 +88,13 @@ export class Executor {
 
   #onPush(leaseId: number, tasks: TaskSpec[]): void {
     if (leaseId !== this.#lease?.leaseId) return
-    this.#queue.push(...tasks)
+    const { objects } = this.#runtime
+    const { owner } = this.#lease
+    for (const spec of tasks) {
+      const holds: Holds[] = [objects.adopt(spec.args, owner)]
+      for (const { value } of spec.resolved) holds.push(objects.adopt(value, owner))
+      this.#queue.push({ spec, holds })
+    }
     if (this.#running !== undefined && this.#running.waits > 0) this.#handBack()
     else if (!this.#isLooping) void this.#loop()
   }
@@ -89,7 +106,7 @@ export class Executor {
       if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
       return
     }
-    const at = this.#queue.findIndex((task) => task.sequence === sequence)
+    const at = this.#queue.findIndex(({ spec }) => spec.sequence === sequence)
     if (at < 0) return
     this.#queue.splice(at, 1)
     this.#add({ sequence, status: 'cancelled', durationUs: 0, values: [] })
@@ -99,11 +116,10 @@ export class Executor {
   async #loop(): Promise<void> {
     this.#isLooping = true
     this.#sliceEndMs = performance.now() + sliceMs
-    for (let spec = this.#queue.shift(); spec !== undefined; spec = this.#queue.shift()) {
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      const { spec, holds } = next
       // Whoever may not run twice must not be taken for begun because results of others are still here.
       if (spec.isCareful) this.#send()
-      const holds = [this.#runtime.objects.acquire(spec.args)]
-      for (const { value } of spec.resolved) holds.push(this.#runtime.objects.acquire(value))
       const task = new RunningTask(spec, this.#lease as LeaseStart, holds, this.#connection.welcome.nodeId)
       this.#running = task
       const outcome = this.#runner.run(task)
@@ -150,10 +166,11 @@ export class Executor {
       // Large values are in the store by then, so these are references.
       this.#runtime.dropValues(result.values)
       const text = `the results of a task take ${bytes} bytes in their message: there are too many ObjectRefs in them`
-      const error = this.#forOwner(this.#runtime.encodeError(new NotCloneableError(text)).wire)
+      const error = this.#runtime.encodeError(new NotCloneableError(text)).wire
       this.#results.push({ ...result, status: 'error', values: [error] })
       return
     }
+    for (const value of result.values) this.#lendToOwner(value)
     this.#results.push(result)
     this.#resultBytes += bytes
   }
@@ -162,22 +179,32 @@ export class Executor {
     if (this.#results.length > 0 && this.#lease !== undefined) {
       this.#connection.send('taskDone', { leaseId: this.#lease.leaseId, results: this.#results })
       this.#results = []
+      this.#resultHolds = []
       this.#resultBytes = 0
     }
     this.#lastSentMs = performance.now()
     this.#connection.flush()
   }
 
-  /** The refs inside a value that the owner will keep are borrowed for it before it gets them. */
-  #forOwner(value: WireValue): WireValue {
+  #held({ wire, holds }: CodedValue): WireValue {
+    if (holds !== undefined) this.#resultHolds.push(holds)
+    return wire
+  }
+
+  /** The owner will keep the refs inside a value that goes to it. */
+  #lendToOwner(value: WireValue): void {
     if (this.#lease !== undefined) this.#runtime.objects.lend(value, this.#lease.owner)
-    return value
   }
 
   #sendItem(task: RunningTask, index: number, value: WireValue): void {
-    if (this.#lease === undefined) return
+    if (this.#lease === undefined) {
+      this.#runtime.dropValues([value])
+      return
+    }
+    this.#lendToOwner(value)
     const { sequence } = task.spec
     this.#connection.send('streamItem', { leaseId: this.#lease.leaseId, sequence, index, value })
+    if (this.#results.length === 0) this.#resultHolds = []
     this.#connection.flush()
   }
 
@@ -213,7 +240,7 @@ export class Executor {
 
   #handBack(): void {
     if (this.#queue.length === 0 || this.#lease === undefined) return
-    const sequences = this.#queue.splice(0).map((task) => task.sequence)
+    const sequences = this.#queue.splice(0).map(({ spec }) => spec.sequence)
     this.#connection.send('taskHandBack', { leaseId: this.#lease.leaseId, sequences })
   }
 }

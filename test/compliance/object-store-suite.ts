@@ -115,6 +115,18 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         await assert.rejects(store.read('00aa', 3, whose, 'get'), ObjectLostError)
       }))
 
+    test('knows what is here, and brings nothing from nowhere', () =>
+      run(1000, async (store) => {
+        assert.equal(store.isHere('00aa', 3), false)
+        await assert.rejects(store.bring('00aa', 3, whose, 'wait'), ObjectLostError)
+        store.write('00aa', [Buffer.from('abc')], whose)
+        assert.equal(store.isHere('00aa', 3), true)
+        await store.bring('00aa', 3, whose, 'wait')
+        assert.equal((await store.read('00aa', 3, whose, 'get')).length, 3)
+        store.free(['00aa'])
+        assert.equal(store.isHere('00aa', 3), false)
+      }))
+
     test('deleting twice, or what never was, does nothing', () =>
       run(1000, (store) => {
         store.write('00aa', [Buffer.from('abc')], whose)

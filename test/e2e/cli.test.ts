@@ -28,6 +28,8 @@ describe('help and usage', { concurrency: true }, () => {
       'status',
       'nodes',
       'explain',
+      'objects',
+      'memory',
       'run',
       'token',
       'member',

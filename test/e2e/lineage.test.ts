@@ -35,7 +35,7 @@ function program({ directory }: LocalMesh, home: LocalNode, victim: LocalNode, s
     }, onVictim)
     const isRight = (values: Float64Array, seed: number) =>
       values.length === length && values.every((x, i) => x === i * seed)
-    const there = async (...refs) => void (await wait(refs, { count: refs.length }))
+    const there = async (...refs) => void (await wait(refs, { count: refs.length, fetchLocal: false }))
     const until = async (isTrue) => {
       while (!(await isTrue())) await new Promise((r) => setTimeout(r, 10))
     }
@@ -146,7 +146,7 @@ const source = `
     const ref = remote(async (name, [given]) => {
       note(name)
       const own = make.remote('inner of ' + name, 8)
-      await wait([own, given], { count: 2 })
+      await wait([own, given], { count: 2, fetchLocal: false })
       return { data: new Float64Array(length).fill(9), own, given }
     }, onVictim).remote('outer', [inner])
     await there(ref)
@@ -400,7 +400,7 @@ describe('a node that dies while it sends a value', { timeout: 120_000 }, () => 
       for await (const line of createInterface({ input: process.stdin })) {
         const [maker, reader] = line.split(' ')
         const ref = make.options(at(maker, true)).remote(++seed)
-        await wait([ref])
+        await wait([ref], { fetchLocal: false })
         if (reader !== undefined) await get(read.options(at(reader)).remote(ref))
         console.log('PULL ' + seed)
         console.log('GOT ' + seed + ' ' + isRight(await get(ref), seed))

@@ -24,7 +24,7 @@ async function storeChannel({ socketPath }: DaemonProcess, clientId: string): Pr
 }
 
 function ask(channel: FakeClient, owner: string, bytes: number, name = nextName()): string {
-  channel.send('storeAllocate', { requestId: 1, name, bytes, owner })
+  channel.send('storeAllocate', { requestId: 1, name, bytes, owner, isAhead: false })
   return name
 }
 
@@ -100,6 +100,68 @@ describe('clients of the object store that come to grief', () => {
     const second = await channel.next('storePlaced')
     assert.deepEqual([second.kind, second.offset], ['memory', first.offset])
     assert.notEqual(second.generation, first.generation)
+  })
+
+  test('room ahead of need: only from what is free, given back when it is not needed, and as small as what was written', async (t) => {
+    const daemon = await startDaemonProcess(t, { storeBytesMax: 1_000_000, spill: false, mesh: false })
+    const watcher = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+    const client = await FakeClient.attach(daemon.socketPath)
+    const channel = await storeChannel(daemon, client.id)
+    const askAhead = async (bytes: number): Promise<{ name: string; kind: string }> => {
+      const name = nextName()
+      channel.send('storeAllocate', { requestId: 1, name, bytes, owner: client.id, isAhead: true })
+      return { name, kind: (await channel.next('storePlaced')).kind }
+    }
+    assert.equal((await askAhead(600_000)).kind, 'refused', 'more than half of the store')
+    const unused = await askAhead(400_000)
+    assert.equal(unused.kind, 'memory')
+    assert.equal((await askAhead(200_000)).kind, 'refused', 'what is given counts')
+    channel.send('storeAbandon', { name: unused.name })
+    await untilUsed(watcher, 0)
+    // Not needed any more before there is an answer.
+    const hasty = nextName()
+    channel.send('storeAllocate', { requestId: 2, name: hasty, bytes: 400_000, owner: client.id, isAhead: true })
+    channel.send('storeAbandon', { name: hasty })
+    assert.equal((await channel.next('storePlaced')).requestId, 2)
+    await untilUsed(watcher, 0)
+    ask(channel, client.id, 400_000, hasty)
+    assert.equal((await channel.next('storePlaced')).kind, 'memory')
+    channel.send('storeAbandon', { name: hasty })
+    const { name } = await askAhead(400_000)
+    stored(client, name, 100_000)
+    await untilUsed(watcher, 100_000)
+    ask(channel, client.id, 900_000)
+    assert.equal((await channel.next('storePlaced')).kind, 'memory', 'the rest of that room is free')
+  })
+
+  test('a program that puts many values and then none keeps no room for another', async (t) => {
+    const { runtimeDirectory, socketPath } = await startDaemonProcess(t, { storeBytesMax: 100_000_000, mesh: false })
+    const watcher = await FakeClient.attach(socketPath, { role: 'command' })
+    await using driver = new DriverProgram(
+      `
+      import { init, get, put } from 'SDK'
+      await init()
+      // Each as large as, larger or smaller than what the one before it lets expect.
+      const sizes = [1_000_000, 1_000_000, 1_050_000, 3_000_000, 200_000, 200_000, 9_000_000, 150_000]
+      const refs = sizes.map((size, i) => put(new Uint8Array(size).fill(i + 1)))
+      const right = (await Promise.all(refs.map((ref) => get(ref)))).map((value, i) => value.length === sizes[i] && value.every((byte) => byte === i + 1))
+      console.log('RIGHT ' + right.every(Boolean) + ' ' + refs.length)
+      await new Promise((resolve) => setTimeout(resolve, 1e6))
+      `,
+      { SHOAL_RUNTIME_DIR: runtimeDirectory },
+    )
+    await driver.printed(/RIGHT true 8/)
+    const sum = [1_000_000, 1_000_000, 1_050_000, 3_000_000, 200_000, 200_000, 9_000_000, 150_000].reduce(
+      (a, b) => a + b,
+    )
+    const end = Date.now() + 10_000
+    let used = Infinity
+    // Values have a little more to them than their bytes.
+    for (; used > sum + 8 * 5000; used = await usedBytes(watcher))
+      assert.ok(Date.now() < end, `${used} of ${sum} bytes`)
+    assert.ok(used >= sum)
+    driver.kill('SIGKILL')
+    await untilUsed(watcher, 0)
   })
 
   test('a second channel takes the place of the first', async (t) => {

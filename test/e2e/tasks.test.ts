@@ -523,6 +523,13 @@ describe('tasks on one node', () => {
         /runtimeEnv.npm is not built yet/,
         NotSupportedError,
       ],
+      [
+        'no replica at all',
+        () => remote(() => 1, { replicas: 0 }),
+        /replicas must be a whole number, 1 or more; got 0/,
+        InvalidArgumentError,
+      ],
+      ['half a replica', () => put(1, { replicas: 1.5 }), /replicas must be a whole .*got 1.5/, InvalidArgumentError],
       ['put of a ref', () => put(put(1)), /not an ObjectRef/, InvalidArgumentError],
       [
         'cancel of nothing',
@@ -548,6 +555,7 @@ describe('tasks on one node', () => {
       await assert.rejects(wait([square.remote(1)], { count: 2 }), /a count of 2 but only 1 refs/)
       const ref = square.remote(1)
       await assert.rejects(wait([ref, ref]), /the same ref twice/)
+      await assert.rejects(wait([ref], { fetchLocal: 1 } as never), /fetchLocal must be true or false; got 1/)
     })
   })
 })

@@ -63,7 +63,7 @@ class Simulation {
             this.#workers.delete(leaseId)
           }),
         killLease: (leaseId) => this.#toWorkers.push(() => this.#die(leaseId)),
-        push: (leaseId, tasks) => this.#toWorkers.push(() => this.#receive(leaseId, tasks)),
+        push: ({ id: leaseId }, tasks) => this.#toWorkers.push(() => this.#receive(leaseId, tasks)),
         cancelTask: (leaseId, sequence) =>
           this.#toWorkers.push(() => {
             const worker = this.#workers.get(leaseId)
@@ -209,6 +209,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     returns: [{} as never],
     stream: undefined,
     retryExceptions: false,
+    replicas: 1,
     parent: undefined,
     retriesLeft: maxRetries,
     attempt: 0,

@@ -61,7 +61,7 @@ export class FakeClient {
     const channel = this.#storeChannel ?? (await FakeClient.connect(socketPath))
     if (this.#storeChannel === undefined) channel.send('storeAttach', { protocol: protocolVersion, clientId: this.id })
     this.#storeChannel = channel
-    channel.send('storeAllocate', { requestId: 1, name, bytes, owner: this.id })
+    channel.send('storeAllocate', { requestId: 1, name, bytes, owner: this.id, isAhead: false })
     const placed = await channel.next('storePlaced')
     if (placed.kind !== 'refused') {
       this.send('objectStored', { name, bytes, owner: this.id, object: '', crc: 0, isFile: false })

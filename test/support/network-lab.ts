@@ -81,9 +81,12 @@ export class LabMachine {
       ...options,
       ...(token === undefined ? {} : { join: '-' }),
     }
-    const child = this.spawn(process.execPath, [main, JSON.stringify(all)], token === undefined ? 'ignore' : 'pipe')
+    const isEmbedded = options.embedded === true
+    const stdin = token === undefined && !isEmbedded ? 'ignore' : 'pipe'
+    const child = this.spawn(process.execPath, [main, JSON.stringify(all)], stdin)
     this.child = child
-    if (token !== undefined) child.stdin?.end(`${token}\n`)
+    if (token !== undefined) child.stdin?.write(`${token}\n`)
+    if (!isEmbedded) child.stdin?.end()
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
     const [line] = (await once(lines, 'line')) as [string]
     this.ready = JSON.parse(line) as LabReady
@@ -104,10 +107,21 @@ export class LabMachine {
   setCable(isIn: boolean): void {
     ip('-n', this.#switch, 'link', 'set', this.port, isIn ? 'up' : 'down')
   }
+
+  /** From now on this machine's cable takes no more than so much, each way. */
+  limit(mbit: number): void {
+    const shape = ['root', 'tbf', 'rate', `${mbit}mbit`, 'burst', '256kb', 'latency', '50ms']
+    tc('-n', this.namespace, 'qdisc', 'replace', 'dev', 'eth0', ...shape)
+    tc('-n', this.#switch, 'qdisc', 'replace', 'dev', this.port, ...shape)
+  }
 }
 
 function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+function tc(...args: string[]): void {
+  execFileSync('tc', args, { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
 /**

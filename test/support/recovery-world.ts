@@ -110,7 +110,7 @@ export class RecoveryWorld {
     const encodeError = (error: unknown): WireValue => this.#error(error as Error)
     this.#stored = new StoredValues((names) => {
       for (const name of names) this.store.delete(name)
-    })
+    }, Infinity)
     this.lineages = new LineageBook({ bytesMax: lineageBytesMax, free })
     this.recovery = new Recovery({
       lineages: this.lineages,
@@ -123,10 +123,11 @@ export class RecoveryWorld {
     this.#results = new TaskResults({
       lineages: this.lineages,
       recovery: this.recovery,
-      create: () => this.#owned.create(),
       encodeError,
       adopt: () => undefined,
       attach: (record, wire) => this.#stored.attach(record, wire),
+      replicate: () => {},
+      create: () => this.#owned.create(),
       free,
       weakly: (record) => new WeakRef(record),
       recreate: (sequence) => {
@@ -145,7 +146,7 @@ export class RecoveryWorld {
         cancelRequest: (requestId) => void this.#requests.delete(requestId),
         returnLease: (leaseId) => this.#toWorker(leaseId, () => this.#workers.delete(leaseId)),
         killLease: (leaseId) => this.#toWorker(leaseId, (worker) => this.#die(worker)),
-        push: (leaseId, tasks) => this.#toWorker(leaseId, (worker) => this.#push(worker, tasks)),
+        push: ({ id }, tasks) => this.#toWorker(id, (worker) => this.#push(worker, tasks)),
         cancelTask: (leaseId, sequence) => this.#toWorker(leaseId, (worker) => this.#cancelled(worker, sequence)),
       },
       {
@@ -153,20 +154,20 @@ export class RecoveryWorld {
         nowMs: () => 0,
         defer: queueMicrotask,
         after: (_, callback) => this.#later(callback),
-        settle: (task, result) => {
+        settle: (task, result, worker) => {
           this.#streams.delete(task.sequence)
-          this.#results.settle(task, result)
+          this.#results.settle(task, result, worker)
         },
-        discard: ({ values }) => {
-          for (const value of values) this.#results.drop(value)
+        discard: ({ values }, worker) => {
+          for (const value of values) this.#results.drop(value, worker)
         },
         fail: (task, error) => {
           this.#streams.delete(task.sequence)
           this.#results.fail(task, error)
         },
-        failWith: (task, error) => {
+        failWith: (task, argument) => {
           this.#streams.delete(task.sequence)
-          this.#results.failWith(task, error)
+          this.#results.failWith(task, argument)
         },
         isRetriable: () => false,
         named: (record) => this.#owned.share(record),
@@ -462,14 +463,15 @@ export class RecoveryWorld {
   }
 
   #onItem(leaseId: number, sequence: number, index: number, wire: WireValue): void {
+    const worker = this.submitter.workerOf(leaseId)
     const task = this.#streams.get(sequence)
-    if (task?.stream === undefined || task.leaseId !== leaseId) {
-      this.#results.drop(wire)
+    if (worker === undefined || task?.stream === undefined || task.leaseId !== leaseId) {
+      this.#results.drop(wire, worker)
       return
     }
     const { stream } = task
     const isAgain = index < stream.received
-    this.#results.settleItem(task, stream, index, wire)
+    this.#results.settleItem(task, stream, index, wire, worker)
     if (isAgain) this.#consumed(task, Math.max(index + 1, stream.consumed))
   }
 

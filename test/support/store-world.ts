@@ -44,7 +44,7 @@ export class StoreWorld {
   isDiskFull = false
   /** The disk does what it is told from now on. */
   #isCalm = false
-  readonly counters = { placed: 0, inFiles: 0, refused: 0, spilled: 0, restored: 0, lost: 0, zombies: 0 }
+  readonly counters = { placed: 0, inFiles: 0, refused: 0, spilled: 0, restored: 0, lost: 0, zombies: 0, kept: 0 }
   readonly #diskMsMax: number
   /** Given out, by offset, until the store has it back; and the value whose bytes are there now. */
   readonly #blocks = new Map<number, Block>()
@@ -165,7 +165,16 @@ export class StoreWorld {
     if (isGivenUp) return this.step({ type: 'abandon', key, name })
     if (offset !== undefined) this.#content.set(offset, name)
     else if (file !== undefined && !this.#deleted.has(file)) this.#files.get(file)?.set(0, name)
-    this.step({ type: 'seal', name, object: '', crc: 0, key })
+    const block = offset === undefined ? undefined : this.#blocks.get(offset)
+    if (block === undefined || offset === undefined || this.random() < 0.7) {
+      this.step({ type: 'seal', name, object: '', crc: 0, key })
+      return
+    }
+    // It is smaller than he thought.
+    const bytes = Math.floor(block.bytes * this.random())
+    this.#blocks.set(offset, { name, bytes })
+    this.#bytesOf.set(name, bytes)
+    this.step({ type: 'seal', name, bytes, object: '', crc: 0, key })
   }
 
   /** Somebody needs room no more before he was given any. */
@@ -183,6 +192,15 @@ export class StoreWorld {
     // Another node may still have it.
     if (entry?.kind === 'copy' && !entry.isSealed) this.#goneCopies.push({ name, bytes: entry.bytes })
     this.step({ type: 'free', names: [name] })
+  }
+
+  /** A copy, here or on its way, stands for its value from now on. */
+  keepCopy(): void {
+    const name = this.pick(this.book.entries.values().filter(({ kind }) => kind === 'copy'))?.name
+    if (name === undefined) return
+    this.step({ type: 'keep', name })
+    if (this.#stored.has(name)) this.#stored.set(name, 'replica')
+    this.counters.kept += 1
   }
 
   open(): void {
@@ -302,6 +320,7 @@ export class StoreWorld {
         const kind = this.#stored.get(action.name)
         assert.ok(this.#stored.delete(action.name), `${action.name} is gone and was not there`)
         if (action.reason === 'lost') this.counters.lost += 1
+        assert.ok(kind === 'copy' || action.reason !== 'dropped', `${action.name} is dropped and is no copy`)
         if (kind === 'copy' && action.reason === 'dropped') this.#goneCopies.push(this.#goneCopy(action.name))
         return
       }
@@ -429,6 +448,7 @@ export class StoreWorld {
     else if (dice < 0.84) this.hold()
     else if (dice < 0.87) this.letGo()
     else if (dice < 0.88) this.clientGone()
+    else if (dice < 0.885) this.keepCopy()
     else if (dice < 0.89) this.isDiskFull = !this.isDiskFull
     else this.advance(this.random() * 300)
   }

@@ -22,6 +22,7 @@ export function taskOf(sequence: number, returns: ObjectRecord[], options: Parti
     returns,
     stream: undefined,
     retryExceptions: false,
+    replicas: 1,
     parent: undefined,
     retriesLeft: 3,
     attempt: 0,

@@ -9,6 +9,8 @@ import { bulkPair, type MemoryStream } from './bulk-pair.ts'
 export class MemoryTransferStore implements TransferStore {
   readonly values = new Map<string, Uint8Array>()
   readonly begun: string[] = []
+  /** Copies that are to stay. */
+  readonly kept = new Set<string>()
   openRooms = 0
   isFull = false
 
@@ -39,6 +41,11 @@ export class MemoryTransferStore implements TransferStore {
       },
       abort: () => void close(),
     })
+  }
+
+  keep(name: string): boolean {
+    this.kept.add(name)
+    return this.has(name)
   }
 
   open(name: string): Promise<OutgoingValue | undefined> {
@@ -85,6 +92,7 @@ export class TransferLab {
         network: { openBulk: (to) => this.#open(id, to) },
         locate: (name) => Promise.resolve(this.locate(name)),
         onAsked: () => {},
+        holders: () => [],
         random: Math.random,
         now: () => performance.now(),
         log: (text) => this.logs.push(text),

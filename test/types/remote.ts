@@ -59,7 +59,9 @@ remote((x: number) => x, { cpus: 2 })
 square.options({ cpus: 2 })
 // @ts-expect-error a wrong type
 square.options({ numCpus: 'two' })
-square.options({ schedulingStrategy: 'spread' })
+square.options({ schedulingStrategy: 'spread', replicas: 2 })
+// @ts-expect-error a wrong type
+square.options({ replicas: 'all' })
 square.options({ schedulingStrategy: { nodeId: '0123456789abcdef', soft: true } })
 square.options({
   schedulingStrategy: { labels: { zone: 'lab1', gpu: { in: ['a100', 'h100'] }, laptop: { exists: false } } },

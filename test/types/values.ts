@@ -23,6 +23,12 @@ const name = remote((x: number) => `n${x}`)
 
 const data = put(new Float64Array(3))
 sameType<typeof data, ObjectRef<Float64Array<ArrayBuffer>>>()
+const kept = put('x', { replicas: 2 })
+sameType<typeof kept, ObjectRef<string>>()
+// @ts-expect-error a number
+put('x', { replicas: 'two' })
+// @ts-expect-error an unknown option
+put('x', { copies: 2 })
 const record = put({ a: 1, b: ['x'] })
 sameType<typeof record, ObjectRef<{ a: number; b: string[] }>>()
 
@@ -50,6 +56,9 @@ await get(square.remote(1), { timeout: 500 })
 const { ready, pending } = await wait([square.remote(1), square.remote(2)], { count: 1, timeoutMs: 1000 })
 sameType<typeof ready, ObjectRef<number>[]>()
 sameType<typeof pending, ObjectRef<number>[]>()
+await wait([square.remote(1)], { fetchLocal: false })
+// @ts-expect-error a flag
+await wait([square.remote(1)], { fetchLocal: 'no' })
 // @ts-expect-error one ref is no array of refs
 await wait(square.remote(1))
 // @ts-expect-error an unknown option

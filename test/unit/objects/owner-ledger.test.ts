@@ -18,7 +18,7 @@ class Borrowers {
   #processes = 1
 
   constructor() {
-    this.ledger.count(1, 'p0', 1)
+    this.ledger.count(1, 'p0', 'p0', 1)
   }
 
   #say(from: string, arrive: () => void): void {
@@ -29,14 +29,14 @@ class Borrowers {
 
   lend(from: string, to: string): void {
     // The owner hears that `to` borrows it before it can hear that `from` does no more: both are said by `from`.
-    this.#say(from, () => void (this.#isFreed ||= this.ledger.count(1, to, 1)))
+    this.#say(from, () => void (this.#isFreed ||= this.ledger.count(1, to, 'p0', 1)))
     this.has.set(to, (this.has.get(to) ?? 0) + 1)
   }
 
   drop(process: string): void {
     const count = this.has.get(process) ?? 0
     this.has.delete(process)
-    this.#say(process, () => void (this.#isFreed ||= this.ledger.count(1, process, -count)))
+    this.#say(process, () => void (this.#isFreed ||= this.ledger.count(1, process, 'p0', -count)))
   }
 
   die(process: string): void {
@@ -99,22 +99,40 @@ describe('who borrows an object', () => {
 
   test('a borrow that is given back before it was told leaves nothing behind', () => {
     const ledger = new OwnerLedger()
-    ledger.count(1, 'a', 1)
-    assert.equal(ledger.count(1, 'b', -1), false)
+    ledger.count(1, 'a', 'c', 1)
+    assert.equal(ledger.count(1, 'b', 'a', -1), false)
     assert.ok(ledger.isHeld(1))
-    ledger.count(1, 'b', 1)
-    assert.equal(ledger.count(1, 'a', -1), true)
+    ledger.count(1, 'b', 'a', 1)
+    assert.equal(ledger.count(1, 'a', 'c', -1), true)
     assert.equal(ledger.size, 0)
   })
 
   test('what is said late in the name of one who is gone does not count', () => {
     const ledger = new OwnerLedger()
-    ledger.count(1, 'a', 1)
-    ledger.count(1, owner, 1)
+    ledger.count(1, 'a', 'c', 1)
+    ledger.count(1, owner, 'a', 1)
     assert.deepEqual(ledger.gone('a'), [])
-    ledger.count(1, 'a', 1)
+    ledger.count(1, 'a', 'c', 1)
     assert.deepEqual(ledger.borrowersOf(1), [owner])
     assert.deepEqual(ledger.gone(owner), [1])
+    assert.equal(ledger.size, 0)
+  })
+
+  test('when a lender is gone, the borrower says what it has of it', () => {
+    const ledger = new OwnerLedger()
+    ledger.count(1, 'a', 'a', 1)
+    ledger.count(1, 'b', 'a', 1)
+    ledger.count(2, 'b', 'a', 1)
+    ledger.count(2, 'b', 'c', 1)
+    ledger.count(3, 'b', 'a', -1)
+    assert.deepEqual(ledger.gone('a'), [])
+    assert.deepEqual(
+      ledger.lentBy((lender) => lender === 'a'),
+      [{ borrower: 'b', lender: 'a' }],
+    )
+    assert.deepEqual(ledger.settle('b', 'a', new Map()), [1])
+    assert.deepEqual(ledger.borrowersOf(2), ['b'])
+    assert.equal(ledger.count(2, 'b', 'c', -1), true)
     assert.equal(ledger.size, 0)
   })
 })

@@ -59,6 +59,7 @@ class Owner {
       encodeError,
       adopt: () => undefined,
       attach: () => {},
+      replicate: () => {},
       free,
       weakly: (record) => ({ deref: () => record }),
       recreate: (sequence) => new ObjectRecord(owner, sequence),
@@ -94,12 +95,12 @@ class Owner {
   /** The worker of a stream sends an item. Gives its name in the store. */
   item(task: TaskRecord, index: number, node: NodeId): string {
     const name = this.stored(node)
-    this.results.settleItem(task, task.stream as StreamRecord, index, storedValue(name))
+    this.results.settleItem(task, task.stream as StreamRecord, index, storedValue(name), owner)
     return name
   }
 
   endStream(task: TaskRecord): void {
-    this.results.settle(task, { sequence: task.sequence, status: 'streamEnd', durationUs: 1, values: [] })
+    this.results.settle(task, { sequence: task.sequence, status: 'streamEnd', durationUs: 1, values: [] }, owner)
   }
 
   /** What of a stream its next run is to send. */
@@ -108,7 +109,7 @@ class Owner {
   }
 
   end(task: TaskRecord, values: WireValue[]): void {
-    this.results.settle(task, { sequence: task.sequence, status: 'ok', durationUs: 1, values })
+    this.results.settle(task, { sequence: task.sequence, status: 'ok', durationUs: 1, values }, owner)
   }
 
   /** Results of one task, on a node. */
@@ -201,7 +202,9 @@ describe('a lost result', () => {
     const [record] = the.made(there) as [ObjectRecord]
     the.recovery.lost(record, nameOf(record), 'gone')
     const own = inlineValue(8, true)
-    the.results.failWith(the.submitted[0] as TaskRecord, own)
+    const argument = new ObjectRecord(owner, 999)
+    argument.settle(own)
+    the.results.failWith(the.submitted[0] as TaskRecord, new ObjectRef(argument))
     assert.equal(record.value, own)
     assert.deepEqual(the.recovery.counters, { recovered: 0, failed: 1 })
   })

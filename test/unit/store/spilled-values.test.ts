@@ -69,6 +69,22 @@ describe('values on the disk', () => {
     assert.deepEqual([store.usedBytes, store.count, store.book.diskBytes], [0, 0, 0])
   })
 
+  test('a copy that is to be kept goes there, too', async (t) => {
+    const { store, segment } = await createStore(t)
+    const bytes = 500_001
+    const value = { name: nameOf(100), bytes, owner, object: '' }
+    assert.equal(store.keep(value.name), false)
+    const room = await store.begin(value)
+    room.slice(0, bytes).set(bytesFor(value.name, bytes))
+    // While it comes.
+    assert.equal(store.keep(value.name), false)
+    room.commit()
+    assert.equal(store.book.entries.get(value.name)?.kind, 'replica')
+    for (let n = 0; n < 24; n++) await put(store, segment, n, bytes)
+    assert.ok(store.book.entries.get(value.name)?.disk !== undefined)
+    assert.ok(await isRight(store, 100, bytes))
+  })
+
   test('one that is larger than memory is sent from where it is', async (t) => {
     const { store, segment } = await createStore(t)
     assert.equal(await put(store, segment, 1, 2 * bytesMax + 5), 'file')

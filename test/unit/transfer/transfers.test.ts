@@ -155,6 +155,57 @@ describe('pulling a value', { concurrency: true }, () => {
     await assert.rejects(cancelled, /not now/)
   })
 
+  test('that has begun to come is finished, although nobody waits any more', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2, 60_000)]
+    const original = value(9 * mib)
+    origin.store.values.set(name, original)
+    const controller = new AbortController()
+    origin.send = (bytes) => {
+      controller.abort(new Error('not now'))
+      return [bytes]
+    }
+    await assert.rejects(pull(puller, original.length, [origin], { signal: controller.signal }), /not now/)
+    await pull(puller, original.length, [])
+    assertSame(puller, original)
+    assert.deepEqual(puller.store.begun, [name])
+    assert.equal(origin.transfers.bytesOut, original.length)
+  })
+
+  test('that was given up before its turn leaves no trace: it can be asked for anew', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2, 60_000)]
+    const original = value(1000)
+    const others = Array.from({ length: 16 }, (_, i) => i.toString(16).padStart(44, '0'))
+    for (const each of [name, ...others]) origin.store.values.set(each, original)
+    origin.send = () => []
+    const hints = [origin.id]
+    const stuck = others.map((each) => puller.transfers.pull(each, 1000, { ...whose, hints }).catch(() => 'freed'))
+    const controller = new AbortController()
+    const cancelled = pull(puller, 1000, [origin], { signal: controller.signal })
+    controller.abort(new Error('not now'))
+    await assert.rejects(cancelled, /not now/)
+    assert.equal(puller.transfers.progress().length, 16)
+    const again = pull(puller, 1000, [origin])
+    origin.send = (bytes) => [bytes]
+    puller.transfers.freed(others)
+    await again
+    assertSame(puller, original)
+    assert.deepEqual(new Set(await Promise.all(stuck)), new Set(['freed']))
+  })
+
+  test('that one of those who wait wants to keep is kept, before anybody can take its room', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    const original = value(1000)
+    origin.store.values.set(name, original)
+    const first = pull(puller, 1000, [origin])
+    await pull(puller, 1000, [origin], { priority: 'replica', isReplica: true })
+    await first
+    assertSame(puller, original)
+    assert.deepEqual([...puller.store.kept], [name])
+  })
+
   test('without room fails with ObjectStoreFullError', async (t) => {
     const world = lab(t)
     const [origin, puller] = [world.add(1), world.add(2)]

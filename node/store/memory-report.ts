@@ -1,0 +1,65 @@
+import type { AdminValue, HeldObject, ObjectHolder, ObjectReport, ProcessReport } from '../../protocols/admin.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
+import type { ReferenceAnswers } from '../server/reference-desk.ts'
+
+type Told = MessageBody<'references'>
+
+/** Puts together what lies in the store and what the programs say they hold of it. */
+export function memoryReport(
+  { objects, more }: AdminValue<'objects'>,
+  { processes, told, silent }: ReferenceAnswers,
+): AdminValue<'memory'> {
+  const owned = new Map<string, Told['owned'][number]>()
+  const borrowed = new Map<string, Map<string, number>>()
+  for (const [client, { owned: own, borrowed: others }] of told) {
+    for (const each of own) owned.set(each.name, each)
+    for (const { object, tasks } of others) {
+      const users = borrowed.get(object) ?? new Map<string, number>()
+      borrowed.set(object, users.set(client, tasks))
+    }
+  }
+  const processOf = new Map(processes.map((process) => [process.client, process]))
+  const withProcess = (holder: Omit<ObjectHolder, 'process'>): ObjectHolder => {
+    const process = processOf.get(holder.client)
+    return process === undefined ? holder : { ...holder, process }
+  }
+  const held = (report: ObjectReport): HeldObject => {
+    const own = owned.get(report.name)
+    const users = borrowed.get(report.object) ?? new Map<string, number>()
+    const holders = [...ownersOf(report, own), ...borrowersOf(own, users), ...viewersOf(report, processes)].map(
+      withProcess,
+    )
+    return { ...report, made: own?.made ?? '', holders }
+  }
+  return { objects: objects.map(held), more, silent }
+}
+
+type Holder = Omit<ObjectHolder, 'process'>
+
+function ownersOf({ owner }: ObjectReport, own: Told['owned'][number] | undefined): Holder[] {
+  if (own === undefined) return []
+  const { tasks, rebuilds, borrowers } = own
+  const holders: Holder[] = []
+  if (tasks > 0) holders.push({ client: owner, why: 'task', count: tasks })
+  if (rebuilds > 0) holders.push({ client: owner, why: 'rebuild', count: rebuilds })
+  // What nothing else keeps is kept by a ref, or was until a moment ago.
+  if (holders.length === 0 && borrowers.length === 0) holders.push({ client: owner, why: 'owner', count: 1 })
+  return holders
+}
+
+function borrowersOf(own: Told['owned'][number] | undefined, users: ReadonlyMap<string, number>): Holder[] {
+  const clients = new Set([...(own?.borrowers ?? []), ...users.keys()])
+  return Array.from(clients, (client): Holder => {
+    const tasks = users.get(client) ?? 0
+    return tasks > 0 ? { client, why: 'task', count: tasks } : { client, why: 'borrower', count: 1 }
+  })
+}
+
+function viewersOf({ viewedBy }: ObjectReport, processes: readonly ProcessReport[]): Holder[] {
+  const pids = new Set(viewedBy)
+  return processes
+    .filter(({ pid }) => pids.has(pid))
+    .map(({ client, pid }) => {
+      return { client, why: 'view', count: viewedBy.filter((each) => each === pid).length }
+    })
+}

@@ -1,0 +1,74 @@
+import { BenchMesh } from './bench-mesh.ts'
+import type { Benchmark } from './benchmark.ts'
+import type { Result } from './result.ts'
+import { canShapeLinks, startShapedMesh } from './shaped-mesh.ts'
+
+const mebibyte = 2 ** 20
+/** Memory that has never been used may be several times as slow. */
+const warmUps = 2
+const mibMax = 256
+/** The slower ones leave the processors time for all of it. */
+const links = [
+  { mbit: 100, mibMax: 128 },
+  { mbit: 1000, mibMax: 256 },
+]
+
+/** One value from the first node to one other, and to all others at once. */
+async function measureBroadcast(mesh: BenchMesh, mib: number, rounds: number): Promise<[number[], number[]]> {
+  const value = new Uint8Array(mib * mebibyte).fill(3)
+  const others = mesh.nodes.slice(1)
+  const one: number[] = []
+  const all: number[] = []
+  for (let round = -warmUps; round < rounds; round++) {
+    // To another one each time, so that all of them have memory that has been used.
+    const [target = others[0]] = others.slice((round + warmUps) % others.length)
+    const oneMs = (await mesh.send(value, target === undefined ? [] : [target])).fetchMs
+    const allMs = (await mesh.send(value, others)).fetchMs
+    if (round < 0) continue
+    one.push(oneMs)
+    all.push(allMs)
+  }
+  return [one, all]
+}
+
+function resultsOf(where: string, nodes: number, mib: number, [one, all]: [number[], number[]]): Result[] {
+  return [
+    { name: `broadcast ${mib} MiB ${where}: to one node`, unit: 'ms', values: one },
+    { name: `  to ${nodes} nodes`, unit: 'ms', values: all },
+    {
+      name: `  to ${nodes} nodes, beside one`,
+      unit: 'times',
+      values: all.map((ms, i) => ms / (one[i] ?? Number.NaN)),
+    },
+  ]
+}
+
+/** Over loopback, where all nodes share the processors, and over links of their own, where each can use all of its own. */
+export const broadcastBenchmarks: readonly Benchmark[] = [
+  {
+    name: 'broadcast over loopback',
+    async measure({ rounds, mib, nodes = 8 }) {
+      const size = Math.min(mib, mibMax)
+      await using mesh = await BenchMesh.start({ nodes: nodes + 1, storeBytesMax: 3 * size * mebibyte })
+      return resultsOf('over loopback', nodes, size, await measureBroadcast(mesh, size, rounds))
+    },
+  },
+  ...links.map((link): Benchmark => {
+    const { mbit } = link
+    const where = `over links of ${mbit} Mbit/s`
+    return {
+      name: `broadcast ${where}`,
+      async measure({ rounds, mib, nodes = 8 }) {
+        if (!canShapeLinks()) {
+          console.error('  left out: it takes network namespaces, which only root can make')
+          return []
+        }
+        const size = Math.min(mib, link.mibMax)
+        await using mesh = await BenchMesh.attach(
+          await startShapedMesh({ nodes: nodes + 1, mbit, storeBytesMax: 3 * size * mebibyte + 64 * mebibyte }),
+        )
+        return resultsOf(where, nodes, size, await measureBroadcast(mesh, size, rounds))
+      },
+    }
+  }),
+]

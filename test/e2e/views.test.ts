@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import {
+  DateDay,
+  Dictionary,
+  Int32,
+  makeData,
+  RecordBatch,
+  Schema,
+  Struct,
+  Table,
+  tableFromArrays,
+  tableFromJSON,
+  Utf8,
+  vectorFromArray,
+  type Vector,
+  Field,
+} from 'apache-arrow'
+import { get, init, put, remote, shutdown } from '../../sdk/index.ts'
+import { freshRuntimeDirectory } from '../support/runtime-directory.ts'
+
+const count = 100_000
+
+function columns(): { x: Float64Array; y: Int32Array } {
+  return {
+    x: Float64Array.from({ length: count }, (_, i) => i / 2),
+    y: Int32Array.from({ length: count }, (_, i) => -i),
+  }
+}
+
+describe('values that come back as views', () => {
+  let removeDirectory: () => void
+  before(async () => {
+    removeDirectory = freshRuntimeDirectory()
+    await init({ embedded: true, numCpus: 1 })
+  })
+  after(async () => {
+    await shutdown()
+    removeDirectory()
+  })
+
+  const identity = remote((value: unknown) => value)
+  const bytes = 1_000_000
+  const pattern = Uint8Array.from({ length: bytes }, (_, i) => (i * 7) & 255)
+  const kinds = {
+    Buffer: () => Buffer.from(pattern),
+    DataView: () => new DataView(pattern.slice().buffer),
+    ArrayBuffer: () => pattern.slice().buffer,
+    ...Object.fromEntries(
+      [
+        Uint8Array,
+        Int8Array,
+        Uint8ClampedArray,
+        Uint16Array,
+        Int16Array,
+        Uint32Array,
+        Int32Array,
+        Float32Array,
+        Float64Array,
+        BigInt64Array,
+        BigUint64Array,
+      ].map((Kind) => [Kind.name, () => new Kind(pattern.slice().buffer)]),
+    ),
+  }
+  const bytesOf = (value: ArrayBuffer | ArrayBufferView): Uint8Array =>
+    value instanceof ArrayBuffer
+      ? new Uint8Array(value)
+      : new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+
+  for (const [kind, make] of Object.entries(kinds)) {
+    test(`${kind}, put, as an argument, as a result, and inside of objects`, async () => {
+      const value = make() as ArrayBuffer | ArrayBufferView
+      const ref = put(value)
+      const got = [
+        await get(ref),
+        (await get(put({ deep: [value] }))).deep[0],
+        await get(identity.remote(value)),
+        await get(identity.remote(ref)),
+      ] as (ArrayBuffer | ArrayBufferView)[]
+      for (const each of got) {
+        assert.equal(each.constructor, value.constructor)
+        assert.equal(Buffer.compare(bytesOf(each), pattern), 0)
+      }
+      // Each is its holder's own.
+      bytesOf(got[0] as ArrayBufferView)[5] = 99
+      assert.equal(bytesOf((await get(ref)) as ArrayBufferView)[5], pattern[5])
+    })
+  }
+
+  test('a table of Apache Arrow: a view, of the own class, from put and from a task', async () => {
+    const table = tableFromArrays(columns())
+    const makeThere = remote((length: number) =>
+      tableFromArrays({
+        x: Float64Array.from({ length }, (_, i) => i / 2),
+        y: Int32Array.from({ length }, (_, i) => -i),
+      }),
+    )
+    for (const got of [await get(put(table)), await get(makeThere.remote(count)), (await get(put({ table }))).table]) {
+      assert.ok(got instanceof Table)
+      assert.equal(got.numRows, count)
+      assert.deepEqual(got.schema.names, ['x', 'y'])
+      assert.deepEqual(got.getChild('x')?.toArray(), columns().x)
+      assert.deepEqual(got.getChild('y')?.toArray(), columns().y)
+      const values = got.getChild('x')?.data[0]?.values as Float64Array
+      assert.ok(values.buffer.byteLength > 12 * count, 'the columns are views on all of it')
+    }
+  })
+
+  test('tables go through tasks that import the package, and through those that do not', async () => {
+    const table = tableFromArrays(columns())
+    const sum = remote(
+      (each: Table) => (each.getChild('x') as Vector).toArray().reduce((a: number, b: number) => a + b, 0) as number,
+    )
+    const addColumn = remote((each: Table) => each.assign(tableFromArrays({ z: new Uint8Array(each.numRows).fill(3) })))
+    assert.equal(await get(sum.remote(table)), (count * (count - 1)) / 4)
+    const same = (await get(identity.remote(table))) as Table
+    assert.ok(same instanceof Table)
+    assert.equal(same.numRows, count)
+    const wider = await get(addColumn.remote(put(table) as never as Table))
+    assert.deepEqual(wider.schema.names, ['x', 'y', 'z'])
+    assert.equal(wider.getChild('z')?.get(7), 3)
+    assert.equal(await get(sum.remote(wider)), (count * (count - 1)) / 4)
+  })
+
+  test('texts, nulls, dictionaries, days, several batches, no rows', async () => {
+    const rows = Array.from({ length: 3000 }, (_, i) => ({ name: i % 3 === 0 ? null : `name ${i}`, n: i }))
+    const json = tableFromJSON(rows)
+    const dictionary = new Table({
+      word: vectorFromArray(['a', 'b', 'a', null], new Dictionary(new Utf8(), new Int32())),
+    })
+    const days = new Table({ day: vectorFromArray([new Date(0), new Date(86_400_000)], new DateDay()) })
+    const batches = json.concat(tableFromJSON(rows.slice(0, 10)))
+    const schema = new Schema([new Field('n', new Int32(), true)])
+    const empty = new Table(schema, [new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: 0 }))])
+    for (const table of [json, dictionary, days, batches, empty]) {
+      const back = (await get(identity.remote(table))) as Table
+      assert.equal(String(back.schema), String(table.schema))
+      assert.deepEqual(
+        back.toArray().map((row: { toJSON(): unknown }) => row.toJSON()),
+        table.toArray().map((row: { toJSON(): unknown }) => row.toJSON()),
+      )
+    }
+  })
+})

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { ReferenceWorld, type WorldOptions } from '../support/reference-world.ts'
+
+const runs = Number(process.env['SHOAL_SIM_RUNS'] ?? 150)
+const only = process.env['SHOAL_SIM_SEED']
+const actsMax = 500
+
+/** Runs one seed; the error names it, and `SHOAL_SIM_SEED=<seed>` runs it again. */
+async function runSeed(options: WorldOptions): Promise<ReferenceWorld> {
+  const world = new ReferenceWorld(options)
+  try {
+    for (let i = 0; i < actsMax; i++) await world.act()
+    await world.end()
+  } catch (error) {
+    throw new Error(`seed ${options.seed}: ${(error as Error).message}`, { cause: error })
+  }
+  return world
+}
+
+const worlds = {
+  'processes that live': { deaths: 0 },
+  'processes that die': { deaths: 0.3 },
+  'processes that die all the time': { deaths: 1 },
+} satisfies Record<string, Omit<WorldOptions, 'seed'>>
+
+describe('references, simulated', () => {
+  for (const [name, options] of Object.entries(worlds)) {
+    test(`${name}: nothing that can be reached is freed, all else is, and nobody waits in vain (${runs} runs)`, async () => {
+      if (only !== undefined) return void (await runSeed({ seed: Number(only), ...options }))
+      const sums: Record<string, number> = {}
+      for (let seed = 1; seed <= runs; seed++) {
+        const { counters } = await runSeed({ seed, ...options })
+        for (const [key, count] of Object.entries(counters)) sums[key] = (sums[key] ?? 0) + count
+      }
+      // It says something only if it has seen all of it, for which a few runs are not enough.
+      if (runs < 150) return
+      const withDeaths = ['deaths', 'ownerDied', 'settled']
+      for (const [key, count] of Object.entries(sums)) {
+        assert.ok(count > 0 || (options.deaths === 0 && withDeaths.includes(key)), `it never came to ${key}`)
+      }
+    })
+  }
+})
