@@ -105,6 +105,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     network,
     store,
     locate: (value) => objects.find(value),
+    isLinked: (node) => network.link(node) !== undefined,
     onAsked: (node, value) => values.asked(node, value),
     holders: (value) => replicas.holdersOf(value),
     random: Math.random,

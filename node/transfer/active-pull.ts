@@ -24,12 +24,16 @@ export interface ActivePullParts {
   random(): number
   now(): number
   locate(name: string): Promise<readonly NodeId[]>
+  /** True when there is a link to the node. */
+  isLinked(node: NodeId): boolean
   onBytes(bytes: number): void
   log(text: string): void
 }
 
 const locateRestMs = 250
 const locateRestMsMax = 3000
+/** Others may know later than this node that one is gone. If it is not, its link is back within this time. */
+const cutOffMs = 2000
 
 /** One value on its way here: asks for room, reads from its sources, and looks for others when those do not have it. */
 export class ActivePull {
@@ -46,6 +50,8 @@ export class ActivePull {
   /** Others are being given parts of it. */
   #uses = 0
   #stopReason: ShoalError | undefined
+  /** Since when only nodes are left that this one has no link to. */
+  #cutOffSinceMs: number | undefined
   #isReplica = false
   hasLocated = false
   isDone = false
@@ -92,7 +98,8 @@ export class ActivePull {
   }
 
   addSources(nodes: readonly NodeId[]): void {
-    for (const node of nodes) if (node !== this.#parts.self) this.#pull.addSource(node)
+    const { self, isLinked } = this.#parts
+    for (const node of nodes) if (node !== self && isLinked(node)) this.#pull.addSource(node)
     this.#tell()
   }
 
@@ -144,7 +151,8 @@ export class ActivePull {
     try {
       if (this.#stopReason !== undefined) throw this.#stopReason
       // For what is nowhere nothing else is to make room, and that there is none is not what is wrong with it.
-      if (this.#pull.sources.size === 0 && !(await this.#locate()) && this.#pull.sources.size === 0) throw this.#lost()
+      if (this.#pull.sources.size === 0 && !(await this.#locate()) && this.#cutOffSinceMs === undefined)
+        throw this.#lost()
       this.#room = await store.begin({ name, bytes, owner, object }, { signal: this.#abort.signal })
       await this.#fill(this.#room)
       // What still comes from others for the same parts must not be written there any more.
@@ -168,7 +176,7 @@ export class ActivePull {
   }
 
   async #fill(room: IncomingRoom): Promise<void> {
-    const { now } = this.#parts
+    const { now, stallMs } = this.#parts
     const deadlineMs = now() + this.#spec.timeoutMs
     let locateMs = locateRestMs
     for (;;) {
@@ -183,21 +191,26 @@ export class ActivePull {
       // Nobody is left to ask.
       const isNew = await this.#locate()
       if (this.#pull.have.isFull || isNew) continue
-      if (this.#pull.isNowhere) throw this.#lost()
-      if (now() >= deadlineMs) throw this.#unreachable()
+      if (this.#pull.isNowhere && this.#cutOffSinceMs === undefined) throw this.#lost()
+      const cutOffEndMs = (this.#cutOffSinceMs ?? Infinity) + Math.min(cutOffMs, stallMs)
+      if (now() >= Math.min(deadlineMs, cutOffEndMs)) throw this.#unreachable()
       await this.#change(locateMs)
       locateMs = Math.min(locateRestMsMax, locateMs * 2)
-      for (const node of this.#spec.hints) this.#pull.addSource(node)
+      this.addSources(this.#spec.hints)
     }
   }
 
   /** Looks for other nodes that have it. True when there is one that could be asked. */
   async #locate(): Promise<boolean> {
     this.hasLocated = true
-    const nodes = await this.#parts.locate(this.name)
-    const unknown = nodes.filter((node) => node !== this.#parts.self && !this.#pull.sources.has(node))
-    this.addSources(nodes)
-    return unknown.length > 0
+    const { self, isLinked, locate, now } = this.#parts
+    const others = (await locate(this.name)).filter((node) => node !== self)
+    const linked = others.filter(isLinked)
+    const isNew = linked.some((node) => !this.#pull.sources.has(node))
+    this.addSources(linked)
+    const isCutOff = this.#pull.isNowhere && linked.length < others.length
+    this.#cutOffSinceMs = isCutOff ? (this.#cutOffSinceMs ?? now()) : undefined
+    return isNew
   }
 
   /** Reads from a source, if there is something to ask it and that is not being done already. */
@@ -256,6 +269,11 @@ export class ActivePull {
 
   #unreachable(): UnreachableError {
     const { name, bytes, timeoutMs } = this.#spec
+    if (this.#cutOffSinceMs !== undefined) {
+      return new UnreachableError(`the value ${name} (${bytes} bytes) is on nodes that this one has no link to`, {
+        details: { name, bytes },
+      })
+    }
     const asked = [...this.#pull.sources.keys()]
     return new UnreachableError(
       `the value ${name} (${bytes} bytes) could not be had within ${timeoutMs} ms: ${asked.join(', ') || 'no node'} did not give it`,

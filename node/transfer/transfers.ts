@@ -14,6 +14,8 @@ export interface TransfersOptions {
   store: TransferStore
   /** Nodes that have the value, when those that were thought to have it do not. Never rejects. */
   locate(name: string): Promise<readonly NodeId[]>
+  /** True when there is a link to the node. */
+  isLinked(node: NodeId): boolean
   /** A node has asked for a value and will have a copy. */
   onAsked(node: NodeId, name: string): void
   /** Nodes that are known to have a value, besides those that have asked for it here. */
@@ -124,13 +126,14 @@ export class Transfers {
   }
 
   #begin(name: string, bytes: number, { owner, object, hints, timeoutMs = 30_000, priority }: PullOptions): ActivePull {
-    const { self, store, locate, random, now, log, stallMs = 10_000 } = this.#with
+    const { self, store, locate, isLinked, random, now, log, stallMs = 10_000 } = this.#with
     const pull = new ActivePull(
       { name, bytes, owner, object, hints: hints.filter((node) => node !== self), timeoutMs },
       {
         self,
         store,
         streams: this.#streams,
+        isLinked,
         stallMs,
         random,
         now,

@@ -167,11 +167,11 @@ export class Recovery {
   }
 
   /** Which items of a stream its task is to send now that it is tried: what is new, and from the first that is lost on. */
-  streamPart({ lineage }: TaskRecord, stream: StreamRecord): { skip: number; limit: number } {
+  streamPart({ lineage, replicas }: TaskRecord, stream: StreamRecord): { skip: number; limit: number } {
     const { received, isOver } = stream
-    const lost = lineage?.rangeOf(
-      ({ value }) => value === undefined || (value.kind === 'stored' && this.#isGone(value)),
-    )
+    // What is kept on several nodes is most likely there.
+    const isLikelyLost = (value: WireValue): boolean => replicas === 1 && value.kind === 'stored' && this.#isGone(value)
+    const lost = lineage?.rangeOf(({ value }) => value === undefined || isLikelyLost(value))
     const skip = Math.min(received, lost?.first ?? received)
     stream.next = skip
     stream.limit = isOver ? (lost?.end ?? received) : 0

@@ -57,6 +57,8 @@ function countUses<T>(users: Iterable<T>, refsOf: (user: T) => Iterable<ObjectRe
 }
 
 function madeBy({ lineage }: ObjectRecord): string {
-  if (lineage instanceof Lineage) return `result of ${lineage.name.slice(0, madeCharsMax)}`
+  if (lineage instanceof Lineage) {
+    return `${lineage.isStream ? 'item' : 'result'} of ${lineage.name.slice(0, madeCharsMax)}`
+  }
   return lineage ?? ''
 }

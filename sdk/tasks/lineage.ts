@@ -30,6 +30,7 @@ const inputBytes = 64
  */
 export class Lineage {
   readonly name: string
+  readonly isStream: boolean
   readonly #host: LineageHost
   readonly #firstSequence: number
   /** Of a stream, its items that are in a store. */
@@ -47,14 +48,11 @@ export class Lineage {
 
   constructor(task: TaskRecord, host: LineageHost) {
     this.name = task.name
+    this.isStream = task.stream !== undefined
     this.#host = host
     this.#task = task
     this.#firstSequence = task.sequence
     this.#returns = task.returns.map((record) => host.weakly(record as ObjectRecord))
-  }
-
-  get isStream(): boolean {
-    return this.#task?.stream !== undefined
   }
 
   /** An item of the stream that the task makes. */

@@ -74,6 +74,7 @@ export interface LabNode {
 export class TransferLab {
   readonly nodes = new Map<NodeId, LabNode>()
   readonly logs: string[] = []
+  readonly #dead = new Set<NodeId>()
   /** Who is found to have a value. */
   locate: (name: string) => NodeId[] = () => []
 
@@ -91,6 +92,7 @@ export class TransferLab {
         store,
         network: { openBulk: (to) => this.#open(id, to) },
         locate: (name) => Promise.resolve(this.locate(name)),
+        isLinked: (to) => !this.#dead.has(to),
         onAsked: () => {},
         holders: () => [],
         random: Math.random,
@@ -119,6 +121,7 @@ export class TransferLab {
   /** The node dies: all its streams break. */
   kill(node: LabNode): void {
     node.isDown = true
+    this.#dead.add(node.id)
     for (const stream of node.serving) stream.abort('the node died')
     for (const other of this.nodes.values()) if (other !== node) other.transfers.nodeGone(node.id)
   }

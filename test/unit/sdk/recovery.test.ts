@@ -81,9 +81,9 @@ class Owner {
   }
 
   /** A stream, of which some items have come from a node. */
-  stream(node: NodeId, count: number): { task: TaskRecord; stream: StreamRecord; items: ObjectRecord[] } {
+  stream(node: NodeId, count: number, replicas = 1): { task: TaskRecord; stream: StreamRecord; items: ObjectRecord[] } {
     const stream = new StreamRecord()
-    const task = taskOf(++this.#lastSequence, [], { stream })
+    const task = taskOf(++this.#lastSequence, [], { stream, replicas })
     const items: ObjectRecord[] = []
     for (let index = 0; index < count; index++) {
       this.item(task, index, node)
@@ -355,6 +355,14 @@ describe('lost items of a stream', () => {
     const next = the.item(task, 3, here)
     assert.equal(nameOf(stream.take() as ObjectRecord), next)
     assert.deepEqual(the.partOf(task), { skip: 4, limit: 0 })
+  })
+
+  test('are not sent again when they are kept on several nodes', () => {
+    const the = new Owner()
+    const { task, stream } = the.stream(there, 3, 2)
+    the.lose(there)
+    stream.rewind()
+    assert.deepEqual(the.partOf(task), { skip: 3, limit: 0 })
   })
 
   test('are not waited for when their task is past them, and are lost for good when it ends without them', () => {

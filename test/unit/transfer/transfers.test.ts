@@ -128,6 +128,19 @@ describe('pulling a value', { concurrency: true }, () => {
     await assert.rejects(pull(puller, 1000, []), ObjectLostError)
   })
 
+  test('from a node that has died is not waited for long, though others still name it', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    origin.store.values.set(name, value(12 * mib))
+    world.locate = () => [origin.id]
+    origin.send = (bytes) => {
+      if (!origin.isDown) world.kill(origin)
+      return [bytes]
+    }
+    await assert.rejects(pull(puller, 12 * mib, [origin]), /is on nodes that this one has no link to/)
+    assert.equal(puller.store.openRooms, 0)
+  })
+
   test('from a node that does not answer is tried for a while, then fails with UnreachableError', async (t) => {
     const world = lab(t)
     const [origin, puller] = [world.add(1), world.add(2)]
