@@ -8,7 +8,7 @@ export function soakCommand(): Command {
       'Three nodes with small stores under a mixed load of objects and refs while workers are killed: every value is ' +
         'verified, and when all is dropped nothing may be left. Exits with 1 when something is wrong, or left.',
     )
-    .option('--minutes <n>', 'how long the load lasts', wholeNumber('--minutes', 1, 24 * 60), 2)
+    .option('--minutes <n>', 'how long the load lasts', wholeNumber('--minutes', 0, 24 * 60), 2)
     .option('--seed <n>', 'the same seed draws the same load', wholeNumber('--seed', 0, 2 ** 32 - 1), 1)
     .option('--objects <n>', 'go on until so many objects have been made', wholeNumber('--objects', 1, 1e9), 0)
     .option('--store <MiB>', 'the store of each node', wholeNumber('--store', 16, 64 * 1024), 96)

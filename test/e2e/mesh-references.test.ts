@@ -74,7 +74,7 @@ describe('references in a mesh', () => {
     while ((await stores()).flat().some((each) => each > 0)) await delay(50)
   }
 
-  test('in objects that refs in objects lead to', { timeout: 60_000 }, async () => {
+  test('in objects that refs in objects lead to', { timeout: 120_000 }, async () => {
     await using driver = program(`
       type Nest = { data: ObjectRef<Uint8Array>, inner?: ObjectRef<Nest> }
       const build = (): ObjectRef<Nest> => {
@@ -105,7 +105,7 @@ describe('references in a mesh', () => {
     await driver.ended()
   })
 
-  test('that a task returned, in the hands of a third process from task to task', { timeout: 60_000 }, async () => {
+  test('that a task returned, in the hands of a third process from task to task', { timeout: 120_000 }, async () => {
     await using driver = program(`
       const make = remote((fill: number) => ({ box: put(bytes(fill)) }), on(second))
       const keep = remote((at: { box: ObjectRef<Uint8Array> }) => { (globalThis.kept ??= []).push(at.box) }, on(third))
@@ -130,7 +130,7 @@ describe('references in a mesh', () => {
     await driver.ended()
   })
 
-  test('that a function closes over', { timeout: 60_000 }, async () => {
+  test('that a function closes over', { timeout: 120_000 }, async () => {
     await using driver = program(`
       const makeReader = () => { const box = put({ data: put(bytes(7)) }); return async () => (await get((await get(box)).data))[9] }
       const reader = remote(makeReader())
@@ -144,7 +144,7 @@ describe('references in a mesh', () => {
     await allFreed()
   })
 
-  test('of a borrower that is killed', { timeout: 60_000 }, async () => {
+  test('of a borrower that is killed', { timeout: 120_000 }, async () => {
     await using driver = program(`
       const keep = remote((at: { box: ObjectRef<Uint8Array> }) => { (globalThis.kept ??= []).push(at.box); return process.pid }, on(third, { maxRetries: 0 }))
       const read = remote(async () => [process.pid, (await get(globalThis.kept[0]))[5]], on(third, { maxRetries: 0 }))
@@ -160,7 +160,7 @@ describe('references in a mesh', () => {
     await driver.ended()
   })
 
-  test('that were lent by a process which has died since', { timeout: 60_000 }, async () => {
+  test('that were lent by a process which has died since', { timeout: 120_000 }, async () => {
     await using driver = program(`
       const keep = remote((at: { box: ObjectRef<Uint8Array> }) => { (globalThis.kept ??= []).push(at.box) }, on(third))
       const passOn = remote(async (at: { box: ObjectRef<Uint8Array> }) => { await get(keep.remote(at)); return process.pid }, on(second))
@@ -184,7 +184,7 @@ describe('references in a mesh', () => {
     await driver.ended()
   })
 
-  test('to what an owner has that is killed: whoever waits for it hears so', { timeout: 60_000 }, async () => {
+  test('to what an owner has that is killed: whoever waits for it hears so', { timeout: 120_000 }, async () => {
     await using driver = program(`
       const never = remote(() => new Promise<number>(() => {}), on(second, { numCpus: 0 }))
       const own = remote(() => ({ pid: process.pid, box: put(bytes(1)), never: never.remote() }), on(second, { maxRetries: 0 }))
@@ -207,7 +207,7 @@ describe('references in a mesh', () => {
 
   test(
     'a result that a worker had stored when it was killed, and that nobody knows of',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       await using driver = program(`
       const dying = {
@@ -230,7 +230,7 @@ describe('references in a mesh', () => {
     },
   )
 
-  test('in errors: shared by several results, retried, and at the end of a stream', { timeout: 60_000 }, async () => {
+  test('in errors: shared by several results, retried, and at the end of a stream', { timeout: 120_000 }, async () => {
     await using driver = program(`
       type Failure = Error & { box: ObjectRef<Uint8Array>, data: Uint8Array }
       const failure = (box: ObjectRef<Uint8Array>) => Object.assign(new Error('no'), { box, data: bytes(3) })

@@ -7,11 +7,14 @@ import { temporaryDirectory } from '../support/daemon-process.ts'
 
 const main = fileURLToPath(new URL('../../scripts/main.ts', import.meta.url))
 
-/** What a verb prints with --json, run as a user would. */
-async function run(...args: string[]): Promise<Record<string, unknown>> {
+/** What a verb prints, run as a user would. Rejects when its exit code is not 0. */
+async function printed(...args: string[]): Promise<string> {
   const env = { ...process.env, SHOAL_RUNTIME_DIR: temporaryDirectory() }
-  const { stdout } = await promisify(execFile)(process.execPath, [main, ...args, '--json'], { env })
-  return JSON.parse(stdout) as Record<string, unknown>
+  return (await promisify(execFile)(process.execPath, [main, ...args], { env })).stdout
+}
+
+async function run(...args: string[]): Promise<Record<string, unknown>> {
+  return JSON.parse(await printed(...args, '--json')) as Record<string, unknown>
 }
 
 describe('scripts', () => {
@@ -23,5 +26,9 @@ describe('scripts', () => {
   test('the benchmark measures', async () => {
     const result = await run('bench', '--rounds', '1', '--only', 'worker cold start')
     assert.match(JSON.stringify(result), /"worker cold start"/)
+  })
+
+  test('a short soak leaves nothing behind', async () => {
+    assert.match(await printed('soak', '--minutes', '0', '--objects', '400', '--kill-every', '1'), /workers killed/)
   })
 })

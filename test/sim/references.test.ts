@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { ReferenceWorld, type WorldOptions } from '../support/reference-world.ts'
 
-const runs = Number(process.env['SHOAL_SIM_RUNS'] ?? 150)
+const runs = Number(process.env['SHOAL_SIM_RUNS'] ?? 100)
 const only = process.env['SHOAL_SIM_SEED']
 const actsMax = 500
 
@@ -22,6 +22,7 @@ const worlds = {
   'processes that live': { deaths: 0 },
   'processes that die': { deaths: 0.3 },
   'processes that die all the time': { deaths: 1 },
+  'nodes that die': { deaths: 0.3, nodeDeaths: 0.1 },
 } satisfies Record<string, Omit<WorldOptions, 'seed'>>
 
 describe('references, simulated', () => {
@@ -34,11 +35,11 @@ describe('references, simulated', () => {
         for (const [key, count] of Object.entries(counters)) sums[key] = (sums[key] ?? 0) + count
       }
       // It says something only if it has seen all of it, for which a few runs are not enough.
-      if (runs < 150) return
-      const withDeaths = ['deaths', 'ownerDied', 'settled']
-      for (const [key, count] of Object.entries(sums)) {
-        assert.ok(count > 0 || (options.deaths === 0 && withDeaths.includes(key)), `it never came to ${key}`)
-      }
+      if (runs < 100) return
+      const { deaths, nodeDeaths = 0 }: Omit<WorldOptions, 'seed'> = options
+      const isRare = (key: string): boolean =>
+        (deaths === 0 && ['deaths', 'ownerDied', 'settled'].includes(key)) || (nodeDeaths === 0 && key === 'nodeDeaths')
+      for (const [key, count] of Object.entries(sums)) assert.ok(count > 0 || isRare(key), `it never came to ${key}`)
     })
   }
 })

@@ -146,6 +146,11 @@ export interface WorldOptions {
   seed: number
   /** How often a process is killed, of all that happens. */
   deaths: number
+  /**
+   * How often it is a whole node. What it had sent arrives at some nodes and not at others then, so that a ref may come whose
+   * owner has not heard of it, and has freed its object: the rule is not strict. @default 0
+   */
+  nodeDeaths?: number
 }
 
 /**
@@ -164,10 +169,12 @@ export class ReferenceWorld {
     ownerDied: 0,
     freed: 0,
     deaths: 0,
+    nodeDeaths: 0,
     lentByOthers: 0,
     settled: 0,
   }
   readonly #deaths: number
+  readonly #nodeDeaths: number
   readonly #ways: Way[] = []
   readonly #links = new Map<string, Way>()
   readonly #nodes: NodeId[]
@@ -176,17 +183,23 @@ export class ReferenceWorld {
   readonly #connected = new Set<Process>()
   /** What each node knows to be gone. */
   readonly #gone = new Map<NodeId, Set<ClientId>>()
+  /** To which other nodes each node has no link any more. */
+  readonly #cutOff = new Map<NodeId, Set<NodeId>>()
   /** Every object's place in the order in which they were made. */
   readonly #made = new Map<ObjectId, number>()
   readonly #errors = new WeakMap<WireValue, Error>()
   #lastProcess = 0
 
-  constructor({ seed, deaths }: WorldOptions) {
+  constructor({ seed, deaths, nodeDeaths = 0 }: WorldOptions) {
     this.random = seededRandom(seed)
     this.#deaths = deaths
+    this.#nodeDeaths = nodeDeaths
     const nodeCount = 1 + this.#below(3)
     this.#nodes = Array.from({ length: nodeCount }, (_, i) => String(i + 1).padStart(16, '0'))
-    for (const node of this.#nodes) this.#gone.set(node, new Set())
+    for (const node of this.#nodes) {
+      this.#gone.set(node, new Set())
+      this.#cutOff.set(node, new Set())
+    }
     for (let i = 0; i < 3 + this.#below(4); i++) this.#start()
   }
 
@@ -209,9 +222,14 @@ export class ReferenceWorld {
   #start(): void {
     const node = this.#nodes[this.#below(this.#nodes.length)] as NodeId
     const process = new Process(this, node + (++this.#lastProcess).toString(16).padStart(16, '0'))
-    for (const client of this.#gone.get(node) ?? []) process.gone.add(client)
+    for (const { id } of this.#processes.values()) if (this.#isGone(node, id)) process.gone.add(id)
     this.#processes.set(process.id, process)
     this.#connected.add(process)
+  }
+
+  /** As far as that node knows. */
+  #isGone(node: NodeId, client: ClientId): boolean {
+    return this.#gone.get(node)?.has(client) === true || this.#cutOff.get(node)?.has(nodeOf(client)) === true
   }
 
   get #alive(): Process[] {
@@ -234,7 +252,7 @@ export class ReferenceWorld {
       body.to,
       (receiver) => receiver.handle(name, body),
       // It has heard of their end, or came after it.
-      (node) => name === 'borrowAdd' && this.#gone.get(node)?.has((body as MessageBody<'borrowAdd'>).borrower) === true,
+      (node) => name === 'borrowAdd' && this.#isGone(node, (body as MessageBody<'borrowAdd'>).borrower),
       (node) => {
         if (name !== 'objectGet') return
         const { requestId } = body as MessageBody<'objectGet'>
@@ -259,8 +277,10 @@ export class ReferenceWorld {
         if (this.#connected.has(receiver)) receiver.fromNode.push(() => arrive(receiver))
         else onMissing(nodeOf(to))
       }
-      if (nodeOf(from.id) === nodeOf(to)) atNode()
-      else this.#link(nodeOf(from.id), nodeOf(to)).push(atNode)
+      const node = nodeOf(from.id)
+      if (node === nodeOf(to)) atNode()
+      else if (this.#cutOff.get(node)?.has(nodeOf(to)) === true) onMissing(node)
+      else this.#link(node, nodeOf(to)).push(atNode)
     })
   }
 
@@ -308,6 +328,7 @@ export class ReferenceWorld {
     else if (dice < 0.92) process.variables.splice(this.#below(process.variables.length + 1), 1 + this.#below(2))
     else if (dice < 0.97) this.collect(process)
     else if (dice < 0.98 && this.#alive.length < 8) this.#start()
+    else if (this.random() < this.#nodeDeaths && this.#nodes.length > 1) this.#killNode()
     else if (this.random() < this.#deaths && this.#alive.length > 2) this.#kill(this.#victim())
     await new Promise(setImmediate)
   }
@@ -354,6 +375,7 @@ export class ReferenceWorld {
       }
       const owner = this.#processes.get(ownerOf(ref.id)) as Process
       if (error.message === 'the worker died') return
+      if (this.counters.nodeDeaths > 0 && (error as { code?: string }).code === 'OBJECT_FREED') return
       assert.ok(error instanceof OwnerDiedError, `${process.id} wants ${ref.id}: ${error.message}`)
       this.counters.ownerDied += 1
       assert.ok(!owner.isAlive, `${owner.id} is said to be dead`)
@@ -440,7 +462,7 @@ export class ReferenceWorld {
     for (const [record, callbacks] of process.collector.collect(reached)) {
       if (record.owner === process.id) {
         this.counters.freed += 1
-        for (const other of this.#alive) {
+        for (const other of this.counters.nodeDeaths > 0 ? [] : this.#alive) {
           const has = [...other.reached()].some((each) => each !== record && each.id === record.id)
           assert.ok(!has, `${record.id} is freed, and ${other.id} has a ref to it`)
         }
@@ -459,7 +481,6 @@ export class ReferenceWorld {
     messages.splice(this.#below(messages.length + 1))
     process.toNode.push(() => {
       this.#connected.delete(process)
-      process.fromNode.isClosed = true
       const node = nodeOf(process.id)
       this.#tellGone(node, process.id)
       for (const other of this.#nodes) {
@@ -469,6 +490,42 @@ export class ReferenceWorld {
     process.fromNode.messages.length = 0
     process.fromNode.isClosed = true
     process.finalizers.messages.length = 0
+  }
+
+  /** A node and all its processes. Each of the others gets some of what was sent to it, and sees its link end then. */
+  #killNode(): void {
+    this.counters.nodeDeaths += 1
+    const [node] = this.#nodes.splice(this.#below(this.#nodes.length), 1) as [NodeId]
+    for (const process of this.#processes.values()) {
+      if (nodeOf(process.id) !== node) continue
+      process.isAlive = false
+      this.#connected.delete(process)
+      for (const way of [process.toNode, process.fromNode, process.finalizers]) {
+        way.messages.length = 0
+        way.isClosed = true
+      }
+    }
+    for (const other of this.#nodes) {
+      const there = this.#link(other, node)
+      there.messages.length = 0
+      there.isClosed = true
+      const back = this.#link(node, other)
+      back.messages.splice(this.#below(back.messages.length + 1))
+      back.push(() => {
+        this.#cutOff.get(other)?.add(node)
+        for (const process of this.#connected) {
+          if (nodeOf(process.id) === other) process.fromNode.push(() => this.#hearsNodeGone(process, node))
+        }
+      })
+    }
+  }
+
+  #hearsNodeGone(process: Process, node: NodeId): void {
+    if (!process.isAlive) return
+    const gone = [...this.#processes.keys()].filter((id) => nodeOf(id) === node)
+    for (const id of gone) process.gone.add(id)
+    process.handle('nodeGone', { node, reason: 'it died' })
+    for (const id of gone) this.#loses(process, id)
   }
 
   #tellGone(node: NodeId, client: ClientId): void {
@@ -482,6 +539,11 @@ export class ReferenceWorld {
     if (!process.isAlive) return
     process.gone.add(client)
     process.handle('clientGone', { client })
+    this.#loses(process, client)
+  }
+
+  /** A worker of its tasks, or the owner of what it runs. */
+  #loses(process: Process, client: ClientId): void {
     for (const task of process.tasks) if (task.worker.id === client) this.#again(task)
     for (const running of process.running) if (running.task.owner.id === client) process.running.delete(running)
   }
