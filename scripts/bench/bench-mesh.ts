@@ -65,13 +65,14 @@ export class BenchMesh implements AsyncDisposable {
     return new BenchMesh(mesh.nodes, clients, parts.move())
   }
 
-  /** Brings one value from the first node to others, and has it freed everywhere. `fetchMs`: what the slowest took. */
-  async send(value: Uint8Array, to: readonly BenchNode[]): Promise<{ fetchMs: number }> {
+  /** Brings one value from the first node to others; returns how many milliseconds the slowest took. `emptied` comes next. */
+  async send(value: Uint8Array, to: readonly BenchNode[]): Promise<number> {
     const round = this.#round++
     mark(value, round)
-    const fetchMs = await sendOnce(value, to, round)
-    await this.emptied()
-    return { fetchMs }
+    // The ref is gone when it is over.
+    const ref = put(value)
+    const fetched = to.map(({ nodeId }) => fetchValue.options({ schedulingStrategy: { nodeId } }).remote([ref], round))
+    return Math.max(...(await get(fetched)))
   }
 
   /** Waits until no node holds any value. */
@@ -92,11 +93,4 @@ export class BenchMesh implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#parts.disposeAsync()
   }
-}
-
-/** A function of its own, so that the ref is gone when it is over. */
-async function sendOnce(value: Uint8Array, to: readonly BenchNode[], round: number): Promise<number> {
-  const ref = put(value)
-  const fetched = to.map(({ nodeId }) => fetchValue.options({ schedulingStrategy: { nodeId } }).remote([ref], round))
-  return Math.max(...(await get(fetched)))
 }

@@ -5,7 +5,7 @@ import type { BenchOptions } from './bench.ts'
 export function benchCommand(): Command {
   return new Command('bench')
     .description(
-      "How fast it is: Ray's microbenchmark by its own names, and what a node, a worker and 100,000 tasks cost.",
+      "How fast it is: Ray's microbenchmark by its own names, what a node, a worker and 100,000 tasks cost, and values between nodes.",
     )
     .option('--only <name>', 'only benchmarks with this in their name')
     .option(

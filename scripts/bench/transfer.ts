@@ -20,9 +20,9 @@ export const transferBenchmark: Benchmark = {
     const ours: Measured[] = []
     const alone: Measured[] = []
     const measureOnce = async (): Promise<void> => {
-      const send = async (): Promise<number> => (await mesh.send(value, target)).fetchMs
       const pids = mesh.nodes.map(({ pid }) => pid)
-      ours.push(await measured(mib, pids, send))
+      ours.push(await measured(mib, pids, () => mesh.send(value, target)))
+      await mesh.emptied()
       alone.push(await measured(mib, raw.pids, () => raw.transfer()))
     }
     for (let i = 0; i < warmUps; i++) await measureOnce()
