@@ -22,6 +22,8 @@ const pressureIntervalMs = 100
 const graceMs = 60
 /** For so long a request waits for room when nothing is under way that could give it any. */
 const waitMsMax = 2000
+/** A copy can go nowhere but into memory, so it waits longer for programs to let go of what they look at. */
+const copyWaitMsMax = 10_000
 /** Whatever the disk is doing, a request is answered by then. Programs wait twice as long before they take us for dead. */
 const answerMsMax = 30_000
 
@@ -204,7 +206,8 @@ export class StoreBook {
       this.#actions.push({ type: 'placeFile', key: event.key, name: event.name, file })
       return true
     }
-    if (mayWait && nowMs - sinceMs < waitMsMax && this.#disk.isThere) return false
+    const waitMs = event.kind === 'copy' ? copyWaitMsMax : waitMsMax
+    if (mayWait && nowMs - sinceMs < waitMs && this.#disk.isThere) return false
     if (isRestore) this.#openFromFile(event.name)
     else this.#refuse(event)
     return true
