@@ -27,8 +27,10 @@ const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
 const text = string(16 * 1024)
 const storedName = string(64)
-/** A client tells of so many values that it owns, and of so many that it borrows. */
-export const referencesMax = 5000
+/** A client tells of so many values that it owns, and of so many that it borrows: they have to fit into one message. */
+export const referencesMax = 2000
+/** Of each, so many borrowers. */
+export const referenceBorrowersMax = 32
 
 function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
   return { code, body, bytesMax }
@@ -291,7 +293,7 @@ export const messages = {
           object: objectId,
           name: storedName,
           made: string(1024),
-          borrowers: list(clientId, 1000),
+          borrowers: list(clientId, referenceBorrowersMax),
           tasks: u32,
           rebuilds: u32,
         }),

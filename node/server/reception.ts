@@ -14,6 +14,8 @@ import type { Relay } from './relay.ts'
 import type { Requests } from './requests.ts'
 import type { StoreDesk } from './store-desk.ts'
 
+const namesPerMessageMax = 10_000
+
 export interface ReceptionOptions {
   clients: ClientTable
   directory: ClientDirectory
@@ -84,6 +86,10 @@ export class Reception {
     clients.sendToAll('clientGone', { client: client.id })
     onClientGone(client.id)
     // What it has stored for others without having told them is known to nobody.
-    for (const [owner, names] of store.writtenForOthers(client.id)) directory.get(owner)?.send('valuesLeft', { names })
+    for (const [owner, names] of store.writtenForOthers(client.id)) {
+      for (let at = 0; at < names.length; at += namesPerMessageMax) {
+        directory.get(owner)?.send('valuesLeft', { names: names.slice(at, at + namesPerMessageMax) })
+      }
+    }
   }
 }

@@ -1,4 +1,5 @@
 import type { NodeId } from '../../protocols/ids.ts'
+import { addTo, removeFrom } from './set-map.ts'
 
 /** A copy of a value, on another node. */
 export interface HeldCopy {
@@ -64,16 +65,4 @@ export class CopyHolders {
     }
     return undefined
   }
-}
-
-function addTo<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key)
-  if (set === undefined) sets.set(key, new Set([value]))
-  else set.add(value)
-}
-
-function removeFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key)
-  set?.delete(value)
-  if (set?.size === 0) sets.delete(key)
 }

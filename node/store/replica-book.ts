@@ -1,4 +1,5 @@
 import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import { addTo, removeFrom } from './set-map.ts'
 
 /** A value that is to be on several nodes. */
 export interface ReplicatedValue {
@@ -183,16 +184,4 @@ export class ReplicaBook {
     removeFrom(this.#byOwner, owner, entry)
     this.#short.delete(entry)
   }
-}
-
-function addTo<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key)
-  if (set === undefined) sets.set(key, new Set([value]))
-  else set.add(value)
-}
-
-function removeFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key)
-  set?.delete(value)
-  if (set?.size === 0) sets.delete(key)
 }

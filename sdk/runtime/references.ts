@@ -1,4 +1,4 @@
-import { referencesMax, type MessageBody } from '../../protocols/messages.ts'
+import { referenceBorrowersMax, referencesMax, type MessageBody } from '../../protocols/messages.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { Lineage } from '../tasks/lineage.ts'
@@ -15,10 +15,12 @@ export interface ReferenceSources {
   lineages: Iterable<Lineage>
 }
 
-const borrowersMax = 1000
 const madeCharsMax = 200
 
-/** What this process owns and borrows of the values in stores, and what it needs them for: for people to read. */
+/**
+ * What this process owns and borrows of the values in stores, and what it needs them for: for people to read, so of very many
+ * only the largest.
+ */
 export function references({
   objects,
   stored,
@@ -28,14 +30,12 @@ export function references({
   const tasksOf = countUses(tasks, (task) => [...task.resolvedRefs.map(({ ref }) => ref), ...(task.holds ?? [])])
   const rebuildsOf = countUses(lineages, (lineage) => lineage.inputRefs)
   const owned = []
-  for (const record of stored.records()) {
-    if (owned.length === referencesMax) break
-    if (record.value?.kind !== 'stored') continue
+  for (const { record, name } of largestOf(stored.records())) {
     owned.push({
       object: record.id,
-      name: record.value.name,
+      name,
       made: madeBy(record),
-      borrowers: objects.owned.borrowersOf(record.sequence).slice(0, borrowersMax),
+      borrowers: objects.owned.borrowersOf(record.sequence).slice(0, referenceBorrowersMax),
       tasks: tasksOf.get(record) ?? 0,
       rebuilds: rebuildsOf.get(record) ?? 0,
     })
@@ -46,6 +46,13 @@ export function references({
     if (record.value?.kind !== 'inline') borrowed.push({ object: record.id, tasks: tasksOf.get(record) ?? 0 })
   }
   return { owned, borrowed }
+}
+
+function largestOf(records: Iterable<ObjectRecord>): { record: ObjectRecord; name: string }[] {
+  const found = Array.from(records).flatMap((record) =>
+    record.value?.kind === 'stored' ? [{ record, name: record.value.name, bytes: record.value.bytes }] : [],
+  )
+  return found.toSorted((a, b) => b.bytes - a.bytes).slice(0, referencesMax)
 }
 
 function countUses<T>(users: Iterable<T>, refsOf: (user: T) => Iterable<ObjectRef>): Map<ObjectRecord, number> {

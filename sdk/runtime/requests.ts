@@ -29,6 +29,7 @@ export class Requests {
     signal: AbortSignal,
     { send, cancel }: { send(requestId: number): void; cancel(requestId: number): void },
   ): Promise<T> {
+    signal.throwIfAborted()
     let id = 0
     const answered = this.ask<T>(undefined, (requestId) => {
       id = requestId

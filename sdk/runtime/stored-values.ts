@@ -53,7 +53,8 @@ export class StoredValues {
         this.#collectTimer = undefined
         this.collectGarbage()
       },
-      Math.max(0, this.#collectAgainMs - performance.now()),
+      // A timer cuts fractions off, and would come too early.
+      Math.ceil(Math.max(0, this.#collectAgainMs - performance.now())),
     ).unref()
   }
 

@@ -1,7 +1,6 @@
 import { NotSupportedError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
-import { expectLargeViews } from '../system/engine.ts'
 import { systemMemory } from '../system/linux-memory.ts'
 import { FileStore } from './file-store.ts'
 import type { ObjectStore, ReadPriority, StoreLink, ValueOwner, WritePlace } from './object-store.ts'
@@ -78,7 +77,6 @@ export class NodeStore implements ObjectStore {
         'this program cannot map the shared memory of its node, where large values lie: is the package koffi installed for it, and does its user own the node?',
       )
     }
-    expectLargeViews()
     this.#segment = segment
     return new SegmentStore(segment, { ...link, allocate: (value) => this.#allocate(value) })
   }

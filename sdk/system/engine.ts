@@ -8,10 +8,19 @@ export function collectGarbage(): void {
   collect()
 }
 
+/** The engine looks at its limit each time that so much memory of another kind than its own appears. */
+const largeBytesMin = 4 * 1024 * 1024
+
 /**
- * Views on shared memory count as memory of the program, and the engine would collect garbage for each one of some megabytes.
- * From here on they count by the same measure as the heap; the store says when it is getting full.
+ * Makes a view on memory that is not the engine's. It would collect garbage for each large one, on the whole more than it
+ * can gain: such a view is measured by the limit of the heap. Small ones, of which there may be many, count as they always do.
  */
-export function expectLargeViews(): void {
+export function makeView<T>(bytes: number, make: () => T): T {
+  if (bytes < largeBytesMin) return make()
   setFlagsFromString('--external-memory-accounted-in-global-limit')
+  try {
+    return make()
+  } finally {
+    setFlagsFromString('--no-external-memory-accounted-in-global-limit')
+  }
 }

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
+import { makeView } from './engine.ts'
 
 /** What the store needs of the system's own library. */
 export interface SystemMemory {
@@ -76,7 +77,7 @@ function load(): SystemMemory | undefined {
       const at = map(descriptor, skip + bytes, privately, offset)
       if (at === undefined) return undefined
       return {
-        buffer: koffi.view(at + BigInt(skip), bytes),
+        buffer: makeView(bytes, () => koffi.view(at + BigInt(skip), bytes)),
         unmap: () => void munmap(at, skip + bytes),
       }
     },

@@ -1,4 +1,4 @@
-import { NotCloneableError, ProtocolError } from '../../protocols/errors.ts'
+import { NotCloneableError, ProtocolError, ShoalError } from '../../protocols/errors.ts'
 import { isObjectId, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import {
@@ -232,7 +232,14 @@ export class ValueCoder {
   }
 
   #extendTable(value: object): Extension | undefined {
-    const table = this.#host.describeTable(value)
+    let table
+    try {
+      table = this.#host.describeTable(value)
+    } catch (error) {
+      if (error instanceof ShoalError) throw error
+      const { message } = error as Error
+      throw new NotCloneableError(`cannot copy a table of Apache Arrow: ${message}`)
+    }
     if (table === undefined) return undefined
     const { functionId, bytes } = table
     ;(this.#classes ??= new Set()).add(functionId)
