@@ -30,7 +30,7 @@ export interface AdminCalls {
   objects: { args: NoArgs; value: { readonly objects: ObjectReport[]; readonly more: number } }
   /** Who holds the values in the store of the asked node, and why; the largest first, and `more` are left out. */
   memory: { args: NoArgs; value: MemoryReport }
-  /** Which nodes hold an object, by its id or by the name of its value: the DHT is asked. */
+  /** Which nodes hold an object, by its id: the DHT is asked. */
   objectLocate: { args: { readonly id: string }; value: LocatedObject }
 }
 
@@ -275,7 +275,7 @@ const checks: { [N in AdminCallName]: (input: Input) => AdminArgs<N> } = {
   doctor: noArgs,
   objects: noArgs,
   memory: noArgs,
-  objectLocate: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{16,64}$/) }),
+  objectLocate: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{44}$/) }),
   tokenCreate: ({ role, ttlMs, uses }) => ({
     role: checkRole(role),
     ttlMs: checkWhole('ttlMs', ttlMs, ttlMsMax),

@@ -12,7 +12,7 @@ import { InvalidArgumentError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import { shoalVersion } from '../../protocols/version.ts'
-import type { ObjectDirectory } from '../directory/object-directory.ts'
+import { keyOfObject, type ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { MeshGround } from '../mesh/mesh-ground.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -89,7 +89,7 @@ export class MeshAdmin implements AdminCallee {
   async #locate(id: string): Promise<AdminValue<'objectLocate'>> {
     const { directory, view, now } = this.#parts
     const beganMs = now()
-    const nodes = await directory.find(id)
+    const nodes = await directory.find(keyOfObject(id))
     const ms = now() - beganMs
     return { holders: nodes.map((node) => ({ node, name: view.get(node)?.name ?? node })), ms }
   }

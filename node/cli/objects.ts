@@ -24,8 +24,8 @@ export function objectsCommand(): Command {
     .addCommand(
       new Command('locate')
         .summary('find the nodes that hold an object')
-        .description('Asks the DHT of the mesh which nodes hold an object, by its id or by the name of its value.')
-        .argument('<id>', 'the id of a ref, or a name from `shoal objects`')
+        .description('Asks the DHT of the mesh which nodes hold an object, by its id.')
+        .argument('<id>', 'the id of a ref, as `shoal objects` shows it')
         .option('--json', 'print JSON, one line')
         .action(locate),
     )

@@ -1,4 +1,4 @@
-import type { NodeId } from '../../protocols/ids.ts'
+import type { NodeId, ObjectId } from '../../protocols/ids.ts'
 import { isStoredName } from '../store/stored-name.ts'
 import { digestOf, placeOfNode } from './kad-space.ts'
 import { ProviderBook, type ProvideBatch } from './provider-book.ts'
@@ -30,6 +30,14 @@ export interface DirectoryFigures {
   hits: number
   batchesSent: number
   recordsSent: number
+}
+
+/**
+ * By what an object is known, since its id may be the same as the name of another object's value: both are a process and a
+ * number. Values are known by their names.
+ */
+export function keyOfObject(id: ObjectId): string {
+  return `0b${id}`
 }
 
 /** At so many nodes there is a record of each key. */

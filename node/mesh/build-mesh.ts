@@ -1,12 +1,12 @@
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { advert, type Advert } from '../../protocols/advert.ts'
-import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
 import { RemoteBlobs } from '../code/remote-blobs.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
-import { ObjectDirectory, type DirectoryFigures } from '../directory/object-directory.ts'
+import { keyOfObject, ObjectDirectory, type DirectoryFigures } from '../directory/object-directory.ts'
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import { HeadOffice } from '../head/head-office.ts'
@@ -98,8 +98,9 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     send: ({ to, adds, removes }) => void post.send(to, 'provide', { adds: [...adds], removes: [...removes] }),
     now,
   })
-  store.onStored = (value, object) => objects.provide(object === '' ? [value] : [value, object])
-  store.onGone = (value, object) => objects.withdraw(object === '' ? [value] : [value, object])
+  const keysOf = (value: string, object: ObjectId): string[] => (object === '' ? [value] : [value, keyOfObject(object)])
+  store.onStored = (value, object) => objects.provide(keysOf(value, object))
+  store.onGone = (value, object) => objects.withdraw(keysOf(value, object))
   const transfers = new Transfers({
     self,
     network,
