@@ -169,9 +169,9 @@ export class MeshAdmin implements AdminCallee {
   }
 
   async #leave(force: boolean): Promise<AdminValue<'leave'>> {
-    const { ground, onLeft } = this.#parts
+    const { ground, mesh, onLeft } = this.#parts
     const { meshName } = ground.membership
-    await ground.membership.leave({ force })
+    await mesh.leave(() => ground.membership.leave({ force }))
     ground.forgetPeers()
     // After the answer is on its way.
     setTimeout(onLeft, 100)

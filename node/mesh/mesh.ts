@@ -66,6 +66,7 @@ export class Mesh {
   #timer: NodeJS.Timeout | undefined
   #nextCheckAtMs = 0
   #ticks = 0
+  #isLeaving = false
 
   constructor(parts: MeshParts) {
     this.#parts = parts
@@ -103,6 +104,17 @@ export class Mesh {
     await election.stop()
     for (const { peer } of network.links()) post.send(peer.node, 'leaving', { reason: 'it was stopped' })
     await network.close()
+  }
+
+  /** Ends the membership. The links stay until the node stops, so that it can say farewell over them. */
+  async leave(end: () => Promise<void>): Promise<void> {
+    this.#isLeaving = true
+    try {
+      await end()
+    } catch (error) {
+      this.#isLeaving = false
+      throw error
+    }
   }
 
   /** A client of this node has gone. */
@@ -200,7 +212,7 @@ export class Mesh {
     const { view, network, membership, leases, log, now } = this.#parts
     if (++this.#ticks % sayAgainTicks === 0) leases.sayGrantsAgain()
     for (const { type, node } of view.tick(now())) log(`node ${node} is ${type}`)
-    if (now() < this.#nextCheckAtMs) return
+    if (this.#isLeaving || now() < this.#nextCheckAtMs) return
     this.#nextCheckAtMs = now() + checkMs
     network.recheck()
     if (membership.renewalDue(Date.now())) void this.#renew()
