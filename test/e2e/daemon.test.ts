@@ -482,8 +482,10 @@ describe('a running node', { concurrency: true }, () => {
     const [first, second] = [await FakeClient.attach(daemon.socketPath), await FakeClient.attach(daemon.socketPath)]
     const { leaseId } = await first.lease({ label: 'early' })
     for (const name of ['speak', 'print']) first.send('taskPush', { leaseId, tasks: [task(name)] })
-    const spoken = await first.next('log')
-    assert.deepEqual([spoken.name, spoken.isError, spoken.lines], ['early', true, ['spoken without a marker']])
+    // A lease goes back when its tasks are done; the output of one that still ran would come in the next one's time.
+    for (const _ of ['speak', 'print']) await first.next('taskDone')
+    const spoken = await first.next('log', ({ isError }) => isError)
+    assert.deepEqual([spoken.name, spoken.lines], ['early', ['spoken without a marker']])
     first.send('leaseReturn', { leaseId })
     const next = await second.lease({ label: 'late', job: second.id })
     for (const name of ['speak', 'forge']) second.send('taskPush', { leaseId: next.leaseId, tasks: [task(name)] })
