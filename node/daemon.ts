@@ -18,6 +18,7 @@ import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
 import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
 import { Neighbours } from './mesh/neighbours.ts'
+import { NameDesk } from './names/name-desk.ts'
 import { resourceOptions, type NodeOptions } from './options.ts'
 import { detectResources, type NodeResources } from './resources/detect.ts'
 import { LeaseRouter } from './routing/lease-router.ts'
@@ -138,6 +139,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const neighbours = new Neighbours()
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
   const leases = parts.adopt(desk, (each) => each.close())
+  const names = parts.adopt(new NameDesk({ self: nodeId, directory, now }), (each) => each.close())
 
   // Values and code.
   const { bytesMax } = ground
@@ -165,8 +167,9 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const work = { book, clients, directory, leases, relay, output, store, pinTables, blobs, machine, router }
   const mesh =
     meshGround &&
-    buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })
-  if (mesh !== undefined) parts.defer(() => mesh.close())
+    buildMesh(meshGround, { ...work, ...start, labels, neighbours, names, now, log, onLeft: () => stop.resolve() })
+  if (mesh === undefined) names.openAlone()
+  else parts.defer(() => mesh.close())
 
   // Those who come.
   const sources = {
@@ -191,6 +194,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const requests = new Requests({
     references,
     leases,
+    names,
     blobs,
     storeDesk,
     output,
@@ -210,7 +214,10 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     cpus: machine.total['CPU'] ?? 0,
     onWorkerReady: (workerId) => leases.workerReady(workerId),
   })
-  const onClientGone = (client: ClientId): void => mesh?.clientGone(client)
+  const onClientGone = (client: ClientId): void => {
+    names.clientGone(client)
+    mesh?.clientGone(client)
+  }
   const reception = new Reception({
     clients,
     directory,

@@ -4,6 +4,7 @@ import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
 import { schedulingStrategy } from './scheduling.ts'
 import { actorCall, actorSettings } from './actor-messages.ts'
+import { actorDescriptionBytesMax, actorNameBytesMax, namedActor } from './actor-names.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
 import { taskResult, taskSpec } from './task-messages.ts'
 import { wireValue } from './wire-value.ts'
@@ -254,6 +255,41 @@ export const messages = {
     }),
   ),
   actorKill: message(192, small, struct({ to: clientId, from: clientId, actor: objectId, mayRestart: bool })),
+
+  // --- names of actors: clients and their node
+  /** An actor that the client has made is to have this name. */
+  actorNameClaim: message(
+    193,
+    small,
+    struct({
+      requestId: u32,
+      actor: objectId,
+      namespace: string(actorNameBytesMax),
+      name: string(actorNameBytesMax),
+      description: string(actorDescriptionBytesMax),
+    }),
+  ),
+  /** Who has that name? */
+  actorFind: message(
+    194,
+    small,
+    struct({ requestId: u32, namespace: string(actorNameBytesMax), name: string(actorNameBytesMax) }),
+  ),
+  /** `holder`: who has the name now. `text`: why there is no better answer. */
+  actorNameAnswer: message(
+    195,
+    small,
+    struct({
+      requestId: u32,
+      outcome: oneOf('given', 'taken', 'full', 'found', 'none', 'unavailable'),
+      holder: list(namedActor, 1),
+      text,
+    }),
+  ),
+  /** The actor is dead, or never came to be: its name is free. */
+  actorNameRelease: message(196, small, struct({ actor: objectId })),
+  /** Another actor, `holder`, keeps the name of this one of the client's: it is to end. */
+  actorNameLost: message(197, small, struct({ actor: objectId, holder: list(namedActor, 1) })),
 
   // --- shipped code, by the hash of its content
   blobPut: message(60, limits.blobBytesMax, struct({ hash: hex(32), content: bytes })),

@@ -1,6 +1,7 @@
+import { namedActor, actorNameBytesMax } from './actor-names.ts'
 import { advert } from './advert.ts'
 import { electionMessage } from './election.ts'
-import { clientIdBytes, nodeIdBytes } from './ids.ts'
+import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
 import { messageBytesMax, messages, type MessageName, type MessageType } from './messages.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
@@ -17,6 +18,8 @@ export const peerProtocolVersion = 4
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
 const clientId = hex(clientIdBytes)
+const objectId = hex(objectIdBytes)
+const actorName = string(actorNameBytesMax)
 const text = string(16 * 1024)
 const term = struct({ counter: u48, head: nodeId })
 
@@ -30,6 +33,9 @@ const ask = {
   depth: u32,
   label: string(1024),
 }
+
+/** An actor, and the client that leads its life. */
+const managed = { actor: objectId, manager: clientId }
 
 function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
   return { code, body, bytesMax }
@@ -117,6 +123,36 @@ export const peerMessages = {
   replicaAnswer: message(157, small, struct({ name: string(64), problem: text })),
   /** The sender holds what is known by these keys, or does so no more: the receiver is one of those nearest to them. */
   provide: message(155, 1024 * 1024, struct({ adds: list(string(64), 5000), removes: list(string(64), 5000) })),
+
+  // --- names of actors: nodes to the head
+  /** All names that the sender's clients have: a part of the report with this number. The other questions come after it. */
+  nameReport: message(
+    200,
+    limits.frameBytesMax,
+    struct({ term, id: u48, part: u32, parts: u32, names: list(namedActor, 10_000) }),
+  ),
+  /** An actor of a client of the sender is to have this name. */
+  nameClaim: message(201, small, struct({ named: namedActor })),
+  nameFind: message(202, small, struct({ askId: u32, namespace: actorName, name: actorName })),
+  /** The actor has the name no more. */
+  nameRelease: message(203, small, struct({ namespace: actorName, name: actorName, ...managed })),
+
+  // --- and the head's answers
+  nameReported: message(204, small, struct({ term, id: u48 })),
+  /** `holder`: who has the name now. */
+  nameClaimed: message(
+    205,
+    small,
+    struct({ term, ...managed, outcome: oneOf('given', 'taken', 'full'), holder: list(namedActor, 1) }),
+  ),
+  nameFound: message(206, small, struct({ term, askId: u32, holder: list(namedActor, 1) })),
+  nameReleased: message(207, small, struct({ term, ...managed })),
+  /** Two actors had one name, and `holder` keeps it: this one of the receiver is to end. */
+  nameLost: message(
+    208,
+    small,
+    struct({ term, namespace: actorName, name: actorName, ...managed, holder: list(namedActor, 1) }),
+  ),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type PeerMessageName = keyof typeof peerMessages

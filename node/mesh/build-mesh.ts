@@ -10,6 +10,8 @@ import { keyOfObject, ObjectDirectory, type DirectoryFigures } from '../director
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import { HeadOffice } from '../head/head-office.ts'
+import type { NameDesk } from '../names/name-desk.ts'
+import { NameOffice } from '../names/name-office.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
@@ -48,6 +50,7 @@ export interface MeshWork {
   blobs: BlobCache
   machine: NodeResources
   neighbours: Neighbours
+  names: NameDesk
   labels: Labels
   storeDirectory: string
   startedAtMs: number
@@ -148,6 +151,8 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const flush = new OutputFlush(post)
   const questions = new Questions(post)
   const office = new HeadOffice({ post, now, log })
+  const nameOffice = new NameOffice({ post, now })
+  work.names.open(post)
   const encodedState = (): Uint8Array => {
     const writer = new ByteWriter(512)
     advert.write(writer, own.state())
@@ -165,8 +170,12 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     onStartActing: (term) => {
       office.start(term)
       office.onReported(own.state())
+      nameOffice.start(term, [self, ...Array.from(network.links(), ({ peer }) => peer.node)])
     },
-    onStopActing: (_, reason) => office.stop(reason),
+    onStopActing: (_, reason) => {
+      office.stop(reason)
+      nameOffice.stop()
+    },
     onHeadChanged: () => mesh.headChanged(),
     onReported: (node, _, report) => {
       const state = advert.read(new ByteReader(Buffer.from(report)))
@@ -185,6 +194,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     view,
     election,
     office,
+    nameOffice,
     bulk,
     own,
     flush,
@@ -255,6 +265,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     },
     async close() {
       office.stop('the node stops')
+      nameOffice.stop()
       transfers.close()
       objects.close()
       await mesh.close()

@@ -9,6 +9,8 @@ import type { BulkExchange } from '../bulk/bulk-exchange.ts'
 import type { ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { HeadOffice } from '../head/head-office.ts'
+import type { NameDesk } from '../names/name-desk.ts'
+import type { NameOffice } from '../names/name-office.ts'
 import type { Membership } from '../membership/membership.ts'
 import type { PeerLink, PeerNetwork } from '../network/network.ts'
 import { RefusalLog } from '../network/refusal-log.ts'
@@ -47,6 +49,8 @@ export interface MeshParts {
   replicas: Replicas
   transfers: Transfers
   objects: ObjectDirectory
+  names: NameDesk
+  nameOffice: NameOffice
   now(): number
   log(text: string): void
 }
@@ -125,12 +129,13 @@ export class Mesh {
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, objects, replicas, log, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, replicas, nameOffice, log, now } = this.#parts
     const { node, name, version, role } = link.peer
     log(`linked with ${name} (${node}, ${role}, shoal ${version})`)
     linked.linkUp(node)
     view.linkUp(node, now())
     objects.linkUp(node, link.peer.publicKey)
+    nameOffice.nodeUp(node)
     this.#tellPeers()
     post.send(node, 'nodeState', { state: own.state() })
     post.send(node, 'revocations', { list: membership.revocationsEncoded() })
@@ -141,10 +146,13 @@ export class Mesh {
 
   #onLinkDown(link: PeerLink, reason: string): void {
     const { linked, view, leases, office, values, objects, clients, flush, questions, log, now } = this.#parts
+    const { names, nameOffice } = this.#parts
     const { node, name } = link.peer
     log(`the link with ${name} (${node}) is down: ${reason}`)
     const gone = linked.linkDown(node)
     view.linkDown(node, now())
+    names.linkDown(node)
+    nameOffice.nodeDown(node)
     this.#tellPeers()
     office.onLinkDown(node)
     flush.onLinkDown(node)
@@ -169,8 +177,10 @@ export class Mesh {
   }
 
   #tellHead(): void {
-    const { leases } = this.#parts
-    leases.route({ type: 'headChanged', head: this.reachableHead })
+    const { leases, names, election } = this.#parts
+    const head = this.reachableHead
+    leases.route({ type: 'headChanged', head })
+    names.headChanged(head === undefined ? undefined : election.term)
   }
 
   get reachableHead(): NodeId | undefined {
@@ -271,7 +281,7 @@ export class Mesh {
 
   #handlers(): PeerMessageHandlers {
     const { leases, office, election, view, values, replicas, objects } = this.#parts
-    const { questions, membership, network, post, log } = this.#parts
+    const { questions, membership, network, post, names, nameOffice, log } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -323,10 +333,12 @@ export class Mesh {
       },
       dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
       dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
-      storedFree: (from, { names }) => values.freedElsewhere(from, names),
+      storedFree: (from, { names: freed }) => values.freedElsewhere(from, freed),
       replicaAsk: (from, body) => replicas.onAsk(from, body),
       replicaAnswer: (from, body) => replicas.onAnswer(from, body),
       provide: (from, batch) => objects.onProvide(from, batch),
+      ...nameOffice.handlers(),
+      ...names.handlers(),
     }
   }
 

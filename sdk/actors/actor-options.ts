@@ -73,7 +73,7 @@ export interface ResolvedActorOptions {
   maxPendingCalls: number
 }
 
-const defaultNamespace = 'default'
+export const defaultNamespace = 'default'
 const nameCharsMax = 128
 const concurrencyMax = 100_000
 
@@ -206,7 +206,7 @@ function groupsOf(groups: ActorOptions['concurrencyGroups'], name: string): Reso
   })
 }
 
-function shortName(value: unknown, name: string): void {
+export function shortName(value: unknown, name: string): void {
   if (typeof value !== 'string' || value === '' || value.length > nameCharsMax) {
     throw invalid(name, value, `a text of 1 to ${nameCharsMax} characters`)
   }
@@ -226,7 +226,5 @@ function concurrency(value: unknown, name: string): void {
 
 /** What a class that is not built yet would need. */
 export function refuseUnbuilt(options: ResolvedActorOptions): void {
-  if (options.isDetached || options.name !== '') {
-    throw new NotSupportedError('named and detached actors are not built yet')
-  }
+  if (options.isDetached) throw new NotSupportedError('detached actors are not built yet')
 }

@@ -12,6 +12,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import type { ObjectExchange } from '../runtime/object-exchange.ts'
 import type { ObjectRefStream } from '../runtime/object-ref-stream.ts'
+import type { Requests } from '../runtime/requests.ts'
 import type { RuntimeRole } from '../runtime/runtime.ts'
 import type { TaskCalls } from '../runtime/task-calls.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
@@ -20,11 +21,13 @@ import type { TaskRecord } from '../tasks/task-record.ts'
 import type { ValueCoder } from '../values/value-coder.ts'
 import { createHandle, partsOf, type ActorDescription, type ActorHandle, type BoundMethod } from './actor-handle.ts'
 import { ActorLink, type ActorLinkHost, type ActorStatus } from './actor-link.ts'
+import { ActorNames, describedBy, describedText, nameTaken, type NamePlace } from './actor-names.ts'
 import { refuseUnbuilt, type ResolvedActorOptions } from './actor-options.ts'
-import { OwnedActors } from './owned-actors.ts'
+import { OwnedActors, type OwnedActor } from './owned-actors.ts'
 
 export interface ActorsHost {
   readonly connection: NodeConnection
+  readonly requests: Requests
   readonly role: RuntimeRole
   readonly objects: ObjectExchange
   readonly functions: FunctionTable
@@ -38,11 +41,17 @@ const noTerms: LeaseTerms = leaseTerms({}, {})
 /** When a program has actors and does nothing, its engine looks so soon for handles that are gone, then less and less often. */
 const collectAfterMs = 1000
 const collectAfterMsMax = 30_000
+/** An actor whose name was taken, by one that is dead when it is asked, wants the name again so soon, and so often. */
+const claimAgainMs = 100
+const claimsMax = 20
 
 /** Actors, as one process has to do with them: those that it makes, and the calls that it makes of any. */
 export class Actors {
   readonly owned: OwnedActors
   readonly #host: ActorsHost
+  readonly #names: ActorNames
+  /** Actors of this process that stand for others, which had their names already. */
+  readonly #aliases = new Map<ObjectId, Set<OwnedActor>>()
   readonly #links = new Map<ObjectId, ActorLink>()
   readonly #linkOfCall = new Map<number, ActorLink>()
   readonly #linkHost: ActorLinkHost
@@ -52,6 +61,7 @@ export class Actors {
 
   constructor(host: ActorsHost) {
     this.#host = host
+    this.#names = new ActorNames(host)
     const { connection, role, objects, calls } = host
     const from = connection.welcome.clientId
     const after = (delayMs: number, callback: () => void): void => void setTimeout(callback, delayMs).unref()
@@ -93,7 +103,7 @@ export class Actors {
           ...status,
           error: error === undefined ? [] : [error],
         }),
-      onStatus: (actor, status) => this.#links.get(actor)?.onStatus(status),
+      onStatus: (actor, status) => this.#setStatus(actor, status),
       encodeError: (error) => host.encodeError(error),
       decodeError: async (error, worker) => {
         if (worker !== '') objects.adopt(error, worker)
@@ -106,11 +116,15 @@ export class Actors {
         }
       },
       discard: (result, worker) => this.#discard(result, worker),
-      onDead: ({ creation }) => {
+      onDead: (actor) => {
+        const { creation, settings, alias, id } = actor
         creation.holds = undefined
         creation.resolvedRefs = []
         if (creation.args.kind === 'stored') calls.results.drop(creation.args, undefined)
+        if (alias !== undefined) this.#aliases.get(alias.target)?.delete(actor)
+        else if (settings.name !== '') this.#names.release(id)
       },
+      killTarget: (target, mayRestart) => this.#kill(target, mayRestart),
     })
     this.#linkHost = {
       ...specHost,
@@ -168,6 +182,11 @@ export class Actors {
       actorUnwatch: ({ from, actor }) => owned.unwatch(actor, from),
       actorKill: ({ from, actor, mayRestart }) => owned.kill(actor, mayRestart, `it was killed (by client ${from})`),
       actorState: (body) => this.#onState(body),
+      actorNameAnswer: ({ requestId, ...answer }) => this.#host.requests.answer(requestId, answer),
+      actorNameLost: ({ actor, holder: [holder] }) => {
+        const by = holder === undefined ? 'another actor' : `the actor ${holder.actor} (client ${holder.manager})`
+        owned.kill(actor, false, `its name belongs to ${by}: both were given it while parts of the mesh were apart`)
+      },
       actorDone: ({ from, results }) => this.#onDone(from, results),
       actorItem: (body) => this.#onItem(body),
     }
@@ -176,7 +195,13 @@ export class Actors {
   #onState({ actor, from, error: [error], ...status }: MessageBody<'actorState'>): void {
     if (from !== ownerOf(actor)) return
     const { state, worker, incarnation, target, reason } = status
-    this.#links.get(actor)?.onStatus({ state, worker, incarnation, target, reason, error })
+    this.#setStatus(actor, { state, worker, incarnation, target, reason, error })
+  }
+
+  /** The owner of an actor has said how it is: this process, or another. */
+  #setStatus(actor: ObjectId, status: ActorStatus): void {
+    this.#links.get(actor)?.onStatus(status)
+    for (const alias of this.#aliases.get(actor) ?? []) this.#setAlias(alias, status)
   }
 
   #onDone(worker: ClientId, results: readonly TaskResult[]): void {
@@ -238,7 +263,7 @@ export class Actors {
 
   #onGone(isGone: (client: ClientId) => boolean, isUnreachable: boolean, reason: string): void {
     for (const link of this.#links.values()) {
-      if (isGone(ownerOf(link.actor))) link.onStatus(this.#ownerGone(link, reason))
+      if (isGone(ownerOf(link.actor))) this.#setStatus(link.actor, this.#ownerGone(link, reason))
       else if (link.worker !== '' && isGone(link.worker)) link.onGone(link.worker, isUnreachable)
     }
   }
@@ -253,7 +278,8 @@ export class Actors {
   undeliverable(client: ClientId): void {
     for (const link of this.#links.values()) {
       if (ownerOf(link.actor) === client) {
-        link.onStatus(this.#ownerGone(link, `its owner (client ${client}) has ended, or cannot be reached`))
+        const reason = `its owner (client ${client}) has ended, or cannot be reached`
+        this.#setStatus(link.actor, this.#ownerGone(link, reason))
       } else if (link.worker === client) link.onUndeliverable(client)
     }
   }
@@ -264,9 +290,10 @@ export class Actors {
     const { objects, functions, calls, role } = this.#host
     refuseUnbuilt(options)
     const target = remote.prepare(functions)
+    const description = this.#describe(remote, options)
+    const described = options.name === '' ? '' : describedText(description)
     const coded = calls.encodeArguments(args)
     const life = objects.owned.create()
-    const description = this.#describe(remote, options)
     const { className } = description
     const creation: TaskRecord = {
       sequence: life.sequence,
@@ -295,11 +322,73 @@ export class Actors {
     const { name, namespace, maxConcurrency, groups } = options
     const settings = { name, namespace, className, maxConcurrency, groups }
     const { id } = life
-    this.owned.create(creation, { id, name: name === '' ? className : name, settings }, options.maxRestarts)
+    const label = name === '' ? className : name
+    const owned = this.owned.create(creation, { id, name: label, settings }, options.maxRestarts)
+    if (name === '') this.owned.begin(owned)
+    else {
+      // Others will ask for it by its name, and not have heard of it from this process.
+      objects.owned.share(life)
+      void this.#claim(owned, described, options.getIfExists)
+    }
     this.#onHandlesGone(life, id)
     this.#collectMs = collectAfterMs
     this.#planCollection()
     return createHandle({ id, life: new ObjectRef(life), description })
+  }
+
+  /** Wants the name of an actor, and then has it started; or makes it stand for the one that has the name. */
+  async #claim(owned: OwnedActor, described: string, getIfExists: boolean, claims = 1): Promise<void> {
+    const { id, settings } = owned
+    let outcome
+    try {
+      outcome = await this.#names.claim(id, settings, described)
+    } catch {
+      // The node is gone, and with it everything that this process has made.
+      return
+    }
+    // It was killed, or nobody holds it any more; then the name was given back.
+    if (owned.lifecycle.state === 'dead') return
+    if (outcome.type === 'given') this.owned.begin(owned)
+    else if (outcome.type === 'failed') {
+      this.owned.refuse(owned, `it has got no name: ${outcome.error.message}`, outcome.error)
+    } else if (!getIfExists || claims > claimsMax) {
+      const taken = nameTaken(settings, outcome.holder)
+      this.owned.refuse(owned, taken.message, taken)
+    } else {
+      const { actor: target, description } = outcome.holder
+      const again = (): void => void this.#claim(owned, described, getIfExists, claims + 1)
+      this.#standFor(owned, target, describedBy(description), again)
+    }
+  }
+
+  /** @param again called when the target is dead already, so that its name is free soon */
+  #standFor(owned: OwnedActor, target: ObjectId, description: ActorDescription, again: () => void): void {
+    const life = this.#host.objects.acquireRef(target)
+    owned.alias = { target, life, status: undefined, again }
+    let aliases = this.#aliases.get(target)
+    if (aliases === undefined) this.#aliases.set(target, (aliases = new Set()))
+    aliases.add(owned)
+    const link = this.#linkOf(target, life, description)
+    if (link.status !== undefined) this.#setAlias(owned, link.status)
+  }
+
+  #setAlias(owned: OwnedActor, status: ActorStatus): void {
+    const { alias } = owned
+    if (status.state !== 'dead' || alias?.status !== undefined) {
+      this.owned.aliasChanged(owned, status)
+      return
+    }
+    // It has ended before it was found.
+    owned.alias = undefined
+    if (alias === undefined) return
+    this.#aliases.get(alias.target)?.delete(owned)
+    setTimeout(alias.again, claimAgainMs).unref()
+  }
+
+  /** The actor with that name. Rejects with ActorNotFoundError, and UnreachableError when the mesh has had no head for long. */
+  async find(place: NamePlace): Promise<ActorHandle> {
+    const { actor, description } = await this.#names.find(place)
+    return this.revive(actor, describedBy(description))
   }
 
   #describe(remote: RemoteClass, options: ResolvedActorOptions): ActorDescription {
@@ -313,8 +402,11 @@ export class Actors {
   }
 
   kill(handle: ActorHandle, mayRestart: boolean): void {
+    this.#kill(partsOf(handle).id, mayRestart)
+  }
+
+  #kill(id: ObjectId, mayRestart: boolean): void {
     const { connection } = this.#host
-    const { id } = partsOf(handle)
     const from = connection.welcome.clientId
     if (ownerOf(id) === from) this.owned.kill(id, mayRestart, 'it was killed by kill()')
     else connection.send('actorKill', { to: ownerOf(id), from, actor: id, mayRestart })
@@ -427,7 +519,7 @@ export class Actors {
     const to = ownerOf(actor)
     if (to === from) {
       const owned = this.owned.get(actor)
-      if (owned !== undefined) this.#links.get(actor)?.onStatus(this.owned.statusOf(owned))
+      this.#setStatus(actor, owned === undefined ? this.owned.unknown(actor) : this.owned.statusOf(owned))
     } else connection.send('actorWatch', { to, from, requestId: 0, actor })
   }
 

@@ -138,6 +138,7 @@ export class Runtime {
     })
     this.actors = new Actors({
       connection,
+      requests: this.#requests,
       role,
       objects: this.objects,
       functions: this.functions.table,

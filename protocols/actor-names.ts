@@ -1,0 +1,58 @@
+import { clientIdBytes, objectIdBytes, type ClientId, type ObjectId } from './ids.ts'
+import { string, struct, hex, u32, u48, type Codec } from './schema.ts'
+
+/** The most bytes of a name, and of a namespace. */
+export const actorNameBytesMax = 512
+/** The most bytes of what is told of an actor to those who look for it. */
+export const actorDescriptionBytesMax = 32 * 1024
+
+/** An actor that has a name. */
+export interface NamedActor {
+  readonly namespace: string
+  readonly name: string
+  readonly actor: ObjectId
+  /** The client that leads its life: of its node, and only of that, the mesh hears of the name. */
+  readonly manager: ClientId
+  /** How often another manager has taken it over, because the node of the one before it was gone. */
+  readonly epoch: number
+  /** The counter of the term in which the name was given; 0 until then. */
+  readonly term: number
+  /** What a handle needs to know, as JSON: nodes do not read it. */
+  readonly description: string
+}
+
+export const namedActor: Codec<NamedActor> = struct({
+  namespace: string(actorNameBytesMax),
+  name: string(actorNameBytesMax),
+  actor: hex(objectIdBytes),
+  manager: hex(clientIdBytes),
+  epoch: u32,
+  term: u48,
+  description: string(actorDescriptionBytesMax),
+})
+
+/** What one name of one namespace is in tables: no two names have the same. */
+export function nameKey({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
+  return JSON.stringify([namespace, name])
+}
+
+/**
+ * Which of two actors keeps a name that both were given, by heads that did not know of each other: below zero when it is
+ * `a`. The one whose name was given in the lower term; in one term the one with the lower id; of the same actor, led by two
+ * managers, that of the lower epoch.
+ */
+export function compareNamed(a: NamedActor, b: NamedActor): number {
+  return a.term - b.term || compareTexts(a.actor, b.actor) || a.epoch - b.epoch || compareTexts(a.manager, b.manager)
+}
+
+/** True when both are the same actor, led by the same manager. */
+export function isSameNamed(
+  a: Pick<NamedActor, 'actor' | 'manager'>,
+  b: Pick<NamedActor, 'actor' | 'manager'>,
+): boolean {
+  return a.actor === b.actor && a.manager === b.manager
+}
+
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

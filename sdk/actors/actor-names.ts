@@ -1,0 +1,126 @@
+import { actorDescriptionBytesMax, type NamedActor } from '../../protocols/actor-names.ts'
+import {
+  ActorNameTakenError,
+  ActorNotFoundError,
+  InvalidArgumentError,
+  ProtocolError,
+  ShoalError,
+  UnreachableError,
+} from '../../protocols/errors.ts'
+import { nodeOf, type ObjectId } from '../../protocols/ids.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
+import type { NodeConnection } from '../client/node-connection.ts'
+import type { Requests } from '../runtime/requests.ts'
+import type { ActorDescription } from './actor-handle.ts'
+
+type NameAnswer = Omit<MessageBody<'actorNameAnswer'>, 'requestId'>
+
+export interface ActorNamesHost {
+  readonly connection: Pick<NodeConnection, 'send'>
+  readonly requests: Requests
+}
+
+/** A name, and where it is known. */
+export interface NamePlace {
+  readonly namespace: string
+  readonly name: string
+}
+
+/** What became of the wish for a name: it was given; another actor has it; or neither, because of the error. */
+export type NameOutcome =
+  | { readonly type: 'given' }
+  | { readonly type: 'taken'; readonly holder: NamedActor }
+  | { readonly type: 'failed'; readonly error: ShoalError }
+
+/** What this process has its node ask about names of actors. */
+export class ActorNames {
+  readonly #host: ActorNamesHost
+
+  constructor(host: ActorNamesHost) {
+    this.#host = host
+  }
+
+  /** Wants a name for an actor of this process. Rejects when the node is gone. */
+  async claim(actor: ObjectId, place: NamePlace, description: string): Promise<NameOutcome> {
+    const { outcome, holder, text } = await this.#ask((requestId) =>
+      this.#host.connection.send('actorNameClaim', { requestId, actor, ...place, description }),
+    )
+    if (outcome === 'given') return { type: 'given' }
+    const [named] = holder
+    if (outcome === 'taken' && named !== undefined) return { type: 'taken', holder: named }
+    const details = { ...place, actor }
+    const error =
+      outcome === 'full' ? new ShoalError('TOO_MANY_NAMES', text, { details }) : new UnreachableError(text, { details })
+    return { type: 'failed', error }
+  }
+
+  /** The actor that has the name. Rejects with ActorNotFoundError, or UnreachableError when the mesh has had no head for long. */
+  async find(place: NamePlace): Promise<NamedActor> {
+    const { outcome, holder, text } = await this.#ask((requestId) =>
+      this.#host.connection.send('actorFind', { requestId, ...place }),
+    )
+    const [named] = holder
+    if (outcome === 'found' && named !== undefined) return named
+    if (outcome !== 'none')
+      throw new UnreachableError(`${shown(place)} was not found: ${text}`, { details: { ...place } })
+    throw new ActorNotFoundError(
+      `no actor is called ${shown(place)}: it has ended, or was not made yet, or has its name in another namespace; .options({ name, getIfExists: true }).remote() makes one where there is none`,
+      { ...place },
+    )
+  }
+
+  /** The actor is dead. */
+  release(actor: ObjectId): void {
+    this.#host.connection.send('actorNameRelease', { actor })
+  }
+
+  #ask(send: (requestId: number) => void): Promise<NameAnswer> {
+    return this.#host.requests.ask<NameAnswer>(undefined, send)
+  }
+}
+
+export function nameTaken(place: NamePlace, { actor, manager }: NamedActor): ActorNameTakenError {
+  const node = nodeOf(manager)
+  return new ActorNameTakenError(
+    `the name ${shown(place)} belongs to the actor ${actor} (client ${manager}, node ${node}): getActor() gives a handle of that one, and so does the option getIfExists`,
+    { ...place, holder: actor, client: manager, node },
+  )
+}
+
+export function shown({ namespace, name }: NamePlace): string {
+  return `${JSON.stringify(name)} in namespace ${JSON.stringify(namespace)}`
+}
+
+/** What others need for a handle. Throws InvalidArgumentError when the class has so many methods that it is too much. */
+export function describedText(description: ActorDescription): string {
+  const text = JSON.stringify(description)
+  if (Buffer.byteLength(text) <= actorDescriptionBytesMax) return text
+  throw new InvalidArgumentError(
+    `actor ${description.className} cannot have a name: its methods take more than ${actorDescriptionBytesMax} bytes to describe`,
+    { class: description.className },
+  )
+}
+
+/** The description that another process has given. Throws ProtocolError when it is none. */
+export function describedBy(text: string): ActorDescription {
+  let described: Partial<ActorDescription>
+  try {
+    described = (JSON.parse(text) ?? {}) as Partial<ActorDescription>
+  } catch {
+    throw new ProtocolError('the description of an actor is no JSON')
+  }
+  const { className, methods, concurrencyGroups, name, namespace, isDetached, maxTaskRetries, maxPendingCalls } =
+    described
+  const isRight =
+    [className, name, namespace].every((each) => typeof each === 'string') &&
+    typeof methods === 'object' &&
+    methods !== null &&
+    Object.values(methods).every((each) => typeof each === 'boolean') &&
+    Array.isArray(concurrencyGroups) &&
+    concurrencyGroups.every((each) => typeof each === 'string') &&
+    typeof isDetached === 'boolean' &&
+    Number.isInteger(maxTaskRetries) &&
+    Number.isInteger(maxPendingCalls)
+  if (!isRight) throw new ProtocolError('the description of an actor is not complete')
+  return described as ActorDescription
+}
