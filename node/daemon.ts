@@ -4,6 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ClientId, NodeId } from '../protocols/ids.ts'
 import { shoalVersion } from '../protocols/version.ts'
+import { ActorKeeper } from './actors/actor-keeper.ts'
 import { answerAdmin } from './admin/admin-desk.ts'
 import { isLocalCall, LocalAdmin } from './admin/local-admin.ts'
 import { BlobCache } from './code/blob-cache.ts'
@@ -140,6 +141,13 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
   const leases = parts.adopt(desk, (each) => each.close())
   const names = parts.adopt(new NameDesk({ self: nodeId, directory, now }), (each) => each.close())
+  const bringCode = (hashes: readonly string[], node: NodeId): Promise<string[]> => elsewhere.waitForBlobs(hashes, node)
+  const keeperId = clients.reserveId()
+  const keeper = parts.adopt(
+    new ActorKeeper({ self: nodeId, id: keeperId, directory, leases, names, bringCode, now, log }),
+    (each) => each.close(),
+  )
+  directory.addOwn(keeper)
 
   // Values and code.
   const { bytesMax } = ground
@@ -167,7 +175,17 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const work = { book, clients, directory, leases, relay, output, store, pinTables, blobs, machine, router }
   const mesh =
     meshGround &&
-    buildMesh(meshGround, { ...work, ...start, labels, neighbours, names, now, log, onLeft: () => stop.resolve() })
+    buildMesh(meshGround, {
+      ...work,
+      ...start,
+      labels,
+      neighbours,
+      names,
+      keeper,
+      now,
+      log,
+      onLeft: () => stop.resolve(),
+    })
   if (mesh === undefined) names.openAlone()
   else parts.defer(() => mesh.close())
 
@@ -195,6 +213,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     references,
     leases,
     names,
+    keeper,
     blobs,
     storeDesk,
     output,
@@ -216,6 +235,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   })
   const onClientGone = (client: ClientId): void => {
     names.clientGone(client)
+    keeper.watchersGone((each) => each === client)
     mesh?.clientGone(client)
   }
   const reception = new Reception({

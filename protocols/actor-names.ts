@@ -6,9 +6,10 @@ export const actorNameBytesMax = 512
 /** The most bytes of what is told of an actor to those who look for it. */
 export const actorDescriptionBytesMax = 32 * 1024
 
-/** An actor that has a name. */
+/** An actor that has a name, or that is detached, so that it can be found by its id. */
 export interface NamedActor {
   readonly namespace: string
+  /** '' for a detached one without a name. */
   readonly name: string
   readonly actor: ObjectId
   /** The client that leads its life: of its node, and only of that, the mesh hears of the name. */
@@ -31,9 +32,9 @@ export const namedActor: Codec<NamedActor> = struct({
   description: string(actorDescriptionBytesMax),
 })
 
-/** What one name of one namespace is in tables: no two names have the same. */
-export function nameKey({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
-  return JSON.stringify([namespace, name])
+/** What one name of one namespace is in tables: no two names have the same. Actors without a name have their id for one. */
+export function nameKey({ namespace, name, actor }: Pick<NamedActor, 'namespace' | 'name' | 'actor'>): string {
+  return name === '' ? actor : JSON.stringify([namespace, name])
 }
 
 /**

@@ -5,6 +5,7 @@ import { limits } from './limits.ts'
 import { schedulingStrategy } from './scheduling.ts'
 import { actorCall, actorSettings } from './actor-messages.ts'
 import { actorDescriptionBytesMax, actorNameBytesMax, namedActor } from './actor-names.ts'
+import { keptActor, keptFunctions } from './kept-actor.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
 import { taskResult, taskSpec } from './task-messages.ts'
 import { wireValue } from './wire-value.ts'
@@ -269,13 +270,13 @@ export const messages = {
       description: string(actorDescriptionBytesMax),
     }),
   ),
-  /** Who has that name? */
+  /** Who has that name? With `isId`: who leads the detached actor of which `name` is the id? */
   actorFind: message(
     194,
     small,
-    struct({ requestId: u32, namespace: string(actorNameBytesMax), name: string(actorNameBytesMax) }),
+    struct({ requestId: u32, isId: bool, namespace: string(actorNameBytesMax), name: string(actorNameBytesMax) }),
   ),
-  /** `holder`: who has the name now. `text`: why there is no better answer. */
+  /** `holder`: who has the name now. `text`: why there is no better answer; `code` is that of the error. */
   actorNameAnswer: message(
     195,
     small,
@@ -283,6 +284,7 @@ export const messages = {
       requestId: u32,
       outcome: oneOf('given', 'taken', 'full', 'found', 'none', 'unavailable'),
       holder: list(namedActor, 1),
+      code: string(64),
       text,
     }),
   ),
@@ -290,6 +292,10 @@ export const messages = {
   actorNameRelease: message(196, small, struct({ actor: objectId })),
   /** Another actor, `holder`, keeps the name of this one of the client's: it is to end. */
   actorNameLost: message(197, small, struct({ actor: objectId, holder: list(namedActor, 1) })),
+  /** The node is to make an actor that outlives the client. Answered by `actorNameAnswer`, once it has a place. */
+  actorKeep: message(198, limits.frameBytesMax, struct({ requestId: u32, kept: keptActor })),
+  /** To the worker of a detached actor, before `actorStart`: what it must not ask of the creator, which may be gone. */
+  actorCode: message(199, limits.frameBytesMax, struct({ leaseId: u32, functions: keptFunctions })),
 
   // --- shipped code, by the hash of its content
   blobPut: message(60, limits.blobBytesMax, struct({ hash: hex(32), content: bytes })),

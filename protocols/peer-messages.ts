@@ -2,6 +2,7 @@ import { namedActor, actorNameBytesMax } from './actor-names.ts'
 import { advert } from './advert.ts'
 import { electionMessage } from './election.ts'
 import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
+import { keptActor } from './kept-actor.ts'
 import { limits } from './limits.ts'
 import { messageBytesMax, messages, type MessageName, type MessageType } from './messages.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
@@ -133,7 +134,7 @@ export const peerMessages = {
   ),
   /** An actor of a client of the sender is to have this name. */
   nameClaim: message(201, small, struct({ named: namedActor })),
-  nameFind: message(202, small, struct({ askId: u32, namespace: actorName, name: actorName })),
+  nameFind: message(202, small, struct({ askId: u32, isId: bool, namespace: actorName, name: actorName })),
   /** The actor has the name no more. */
   nameRelease: message(203, small, struct({ namespace: actorName, name: actorName, ...managed })),
 
@@ -152,6 +153,22 @@ export const peerMessages = {
     208,
     small,
     struct({ term, namespace: actorName, name: actorName, ...managed, holder: list(namedActor, 1) }),
+  ),
+
+  // --- detached actors
+  /** The receiver is to lead this actor from now on: it has a worker for it. */
+  keepAsk: message(209, limits.frameBytesMax, struct({ kept: keptActor })),
+  /** `given`: it does. Else the sender of the question is to go on with the actor, or to say why it cannot be. */
+  keepAnswer: message(
+    210,
+    small,
+    struct({
+      actor: objectId,
+      outcome: oneOf('given', 'taken', 'full', 'unavailable'),
+      holder: list(namedActor, 1),
+      code: string(64),
+      text,
+    }),
   ),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 

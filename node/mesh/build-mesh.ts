@@ -10,6 +10,7 @@ import { keyOfObject, ObjectDirectory, type DirectoryFigures } from '../director
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import { HeadOffice } from '../head/head-office.ts'
+import type { ActorKeeper } from '../actors/actor-keeper.ts'
 import type { NameDesk } from '../names/name-desk.ts'
 import { NameOffice } from '../names/name-office.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
@@ -51,6 +52,7 @@ export interface MeshWork {
   machine: NodeResources
   neighbours: Neighbours
   names: NameDesk
+  keeper: ActorKeeper
   labels: Labels
   storeDirectory: string
   startedAtMs: number
@@ -153,6 +155,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const office = new HeadOffice({ post, now, log })
   const nameOffice = new NameOffice({ post, now })
   work.names.open(post)
+  work.keeper.join(post)
   const encodedState = (): Uint8Array => {
     const writer = new ByteWriter(512)
     advert.write(writer, own.state())

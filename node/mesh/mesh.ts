@@ -9,6 +9,7 @@ import type { BulkExchange } from '../bulk/bulk-exchange.ts'
 import type { ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { HeadOffice } from '../head/head-office.ts'
+import type { ActorKeeper } from '../actors/actor-keeper.ts'
 import type { NameDesk } from '../names/name-desk.ts'
 import type { NameOffice } from '../names/name-office.ts'
 import type { Membership } from '../membership/membership.ts'
@@ -51,6 +52,7 @@ export interface MeshParts {
   objects: ObjectDirectory
   names: NameDesk
   nameOffice: NameOffice
+  keeper: ActorKeeper
   now(): number
   log(text: string): void
 }
@@ -146,7 +148,7 @@ export class Mesh {
 
   #onLinkDown(link: PeerLink, reason: string): void {
     const { linked, view, leases, office, values, objects, clients, flush, questions, log, now } = this.#parts
-    const { names, nameOffice } = this.#parts
+    const { names, nameOffice, keeper } = this.#parts
     const { node, name } = link.peer
     log(`the link with ${name} (${node}) is down: ${reason}`)
     const gone = linked.linkDown(node)
@@ -160,6 +162,7 @@ export class Mesh {
     leases.nodeGone(node, gone, reason)
     objects.linkDown(node)
     values.nodeGone(node)
+    keeper.watchersGone((client) => this.#isOf(node, client))
     clients.sendToAll('nodeGone', { node, reason })
   }
 
@@ -281,7 +284,7 @@ export class Mesh {
 
   #handlers(): PeerMessageHandlers {
     const { leases, office, election, view, values, replicas, objects } = this.#parts
-    const { questions, membership, network, post, names, nameOffice, log } = this.#parts
+    const { questions, membership, network, post, names, nameOffice, keeper, log } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -339,6 +342,7 @@ export class Mesh {
       provide: (from, batch) => objects.onProvide(from, batch),
       ...nameOffice.handlers(),
       ...names.handlers(),
+      ...keeper.handlers(),
     }
   }
 
@@ -364,10 +368,11 @@ export class Mesh {
 
   #onClientGone(node: NodeId, client: ClientId): void {
     if (!this.#isOf(node, client)) throw new ProtocolError('a node says that a client of another node has gone')
-    const { linked, leases, clients, values } = this.#parts
+    const { linked, leases, clients, values, keeper } = this.#parts
     leases.clientGone(client)
     linked.remove(client)
     values.ownerGone(client)
+    keeper.watchersGone((each) => each === client)
     clients.sendToAll('clientGone', { client })
   }
 
@@ -391,6 +396,12 @@ export class Mesh {
       }
       case 'undeliverable':
         return clients.get(id)?.send('undeliverable', decodeBody(name, body))
+      case 'actorState': {
+        // Of a detached actor, which that node leads.
+        const state = decodeBody(name, body)
+        if (!this.#isOf(from, state.from)) throw new ProtocolError('a node tells of an actor that another one leads')
+        return clients.get(id)?.send('actorState', state)
+      }
       case 'valuesLeft':
         return clients.get(id)?.send('valuesLeft', decodeBody(name, body))
       default:

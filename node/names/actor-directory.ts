@@ -1,6 +1,6 @@
 import { compareNamed, isSameNamed, nameKey, type NamedActor } from '../../protocols/actor-names.ts'
 import { compareTerms, type Term } from '../../protocols/election.ts'
-import { nodeOf, type NodeId } from '../../protocols/ids.ts'
+import { nodeOf, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 
 /** What nodes ask of the head, by the names of their messages. */
@@ -61,6 +61,7 @@ export class ActorDirectory {
   readonly term: Term
   readonly #nodes = new Map<NodeId, NodeRecord>()
   readonly #byName = new Map<string, NamedActor>()
+  readonly #byId = new Map<ObjectId, NamedActor>()
   readonly #losers = new Set<Loser>()
   #actions: DirectoryAction[] = []
 
@@ -131,6 +132,7 @@ export class ActorDirectory {
   #remove(named: NamedActor): void {
     const key = nameKey(named)
     if (this.#byName.get(key) === named) this.#byName.delete(key)
+    if (this.#byId.get(named.actor) === named) this.#byId.delete(named.actor)
     this.#nodes.get(nodeOf(named.manager))?.held.delete(named)
   }
 
@@ -175,6 +177,7 @@ export class ActorDirectory {
 
   #add(named: NamedActor): void {
     this.#byName.set(nameKey(named), named)
+    this.#byId.set(named.actor, named)
     this.#nodes.get(nodeOf(named.manager))?.held.add(named)
   }
 
@@ -208,6 +211,14 @@ export class ActorDirectory {
       const body = { term: this.term, actor, manager, outcome, holder: holder === undefined ? [] : [holder] }
       this.#send({ type: 'nameClaimed', to: from, body })
     }
+    if (other !== undefined && other.actor === actor && other.epoch < named.epoch) {
+      // Its manager has handed it over.
+      const taken = { ...named, term: other.term }
+      this.#remove(other)
+      this.#add(taken)
+      answer('given', taken)
+      return
+    }
     if (other !== undefined) {
       answer(isSameNamed(other, named) ? 'given' : 'taken', other)
       return
@@ -222,8 +233,8 @@ export class ActorDirectory {
     answer('given', given)
   }
 
-  #onFind(from: NodeId, { askId, namespace, name }: PeerMessageBody<'nameFind'>, nowMs: number): void {
-    const found = this.#byName.get(nameKey({ namespace, name }))
+  #onFind(from: NodeId, { askId, isId, namespace, name }: PeerMessageBody<'nameFind'>, nowMs: number): void {
+    const found = isId ? this.#byId.get(name) : this.#byName.get(nameKey({ namespace, name, actor: '' }))
     if (found === undefined && !this.#isComplete(nowMs)) return
     const body = { term: this.term, askId, holder: found === undefined ? [] : [found] }
     this.#send({ type: 'nameFound', to: from, body })
@@ -235,12 +246,11 @@ export class ActorDirectory {
     const { givenBack } = this.#nodes.get(from) as NodeRecord
     givenBack.add(keyOf(released))
     if (givenBack.size > givenBackMax) givenBack.delete(givenBack.values().next().value as string)
-    const named = this.#byName.get(nameKey({ namespace, name }))
+    const key = nameKey({ namespace, name, actor })
+    const named = this.#byName.get(key)
     if (named !== undefined && isSameNamed(named, released)) this.#remove(named)
     for (const loser of this.#losers) {
-      if (nameKey(loser.named) === nameKey({ namespace, name }) && isSameNamed(loser.named, released)) {
-        this.#losers.delete(loser)
-      }
+      if (nameKey(loser.named) === key && isSameNamed(loser.named, released)) this.#losers.delete(loser)
     }
     this.#send({ type: 'nameReleased', to: from, body: { term: this.term, actor, manager } })
   }

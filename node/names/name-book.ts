@@ -6,7 +6,7 @@ import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import type { DirectoryAnswer, DirectoryQuestion } from './actor-directory.ts'
 
 /** The answer to a client. */
-export type NameAnswer = Omit<MessageBody<'actorNameAnswer'>, 'requestId'>
+export type NameAnswer = Omit<MessageBody<'actorNameAnswer'>, 'requestId' | 'code'>
 
 export type BookEvent =
   | {
@@ -23,10 +23,13 @@ export type BookEvent =
       readonly type: 'find'
       readonly client: ClientId
       readonly requestId: number
+      readonly isId: boolean
       readonly namespace: string
       readonly name: string
     }
   | { readonly type: 'release'; readonly manager: ClientId; readonly actor: ObjectId }
+  /** The actor is about to get another manager: the next head hears of it from that one. To be released in the end. */
+  | { readonly type: 'yield'; readonly manager: ClientId; readonly actor: ObjectId }
   | { readonly type: 'clientGone'; readonly client: ClientId }
   | { readonly type: 'tick' }
 
@@ -56,7 +59,7 @@ interface Waiting {
   askedAtMs: number
 }
 type Claim = Waiting & { readonly named: NamedActor }
-type Find = Waiting & { readonly client: ClientId; readonly namespace: string; readonly name: string }
+type Find = Waiting & Pick<Extract<BookEvent, { type: 'find' }>, 'client' | 'isId' | 'namespace' | 'name'>
 interface Release {
   readonly named: NamedActor
   askedAtMs: number
@@ -78,6 +81,7 @@ export class NameBook {
   #reportedAtMs = Number.NEGATIVE_INFINITY
   /** By actor and manager. */
   readonly #held = new Map<string, NamedActor>()
+  readonly #yielded = new Map<string, NamedActor>()
   readonly #claims = new Map<string, Claim>()
   readonly #finds = new Map<number, Find>()
   readonly #releases = new Map<string, Release>()
@@ -115,6 +119,8 @@ export class NameBook {
         return this.#onFind(event, nowMs)
       case 'release':
         return this.#onRelease(keyOf(event), nowMs)
+      case 'yield':
+        return this.#onYield(keyOf(event))
       case 'clientGone':
         return this.#onClientGone(event.client, nowMs)
       case 'tick':
@@ -207,24 +213,32 @@ export class NameBook {
     this.#askClaim(claim, nowMs)
   }
 
-  #onFind({ client, requestId, namespace, name }: Extract<BookEvent, { type: 'find' }>, nowMs: number): void {
+  #onFind({ client, requestId, isId, namespace, name }: Extract<BookEvent, { type: 'find' }>, nowMs: number): void {
     if (this.#finds.size >= waitingMax) {
       const text = `${waitingMax} questions for actors wait for the head already`
       this.#answer(client, requestId, { outcome: 'unavailable', holder: [], text })
       return
     }
     const askId = (this.#lastAskId = (this.#lastAskId + 1) % 0xffff_ffff)
-    const find = { client, requestId, namespace, name, untilMs: nowMs + answerMsMax, askedAtMs: nowMs }
+    const find = { client, requestId, isId, namespace, name, untilMs: nowMs + answerMsMax, askedAtMs: nowMs }
     this.#finds.set(askId, find)
     this.#askFind(askId, find, nowMs)
   }
 
   #onRelease(key: string, nowMs: number): void {
-    const named = this.#held.get(key) ?? this.#claims.get(key)?.named
+    const named = this.#held.get(key) ?? this.#yielded.get(key) ?? this.#claims.get(key)?.named
     if (named === undefined) return
     this.#held.delete(key)
+    this.#yielded.delete(key)
     this.#claims.delete(key)
     this.#giveBack(named, nowMs)
+  }
+
+  #onYield(key: string): void {
+    const named = this.#held.get(key)
+    if (named === undefined) return
+    this.#held.delete(key)
+    this.#yielded.set(key, named)
   }
 
   #onClientGone(client: ClientId, nowMs: number): void {
@@ -248,8 +262,8 @@ export class NameBook {
   #askFind(askId: number, find: Find, nowMs: number): void {
     if (!this.#isReported || this.#head === undefined) return
     find.askedAtMs = nowMs
-    const { namespace, name } = find
-    this.#do({ type: 'nameFind', to: this.#head.head, body: { askId, namespace, name } })
+    const { isId, namespace, name } = find
+    this.#do({ type: 'nameFind', to: this.#head.head, body: { askId, isId, namespace, name } })
   }
 
   #askRelease(release: Release, nowMs: number): void {
@@ -274,7 +288,10 @@ export class NameBook {
     }
     if (outcome === 'given' && holder === undefined) return
     this.#claims.delete(key)
-    if (outcome === 'given') this.#held.set(key, { ...claim.named, term: holder?.term ?? 0 })
+    if (outcome === 'given') {
+      this.#yielded.delete(key)
+      this.#held.set(key, { ...claim.named, term: holder?.term ?? 0 })
+    }
     const text = outcome === 'full' ? 'the mesh has as many names for actors as are possible' : ''
     this.#answer(manager, claim.requestId, { outcome, holder: holder === undefined ? [] : [holder], text })
   }
@@ -290,7 +307,7 @@ export class NameBook {
   #onLost({ namespace, name, holder, ...whose }: PeerMessageBody<'nameLost'>, nowMs: number): void {
     const key = keyOf(whose)
     const named = this.#held.get(key)
-    if (named !== undefined && nameKey(named) === nameKey({ namespace, name })) {
+    if (named !== undefined && nameKey(named) === nameKey({ namespace, name, actor: whose.actor })) {
       this.#held.delete(key)
       this.#do({ type: 'lost', named, holder: holder[0] })
       this.#giveBack(named, nowMs)

@@ -1,7 +1,7 @@
 import type { NamedActor } from '../../protocols/actor-names.ts'
 import type { Term } from '../../protocols/election.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
-import { ownerOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import { ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { PeerMessageHandlers } from '../../protocols/peer-messages.ts'
 import type { ClientDirectory } from '../server/client-directory.ts'
@@ -69,11 +69,21 @@ export class NameDesk {
     this.#step({ type: 'claim', requestId, named })
   }
 
+  /** `named.manager` is a client of this node: it is to have the name, or to be found by its id. */
+  claimFor(requestId: number, named: NamedActor): void {
+    this.#step({ type: 'claim', requestId, named })
+  }
+
+  /** The actor is about to get another manager, on another node. */
+  yield(manager: ClientId, actor: ObjectId): void {
+    this.#step({ type: 'yield', manager, actor })
+  }
+
   find(client: LeaseEnd, body: MessageBody<'actorFind'>): void {
     this.#step({ type: 'find', client: client.id, ...body })
   }
 
-  release(client: LeaseEnd, { actor }: MessageBody<'actorNameRelease'>): void {
+  release(client: Pick<LeaseEnd, 'id'>, { actor }: MessageBody<'actorNameRelease'>): void {
     this.#step({ type: 'release', manager: client.id, actor })
   }
 
@@ -120,6 +130,7 @@ export class NameDesk {
       case 'answer':
         directory.get(action.client)?.send('actorNameAnswer', {
           requestId: action.requestId,
+          code: '',
           ...action.answer,
           holder: [...action.answer.holder],
         })

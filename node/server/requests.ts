@@ -3,6 +3,7 @@ import type { Frame } from '../../protocols/frame.ts'
 import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
+import type { ActorKeeper } from '../actors/actor-keeper.ts'
 import type { NameDesk } from '../names/name-desk.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { Client } from './client.ts'
@@ -24,6 +25,7 @@ export interface RequestsOptions {
   storeDesk: StoreDesk
   references: ReferenceDesk
   names: NameDesk
+  keeper: ActorKeeper
   output: OutputRelay
   elsewhere: Elsewhere
   /** Answers a question about the mesh, or makes a change to it. */
@@ -39,7 +41,7 @@ export class Requests {
   readonly #handlers: Handlers
 
   constructor(options: RequestsOptions) {
-    const { leases, blobs, storeDesk, names, output, elsewhere } = options
+    const { leases, blobs, storeDesk, names, keeper, output, elsewhere } = options
     this.#handlers = {
       leaseRequest: (client, body) => leases.request(client, body),
       leaseCancel: (client, { requestId }) => leases.cancelRequest(client, requestId),
@@ -67,6 +69,7 @@ export class Requests {
       actorNameClaim: (client, body) => names.claim(client, body),
       actorFind: (client, body) => names.find(client, body),
       actorNameRelease: (client, body) => names.release(client, body),
+      actorKeep: (client, body) => keeper.keep(client, body),
       storedCancel: (client, body) => storeDesk.cancel(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])

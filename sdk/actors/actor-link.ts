@@ -233,6 +233,15 @@ export class ActorLink {
     this.#isUnreachable()
   }
 
+  /** Who leads the actor's life is gone, or does not lead it any more: another one does, or will, or nobody. */
+  onLeaderGone(reason: string): void {
+    const status = this.#status
+    if (status?.state === 'dead') return
+    if (status !== undefined) this.#status = { ...status, state: 'restarting', worker: '' }
+    this.#lost(reason)
+    this.#isUnreachable()
+  }
+
   /** What was sent to the worker has not got there. */
   onUndeliverable(worker: ClientId): void {
     const status = this.#status

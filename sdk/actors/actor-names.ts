@@ -2,12 +2,15 @@ import { actorDescriptionBytesMax, type NamedActor } from '../../protocols/actor
 import {
   ActorNameTakenError,
   ActorNotFoundError,
+  InfeasibleError,
   InvalidArgumentError,
+  MembershipError,
   ProtocolError,
   ShoalError,
   UnreachableError,
 } from '../../protocols/errors.ts'
-import { nodeOf, type ObjectId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import type { KeptActor } from '../../protocols/kept-actor.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import type { Requests } from '../runtime/requests.ts'
@@ -28,7 +31,7 @@ export interface NamePlace {
 
 /** What became of the wish for a name: it was given; another actor has it; or neither, because of the error. */
 export type NameOutcome =
-  | { readonly type: 'given' }
+  | { readonly type: 'given'; readonly holder: NamedActor | undefined }
   | { readonly type: 'taken'; readonly holder: NamedActor }
   | { readonly type: 'failed'; readonly error: ShoalError }
 
@@ -42,22 +45,24 @@ export class ActorNames {
 
   /** Wants a name for an actor of this process. Rejects when the node is gone. */
   async claim(actor: ObjectId, place: NamePlace, description: string): Promise<NameOutcome> {
-    const { outcome, holder, text } = await this.#ask((requestId) =>
-      this.#host.connection.send('actorNameClaim', { requestId, actor, ...place, description }),
+    const { namespace, name } = place
+    const answer = await this.#ask((requestId) =>
+      this.#host.connection.send('actorNameClaim', { requestId, actor, namespace, name, description }),
     )
-    if (outcome === 'given') return { type: 'given' }
-    const [named] = holder
-    if (outcome === 'taken' && named !== undefined) return { type: 'taken', holder: named }
-    const details = { ...place, actor }
-    const error =
-      outcome === 'full' ? new ShoalError('TOO_MANY_NAMES', text, { details }) : new UnreachableError(text, { details })
-    return { type: 'failed', error }
+    return outcomeOf(answer, { namespace, name, actor })
+  }
+
+  /** Wants an actor made that outlives this process. Rejects when the node is gone. */
+  async keep(kept: KeptActor): Promise<NameOutcome> {
+    const answer = await this.#ask((requestId) => this.#host.connection.send('actorKeep', { requestId, kept }))
+    const { namespace, name, actor } = kept.named
+    return outcomeOf(answer, { namespace, name, actor })
   }
 
   /** The actor that has the name. Rejects with ActorNotFoundError, or UnreachableError when the mesh has had no head for long. */
   async find(place: NamePlace): Promise<NamedActor> {
     const { outcome, holder, text } = await this.#ask((requestId) =>
-      this.#host.connection.send('actorFind', { requestId, ...place }),
+      this.#host.connection.send('actorFind', { requestId, isId: false, ...place }),
     )
     const [named] = holder
     if (outcome === 'found' && named !== undefined) return named
@@ -69,6 +74,15 @@ export class ActorNames {
     )
   }
 
+  /** Who leads a detached actor; undefined when nobody does. Rejects like `find`. */
+  async leaderOf(actor: ObjectId): Promise<ClientId | undefined> {
+    const { outcome, holder, text } = await this.#ask((requestId) =>
+      this.#host.connection.send('actorFind', { requestId, isId: true, namespace: '', name: actor }),
+    )
+    if (outcome === 'found' || outcome === 'none') return holder[0]?.manager
+    throw new UnreachableError(`the actor ${actor} was not found: ${text}`, { details: { actor } })
+  }
+
   /** The actor is dead. */
   release(actor: ObjectId): void {
     this.#host.connection.send('actorNameRelease', { actor })
@@ -77,6 +91,22 @@ export class ActorNames {
   #ask(send: (requestId: number) => void): Promise<NameAnswer> {
     return this.#host.requests.ask<NameAnswer>(undefined, send)
   }
+}
+
+function outcomeOf(
+  { outcome, holder: [holder], code, text }: NameAnswer,
+  details: { readonly namespace: string; readonly name: string; readonly actor: ObjectId },
+): NameOutcome {
+  if (outcome === 'given') return { type: 'given', holder }
+  if (outcome === 'taken' && holder !== undefined) return { type: 'taken', holder }
+  const known = { ...details }
+  if (code === 'INFEASIBLE') return { type: 'failed', error: new InfeasibleError(text, known) }
+  if (code === 'MEMBERSHIP') return { type: 'failed', error: new MembershipError(text, known) }
+  if (outcome === 'full') return { type: 'failed', error: new ShoalError('TOO_MANY_NAMES', text, { details: known }) }
+  if (code === '' || code === 'UNREACHABLE') {
+    return { type: 'failed', error: new UnreachableError(text, { details: known }) }
+  }
+  return { type: 'failed', error: new ShoalError(code, text, { details: known }) }
 }
 
 export function nameTaken(place: NamePlace, { actor, manager }: NamedActor): ActorNameTakenError {

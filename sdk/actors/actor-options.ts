@@ -1,4 +1,4 @@
-import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
+import { InvalidArgumentError } from '../../protocols/errors.ts'
 import { concurrencyGroupsMax, methodsMax } from '../../protocols/actor-messages.ts'
 import {
   boolean,
@@ -222,9 +222,4 @@ function concurrency(value: unknown, name: string): void {
   if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > concurrencyMax) {
     throw invalid(name, value, `a whole number from 1 to ${concurrencyMax}`)
   }
-}
-
-/** What a class that is not built yet would need. */
-export function refuseUnbuilt(options: ResolvedActorOptions): void {
-  if (options.isDetached) throw new NotSupportedError('detached actors are not built yet')
 }

@@ -39,7 +39,10 @@ export interface OwnedActorsHost extends TaskSpecHost {
   killTarget(target: ObjectId, mayRestart: boolean): void
 }
 
-/** The actor that had the name already which another was to have, and which that one stands for now. */
+/**
+ * The actor that had the name already which another was to have, and which that one stands for now. A detached actor, which
+ * this process has made and does not lead, stands for itself.
+ */
 export interface Alias {
   readonly target: ObjectId
   /** Keeps it alive; undefined when it is dead. */
@@ -81,7 +84,9 @@ export class OwnedActors {
   /** Those that are not dead. */
   get liveCount(): number {
     let count = 0
-    for (const { lifecycle } of this.#actors.values()) if (lifecycle.state !== 'dead') count++
+    for (const { lifecycle, alias, id } of this.#actors.values()) {
+      if (lifecycle.state !== 'dead' && alias?.target !== id) count++
+    }
     return count
   }
 
@@ -145,8 +150,9 @@ export class OwnedActors {
 
   kill(id: ObjectId, mayRestart: boolean, reason: string): void {
     const actor = this.#actors.get(id)
-    if (actor?.alias !== undefined) this.#host.killTarget(actor.alias.target, mayRestart)
-    else if (actor !== undefined) this.#step(actor, { type: 'kill', reason, mayRestart })
+    if (actor?.alias === undefined) {
+      if (actor !== undefined) this.#step(actor, { type: 'kill', reason, mayRestart })
+    } else if (actor.alias.target !== id) this.#host.killTarget(actor.alias.target, mayRestart)
   }
 
   // --- what the node says of leases. False: the lease or the request is no actor's.
@@ -352,7 +358,8 @@ export class OwnedActors {
     const status = this.statusOf(actor)
     for (const watcher of actor.watchers) this.#host.tell(watcher, actor.id, status)
     if (status.state === 'dead') actor.watchers.clear()
-    this.#host.onStatus(actor.id, status)
+    // Who stands for itself has it from there.
+    if (actor.alias?.target !== actor.id) this.#host.onStatus(actor.id, status)
   }
 }
 

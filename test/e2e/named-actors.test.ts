@@ -175,3 +175,66 @@ describe('named actors', { timeout: 60_000 }, () => {
     assert.deepEqual(result, [1, 50, 1, true])
   })
 })
+
+describe('detached actors', { timeout: 60_000 }, () => {
+  test('test_detached_actor: live without handles, are started again, and end by kill', async () => {
+    const result = await resultOf(`
+      const { setFlagsFromString } = await import('node:v8')
+      const { runInNewContext } = await import('node:vm')
+      setFlagsFromString('--expose-gc')
+      const collect = runInNewContext('gc') as () => void
+      const Fragile = remote(class Fragile {
+        n: number
+        constructor(n: number) { this.n = n }
+        add(k: number) { return (this.n += k) }
+        crash() { process.exit(1) }
+        restarts() { return actorContext().restarts }
+      }, { lifetime: 'detached', maxRestarts: 1 })
+      const make = async () => { Fragile.options({ name: 'f' }).remote(10) }
+      await make()
+      await until(() => found('f'))
+      for (let i = 0; i < 5; i++) { collect(); await new Promise((r) => setTimeout(r, 20)) }
+      const found1: any = await getActor('f')
+      const eleven = await get(found1.add.remote(1))
+      const crashed = (await errorOf(get(found1.crash.remote()))).name
+      const again = [await get(found1.add.remote(2)), await get(found1.restarts.remote())]
+      kill(found1)
+      await until(async () => !(await found('f')))
+      const dead = await errorOf(get(found1.add.remote(1)))
+      tell([eleven, crashed, again, dead.name, /killed/.test(dead.message)])
+    `)
+    assert.deepEqual(result, [11, 'ActorUnavailableError', [12, 1], 'ActorDiedError', true])
+  })
+
+  test('what cannot outlive its program is refused, and errors of constructors are told', async () => {
+    const result = await resultOf(`
+      const { put } = await import('SDK')
+      const Holder = remote(class Holder { x: unknown; constructor(x: unknown) { this.x = x } get() { return this.x } }, { lifetime: 'detached' })
+      const inside = await errorOf(() => Holder.remote([put(1)]))
+      const handle = await errorOf(() => Holder.remote(Counter.remote()))
+      const value = await get(Holder.remote(put('a value')).get.remote())
+      const own = put(7)
+      const Closing = remote(class Closing { see() { return own } }, { lifetime: 'detached' })
+      const closing = await errorOf(get(Closing.remote().see.remote()))
+      const Bad = remote(class Bad { constructor() { throw new RangeError('no') } hello() { return 1 } }, { lifetime: 'detached' })
+      const bad = await errorOf(get(Bad.remote().hello.remote()))
+      const big = await errorOf(() => Holder.remote(new Uint8Array(3 * 1024 * 1024)))
+      const where = await errorOf(get(Holder.options({ resources: { moon: 1 } }).remote(1).get.remote()))
+      tell([inside.name, handle.name, value, closing.name, closing.cause?.name, bad.name, bad.cause?.name, bad.cause?.message,
+        big.name, where.name, where.cause?.name])
+    `)
+    assert.deepEqual(result, [
+      'NotCloneableError',
+      'NotCloneableError',
+      'a value',
+      'ActorDiedError',
+      'NotCloneableError',
+      'ActorDiedError',
+      'RangeError',
+      'no',
+      'NotCloneableError',
+      'ActorDiedError',
+      'InfeasibleError',
+    ])
+  })
+})

@@ -308,7 +308,8 @@ export class NamesWorld {
     if (what < 0.45) this.#claim(client)
     else if (what < 0.65) {
       client.finds++
-      this.#book(node, { type: 'find', client: client.id, requestId: 0, namespace: '', name: this.#pick(names) })
+      const name = this.#pick(names)
+      this.#book(node, { type: 'find', client: client.id, requestId: 0, isId: false, namespace: '', name })
     } else if (what < 0.9) this.#release(client)
     else if (what < 0.95) {
       client.isGone = true

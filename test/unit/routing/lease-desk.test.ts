@@ -93,7 +93,7 @@ class DeskHarness {
 
   request(requestId: number, client = driver, job = client, envKey = ''): void {
     const common = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, depth: 0, label: 'f' }
-    this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job, isActor: false })
+    this.desk.request(this.end(client), { ...common, envKey, requestId, job, isActor: false })
   }
 
   /** A lease of a client of this node on a worker of another. */
