@@ -141,13 +141,21 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
   const leases = parts.adopt(desk, (each) => each.close())
   const names = parts.adopt(new NameDesk({ self: nodeId, directory, now }), (each) => each.close())
-  const bringCode = (hashes: readonly string[], node: NodeId): Promise<string[]> => elsewhere.waitForBlobs(hashes, node)
-  const keeperId = clients.reserveId()
-  const keeper = parts.adopt(
-    new ActorKeeper({ self: nodeId, id: keeperId, directory, leases, names, bringCode, now, log }),
-    (each) => each.close(),
-  )
+  const actorKeeper = new ActorKeeper({
+    self: nodeId,
+    id: clients.reserveId(),
+    directory,
+    leases,
+    names,
+    bringCode: (hashes, node, onBrought) =>
+      void elsewhere.waitForBlobs(hashes, node).then((missing) => onBrought(missing)),
+    nodesInReserve: () => mesh?.lastingNodes() ?? [],
+    now,
+    log,
+  })
+  const keeper = parts.adopt(actorKeeper, (each) => each.close())
   directory.addOwn(keeper)
+  names.onLead = (named) => keeper.lead(named)
 
   // Values and code.
   const { bytesMax } = ground

@@ -291,7 +291,7 @@ export const messages = {
   /** The actor is dead, or never came to be: its name is free. */
   actorNameRelease: message(196, small, struct({ actor: objectId })),
   /** Another actor, `holder`, keeps the name of this one of the client's: it is to end. */
-  actorNameLost: message(197, small, struct({ actor: objectId, holder: list(namedActor, 1) })),
+  actorNameLost: message(197, small, struct({ actor: objectId, isReserve: bool, holder: list(namedActor, 1) })),
   /** The node is to make an actor that outlives the client. Answered by `actorNameAnswer`, once it has a place. */
   actorKeep: message(198, limits.frameBytesMax, struct({ requestId: u32, kept: keptActor })),
   /** To the worker of a detached actor, before `actorStart`: what it must not ask of the creator, which may be gone. */

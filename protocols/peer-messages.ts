@@ -35,8 +35,8 @@ const ask = {
   label: string(1024),
 }
 
-/** An actor, and the client that leads its life. */
-const managed = { actor: objectId, manager: clientId }
+/** An actor in the hands of a client. */
+const managed = { actor: objectId, manager: clientId, epoch: u32, isReserve: bool }
 
 function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
   return { code, body, bytesMax }
@@ -133,12 +133,14 @@ export const peerMessages = {
     struct({ term, id: u48, part: u32, parts: u32, names: list(namedActor, 10_000) }),
   ),
   /** An actor of a client of the sender is to have this name. */
-  nameClaim: message(201, small, struct({ named: namedActor })),
+  nameClaim: message(201, small, struct({ named: namedActor, handedBy: string(clientIdBytes * 2) })),
   nameFind: message(202, small, struct({ askId: u32, isId: bool, namespace: actorName, name: actorName })),
   /** The actor has the name no more. */
   nameRelease: message(203, small, struct({ namespace: actorName, name: actorName, ...managed })),
 
   // --- and the head's answers
+  /** The head has no report of the receiver: what was sent over a link that has been replaced since does not count. */
+  nameUnreported: message(215, small, struct({ term })),
   nameReported: message(204, small, struct({ term, id: u48 })),
   /** `holder`: who has the name now. */
   nameClaimed: message(
@@ -155,6 +157,9 @@ export const peerMessages = {
     struct({ term, namespace: actorName, name: actorName, ...managed, holder: list(namedActor, 1) }),
   ),
 
+  /** Nobody leads the actor any more: the receiver, which can start it again, is to do so. */
+  nameLead: message(211, small, struct({ term, ...managed })),
+
   // --- detached actors
   /** The receiver is to lead this actor from now on: it has a worker for it. */
   keepAsk: message(209, limits.frameBytesMax, struct({ kept: keptActor })),
@@ -170,6 +175,13 @@ export const peerMessages = {
       text,
     }),
   ),
+  /** The receiver is to be able to start this actor again when the sender, who leads it, is gone. */
+  keepBackup: message(212, limits.frameBytesMax, struct({ kept: keptActor })),
+  /** It is, or cannot be, for this reason. */
+  keepBackedUp: message(213, small, struct({ actor: objectId, problem: text })),
+  /** The actor is dead. */
+  keepForget: message(214, small, struct({ actor: objectId })),
+  keepForgotten: message(216, small, struct({ actor: objectId })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type PeerMessageName = keyof typeof peerMessages

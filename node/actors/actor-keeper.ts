@@ -4,7 +4,7 @@ import {
   type LifecycleAction,
   type LifecycleEvent,
 } from '../../protocols/actor-lifecycle.ts'
-import type { NamedActor } from '../../protocols/actor-names.ts'
+import { holdOf, type NamedActor } from '../../protocols/actor-names.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
 import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
@@ -26,9 +26,11 @@ export interface ActorKeeperOptions {
   id: ClientId
   directory: Pick<ClientDirectory, 'get'>
   leases: Pick<LeaseDesk, 'request' | 'cancelRequest' | 'giveBack' | 'kill' | 'routes'>
-  names: Pick<NameDesk, 'claimFor' | 'yield' | 'release'>
-  /** Brings files of code here from a node; gives those that cannot be had. */
-  bringCode(hashes: readonly string[], node: NodeId): Promise<string[]>
+  names: Pick<NameDesk, 'claimFor' | 'yield' | 'giveBack'>
+  /** Brings files of code here from a node; `done` is told those that cannot be had. */
+  bringCode(hashes: readonly string[], node: NodeId, done: (missing: readonly string[]) => void): void
+  /** Other nodes that could start an actor again, those first that are to be asked first. */
+  nodesInReserve(): readonly NodeId[]
   now(): number
   log(text: string): void
 }
@@ -39,19 +41,29 @@ type State = MessageBody<'actorState'>
 /** Who is told what becomes of an actor that is to be made. */
 type Asker =
   | { readonly client: ClientId; readonly requestId: number }
-  /** The node that found out that the actor is to be here. */
-  | { readonly node: NodeId }
+  /** The node that found out that the actor is to be here, and its keeper. */
+  | { readonly node: NodeId; readonly manager: ClientId }
+  /** Nobody: it was led by a node that is gone. */
+  | 'nobody'
 
 /**
  * `claiming`: it wants its name, or to be found by its id. `placing`: it looks for a node. `handing`: another node has a
- * worker for it, and is to lead it. `leading`: it is here.
+ * worker for it, and is to lead it. `leading`: it is here. `gone`: it is not, any more.
  */
-type Phase = 'claiming' | 'placing' | 'handing' | 'leading'
+type Phase = 'claiming' | 'placing' | 'handing' | 'leading' | 'gone'
 
 interface Kept {
   kept: KeptActor
   phase: Phase
   readonly asker: Asker
+  /** Nobody was told yet. */
+  isAnswered: boolean
+  /** Nodes that are to be able to start it again, and whether they are. */
+  readonly reserves: Map<NodeId, { isReady: boolean; saidAtMs: number }>
+  ledSinceMs: number
+  /** The restarts of which those nodes know. */
+  toldIncarnation: number
+  placings: number
   lifecycle: ActorLifecycle
   readonly watchers: Set<ClientId>
   /** Of a lease. */
@@ -69,8 +81,23 @@ const keptMax = 10_000
 const deadMax = 1000
 const watchersMax = 100_000
 const tickMs = 250
-/** A node that was asked to take an actor, and has not answered, is asked again. */
+/** A node that was asked to take an actor, or to have it in reserve, and has not answered, is asked again. */
 const askAgainMs = 500
+const reserveAgainMs = 2000
+/** On so many other nodes there is what is needed to start an actor again. */
+const reservesWanted = 2
+/** How long whoever makes an actor waits for them, and a dead one's name for that they have forgotten it. */
+const reserveMsMax = 3000
+/** An actor whose node is gone, and for which there is no place, is given up after so many tries. */
+const placingsMax = 20
+const placeAgainMs = 1000
+
+/** What is needed to start an actor of another node again. */
+interface Backup {
+  kept: KeptActor
+  /** Whoever asked for it is to be told when the head knows. */
+  isKnown: boolean
+}
 
 /**
  * Leads the lives of detached actors, which belong to no program: to the node it is what the program that owns it is to any
@@ -83,13 +110,18 @@ export class ActorKeeper implements LeaseEnd {
   readonly unsentBytes = 0
   readonly #with: ActorKeeperOptions
   readonly #actors = new Map<ObjectId, Kept>()
+  readonly #backups = new Map<ObjectId, Backup>()
+  readonly #backupByClaim = new Map<number, Backup>()
   readonly #byRequest = new Map<number, Kept>()
   readonly #byClaim = new Map<number, Kept>()
   readonly #byLease = new Map<number, Kept>()
+  /** Dead actors that other nodes could still start again. */
+  readonly #ending = new Map<ObjectId, { entry: Kept; sinceMs: number; saidAtMs: number }>()
   readonly #dead = new Map<ObjectId, Omit<State, 'to' | 'from'>>()
   #post: NamePost | undefined
   #lastNumber = 0
   #timer: NodeJS.Timeout | undefined
+  readonly #timers = new Set<NodeJS.Timeout>()
   #isClosed = false
 
   constructor(options: ActorKeeperOptions) {
@@ -105,6 +137,15 @@ export class ActorKeeper implements LeaseEnd {
   close(): void {
     this.#isClosed = true
     clearTimeout(this.#timer)
+    for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  #after(delayMs: number, callback: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      if (!this.#isClosed) callback()
+    }, delayMs)
+    this.#timers.add(timer)
   }
 
   /** Those that it leads. */
@@ -140,11 +181,16 @@ export class ActorKeeper implements LeaseEnd {
       this.#answer(actor, asker, { outcome: 'full', holder: [], code: 'TOO_MANY_ACTORS', text })
       return
     }
-    const named = { ...kept.named, manager: this.id, epoch, term: 0 }
+    const named = { ...kept.named, manager: this.id, epoch, isReserve: false, term: 0 }
     const entry: Kept = {
       kept: { ...kept, named },
       phase: 'claiming',
       asker,
+      isAnswered: asker === 'nobody',
+      reserves: new Map(),
+      ledSinceMs: 0,
+      toldIncarnation: 0,
+      placings: 0,
       lifecycle: new ActorLifecycle(kept.restartsLeft),
       watchers: new Set(),
       requestId: undefined,
@@ -160,20 +206,28 @@ export class ActorKeeper implements LeaseEnd {
     entry.phase = 'claiming'
     const number = this.#nextNumber()
     this.#byClaim.set(number, entry)
-    this.#with.names.claimFor(number, entry.kept.named)
+    const { asker } = entry
+    const handedBy = asker !== 'nobody' && 'node' in asker ? asker.manager : ''
+    this.#with.names.claimFor(number, entry.kept.named, handedBy)
   }
 
   #onNameAnswer({ requestId, outcome, holder, code, text }: MessageBody<'actorNameAnswer'>): void {
+    const backup = this.#backupByClaim.get(requestId)
+    if (backup !== undefined) {
+      this.#backupByClaim.delete(requestId)
+      this.#onReserved(backup, outcome === 'given' ? '' : text)
+      return
+    }
     const entry = this.#byClaim.get(requestId)
     this.#byClaim.delete(requestId)
     if (entry?.phase !== 'claiming') return
     const [named] = holder
     if (outcome === 'given' && named !== undefined) {
       entry.kept = { ...entry.kept, named }
-      if ('node' in entry.asker) {
-        this.#lead(entry)
-        this.#answerEntry(entry, { outcome: 'given', holder: [named], code: '', text: '' })
-      } else this.#place(entry)
+      // What it was started from is of no use any more.
+      this.#forget(named.actor)
+      if (entry.asker !== 'nobody' && 'node' in entry.asker) this.#lead(entry)
+      else this.#place(entry)
       return
     }
     this.#drop(entry)
@@ -204,16 +258,50 @@ export class ActorKeeper implements LeaseEnd {
     })
   }
 
+  #requestHere(entry: Kept): void {
+    this.#requestLease(entry, { kind: 'node', node: this.#with.self, isSoft: false })
+  }
+
   #lead(entry: Kept): void {
     entry.phase = 'leading'
+    entry.ledSinceMs = this.#with.now()
     this.#step(entry, { type: 'create' })
+    this.#reserve(entry)
+  }
+
+  /** Has other nodes made able to start it again, and says that it is made when they are. */
+  #reserve(entry: Kept): void {
+    const { kept, reserves, lifecycle } = entry
+    if (entry.phase !== 'leading' || lifecycle.state === 'dead') return
+    const nowMs = this.#with.now()
+    const wanted = lifecycle.restartsLeft === 0 ? [] : this.#with.nodesInReserve()
+    for (const node of wanted) {
+      if (reserves.size >= reservesWanted) break
+      if (!reserves.has(node)) reserves.set(node, { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY })
+    }
+    const isNews = entry.toldIncarnation !== lifecycle.incarnation
+    entry.toldIncarnation = lifecycle.incarnation
+    for (const [node, reserve] of reserves) {
+      // It is to know how many restarts are left.
+      if (isNews) Object.assign(reserve, unsaid)
+      if (reserve.isReady || nowMs - reserve.saidAtMs < reserveAgainMs) continue
+      reserve.saidAtMs = nowMs
+      const restarts = kept.settings.restarts + lifecycle.incarnation
+      const state = { settings: { ...kept.settings, restarts }, restartsLeft: lifecycle.restartsLeft }
+      this.#post?.send(node, 'keepBackup', { kept: { ...kept, ...state } })
+    }
+    const isReady = [...reserves.values()].every((each) => each.isReady)
+    if (!entry.isAnswered && (isReady || nowMs - entry.ledSinceMs >= reserveMsMax)) {
+      this.#answerEntry(entry, { outcome: 'given', holder: [kept.named], code: '', text: '' })
+    }
+    if (!isReady) this.#wake()
   }
 
   #onGrant({ requestId, leaseId, workerId: worker, workerPid }: MessageBody<'leaseGrant'>): void {
     const entry = this.#byRequest.get(requestId)
     this.#byRequest.delete(requestId)
     const { self, names } = this.#with
-    if (entry === undefined || entry.requestId !== requestId) {
+    if (entry === undefined || entry.requestId !== requestId || entry.phase === 'gone') {
       this.#with.leases.giveBack(this, leaseId)
       return
     }
@@ -225,11 +313,10 @@ export class ActorKeeper implements LeaseEnd {
     else if (node === self) {
       entry.readyPlace = place
       this.#lead(entry)
-      this.#answerEntry(entry, { outcome: 'given', holder: [entry.kept.named], code: '', text: '' })
     } else {
       entry.phase = 'handing'
       entry.handing = { node, leaseId, saidAtMs: Number.NEGATIVE_INFINITY }
-      names.yield(this.id, entry.kept.named.actor)
+      names.yield(holdOf(entry.kept.named))
       this.#hand(entry)
     }
   }
@@ -237,15 +324,30 @@ export class ActorKeeper implements LeaseEnd {
   #onRefuse({ requestId, error, message }: MessageBody<'leaseRefuse'>): void {
     const entry = this.#byRequest.get(requestId)
     this.#byRequest.delete(requestId)
-    if (entry === undefined || entry.requestId !== requestId) return
+    if (entry === undefined || entry.requestId !== requestId || entry.phase === 'gone') return
     entry.requestId = undefined
+    const mayPass = error === 'busy' || error === 'workerLimit' || error === 'workerStart'
+    const isFirst = entry.phase === 'leading' && entry.lifecycle.state === 'pending'
+    if (isFirst && mayPass && ++entry.placings < placingsMax) {
+      // There was room for it a moment ago.
+      this.#after(placeAgainMs, () => {
+        if (entry.phase === 'leading' && entry.lifecycle.state === 'pending') this.#requestHere(entry)
+      })
+      return
+    }
     if (entry.phase === 'leading') {
-      const mayPass = error === 'busy' || error === 'workerLimit' || error === 'workerStart'
       this.#step(entry, { type: 'refused', reason: message, error: undefined, mayPass })
+      return
+    }
+    if (mayPass && entry.asker === 'nobody' && ++entry.placings < placingsMax) {
+      this.#after(placeAgainMs, () => {
+        if (entry.phase === 'placing' && entry.requestId === undefined) this.#place(entry)
+      })
       return
     }
     this.#drop(entry)
     this.#answerEntry(entry, { outcome: 'unavailable', holder: [], code: refusalCodes[error], text: message })
+    if (entry.asker === 'nobody') this.#bury(entry, `it could not be started again: ${message}`)
   }
 
   #onLost({ leaseId, reason }: MessageBody<'leaseLost'>): void {
@@ -274,7 +376,9 @@ export class ActorKeeper implements LeaseEnd {
     if (this.#isClosed) return
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
+      for (const actor of this.#ending.keys()) this.#end(actor)
       for (const entry of this.#actors.values()) {
+        this.#reserve(entry)
         if (entry.handing === undefined) continue
         if (this.#with.now() - entry.handing.saidAtMs >= askAgainMs) this.#hand(entry)
         else this.#wake()
@@ -282,34 +386,135 @@ export class ActorKeeper implements LeaseEnd {
     }, tickMs)
   }
 
-  handlers(): Pick<PeerMessageHandlers, 'keepAsk' | 'keepAnswer'> {
+  handlers(): Pick<PeerMessageHandlers, `keep${'Ask' | 'Answer' | 'Backup' | 'BackedUp' | 'Forget' | 'Forgotten'}`> {
     return {
       keepAsk: (from, { kept }) => {
-        check(kept)
-        if (nodeOf(kept.named.manager) !== from)
-          throw new ProtocolError('a node hands over an actor that it does not lead')
-        void this.#onAsk(from, kept)
+        check(kept, from)
+        this.#onAsk(from, kept)
       },
       keepAnswer: (from, body) => this.#onAnswer(from, body),
+      keepBackup: (from, { kept }) => {
+        check(kept, from)
+        this.#onBackup(from, kept)
+      },
+      keepBackedUp: (from, { actor, problem }) => {
+        const entry = this.#actors.get(actor)
+        const reserve = entry?.reserves.get(from)
+        if (entry === undefined) this.#post?.send(from, 'keepForget', { actor })
+        if (entry === undefined || reserve === undefined) return
+        if (problem === '') reserve.isReady = true
+        this.#reserve(entry)
+      },
+      keepForget: (from, { actor }) => {
+        const leader = this.#backups.get(actor)?.kept.named.manager
+        if (leader !== undefined && nodeOf(leader) === from) this.#forget(actor)
+        this.#post?.send(from, 'keepForgotten', { actor })
+      },
+      keepForgotten: (from, { actor }) => {
+        this.#ending.get(actor)?.entry.reserves.delete(from)
+        this.#end(actor)
+      },
     }
   }
 
   /** Another node has found that an actor is to live here. */
-  async #onAsk(from: NodeId, kept: KeptActor): Promise<void> {
+  #onAsk(from: NodeId, kept: KeptActor): void {
     const { actor, epoch } = kept.named
     const known = this.#actors.get(actor)
-    const asker = { node: from }
+    const asker = { node: from, manager: kept.named.manager }
     if (known !== undefined) {
-      // It was asked before. While it wants its name there is no answer.
-      if (known.phase === 'leading')
+      // It was asked before. While it is not all done there is no answer.
+      if (known.phase === 'leading' && known.isAnswered)
         this.#answer(actor, asker, { outcome: 'given', holder: [known.kept.named], code: '', text: '' })
       return
     }
-    const missing = await this.#with.bringCode(kept.blobs, from)
-    if (missing.length > 0) {
-      const text = `${missing.length} of the files of its code have not arrived at node ${this.#with.self}`
-      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'CODE_MISSING', text })
-    } else if (!this.#isClosed) this.#take(kept, epoch + 1, asker)
+    const dead = this.#dead.get(actor)
+    if (dead !== undefined) {
+      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text: dead.reason })
+      return
+    }
+    this.#with.bringCode(kept.blobs, from, (missing) => {
+      if (missing.length > 0) {
+        const text = `${missing.length} of the files of its code have not arrived at node ${this.#with.self}`
+        this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'CODE_MISSING', text })
+      } else if (!this.#isClosed && !this.#dead.has(actor)) this.#take(kept, epoch + 1, asker)
+    })
+  }
+
+  // --- actors of other nodes, in reserve
+
+  #onBackup(from: NodeId, kept: KeptActor): void {
+    const { actor, manager, epoch } = kept.named
+    const known = this.#backups.get(actor)
+    if (known !== undefined && known.kept.named.manager === manager && known.kept.named.epoch === epoch) {
+      known.kept = kept
+      if (known.isKnown) this.#onReserved(known, '')
+      return
+    }
+    if (this.#actors.has(actor) || (known !== undefined && known.kept.named.epoch > epoch)) return
+    this.#with.bringCode(kept.blobs, from, (missing) => {
+      const isOutrun = this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#isClosed
+      if (isOutrun || missing.length > 0 || this.#backups.size >= keptMax) return
+      this.#forget(actor)
+      const backup = { kept, isKnown: false }
+      this.#backups.set(actor, backup)
+      const number = this.#nextNumber()
+      this.#backupByClaim.set(number, backup)
+      this.#with.names.claimFor(number, { ...kept.named, ...this.#reserveOf(backup) }, '')
+    })
+  }
+
+  #reserveOf({ kept }: Backup): ReturnType<typeof holdOf> {
+    const { actor, epoch } = kept.named
+    return { actor, manager: this.id, epoch: epoch + 1, isReserve: true }
+  }
+
+  #onReserved(backup: Backup, problem: string): void {
+    const { actor, manager } = backup.kept.named
+    if (this.#backups.get(actor) !== backup) return
+    if (problem === '') backup.isKnown = true
+    else this.#forget(actor)
+    this.#post?.send(nodeOf(manager), 'keepBackedUp', { actor, problem })
+  }
+
+  #forget(actor: ObjectId): void {
+    const backup = this.#backups.get(actor)
+    if (backup === undefined) return
+    this.#backups.delete(actor)
+    this.#with.names.giveBack(this.#reserveOf(backup))
+  }
+
+  /** The head says that nobody leads an actor any more that is here in reserve. */
+  lead(named: NamedActor): void {
+    const { actor } = named
+    const backup = this.#backups.get(actor)
+    if (backup === undefined) {
+      this.#with.names.giveBack(holdOf(named))
+      return
+    }
+    const { kept } = backup
+    const { settings, restartsLeft } = kept
+    if (restartsLeft === 0) this.#forget(actor)
+    if (restartsLeft === 0 || this.#actors.has(actor)) return
+    this.#with.log(`the node of the detached actor ${settings.className} (${actor}) is gone: it is started again`)
+    const again = {
+      ...kept,
+      settings: { ...settings, restarts: settings.restarts + 1 },
+      restartsLeft: restartsLeft > 0 ? restartsLeft - 1 : restartsLeft,
+    }
+    this.#take(again, named.epoch, 'nobody')
+  }
+
+  /** A link to a node is there, or is there no more. */
+  linkChanged(node: NodeId, isUp: boolean): void {
+    for (const [actor, { entry }] of this.#ending) {
+      if (!isUp) entry.reserves.delete(node)
+      this.#end(actor)
+    }
+    for (const entry of this.#actors.values()) {
+      if (!isUp) entry.reserves.delete(node)
+      this.#reserve(entry)
+    }
   }
 
   #onAnswer(from: NodeId, { actor, ...answer }: PeerMessageBody<'keepAnswer'>): void {
@@ -328,10 +533,12 @@ export class ActorKeeper implements LeaseEnd {
   }
 
   #answerEntry(entry: Kept, answer: Answer): void {
+    entry.isAnswered = true
     this.#answer(entry.kept.named.actor, entry.asker, answer)
   }
 
   #answer(actor: ObjectId, asker: Asker, answer: Answer): void {
+    if (asker === 'nobody') return
     if ('node' in asker) this.#post?.send(asker.node, 'keepAnswer', { actor, ...answer })
     else this.#with.directory.get(asker.client)?.send('actorNameAnswer', { requestId: asker.requestId, ...answer })
   }
@@ -339,15 +546,16 @@ export class ActorKeeper implements LeaseEnd {
   /** It is led here no more. */
   #drop(entry: Kept): void {
     const { actor } = entry.kept.named
-    this.#actors.delete(actor)
+    if (this.#actors.get(actor) === entry) this.#actors.delete(actor)
     entry.handing = undefined
-    this.#with.names.release(this, { actor })
+    entry.phase = 'gone'
+    this.#with.names.giveBack(holdOf(entry.kept.named))
   }
 
   // --- its life
 
   #step(entry: Kept, event: LifecycleEvent): void {
-    if (this.#isClosed) return
+    if (this.#isClosed || entry.phase === 'gone') return
     for (const action of entry.lifecycle.step(event, this.#with.now())) this.#do(entry, action)
   }
 
@@ -360,7 +568,7 @@ export class ActorKeeper implements LeaseEnd {
         const isReady = readyPlace !== undefined && this.#byLease.has(readyPlace.leaseId)
         // Not at once: what this step leads to besides comes first.
         if (isReady) queueMicrotask(() => this.#step(entry, { type: 'granted', place: readyPlace }))
-        else this.#requestLease(entry, { kind: 'node', node: this.#with.self, isSoft: false })
+        else this.#requestHere(entry)
         return
       }
       case 'cancelRequest':
@@ -382,7 +590,7 @@ export class ActorKeeper implements LeaseEnd {
         leases.giveBack(this, action.leaseId)
         return
       case 'wake':
-        setTimeout(() => this.#step(entry, { type: 'woken' }), action.afterMs).unref()
+        this.#after(action.afterMs, () => this.#step(entry, { type: 'woken' }))
         return
       case 'changed':
         this.#changed(entry)
@@ -393,7 +601,7 @@ export class ActorKeeper implements LeaseEnd {
     const worker = this.#with.leases.routes.get(leaseId)?.worker
     if (worker === undefined) return
     const { creation, settings, functions, named } = kept
-    const { incarnation } = lifecycle
+    const incarnation = settings.restarts + lifecycle.incarnation
     worker.send('actorCode', { leaseId, functions })
     worker.send('actorStart', {
       leaseId,
@@ -406,21 +614,46 @@ export class ActorKeeper implements LeaseEnd {
   #changed(entry: Kept): void {
     const state = this.#stateOf(entry)
     for (const watcher of entry.watchers) this.#tell(watcher, state)
-    if (entry.lifecycle.state !== 'dead') return
+    if (entry.lifecycle.state === 'dead') this.#bury(entry, state.reason)
+    else this.#reserve(entry)
+  }
+
+  #bury(entry: Kept, reason: string): void {
     const { named, settings } = entry.kept
-    this.#with.log(`detached actor ${settings.className} (${named.actor}) is dead: ${state.reason}`)
-    this.#drop(entry)
-    this.#dead.set(named.actor, state)
+    this.#with.log(`detached actor ${settings.className} (${named.actor}) is dead: ${reason}`)
+    entry.phase = 'gone'
+    this.#actors.delete(named.actor)
+    this.#ending.set(named.actor, { entry, sinceMs: this.#with.now(), saidAtMs: Number.NEGATIVE_INFINITY })
+    this.#end(named.actor)
+    this.#dead.set(named.actor, { ...this.#stateOf(entry), state: 'dead', reason })
     if (this.#dead.size > deadMax) this.#dead.delete(this.#dead.keys().next().value as ObjectId)
+  }
+
+  /** Its name is free when nobody could start it again any more: the head would have that done. */
+  #end(actor: ObjectId): void {
+    const ending = this.#ending.get(actor)
+    if (ending === undefined) return
+    const nowMs = this.#with.now()
+    const { reserves } = ending.entry
+    if (reserves.size === 0 || nowMs - ending.sinceMs >= reserveMsMax) {
+      this.#ending.delete(actor)
+      this.#drop(ending.entry)
+      return
+    }
+    this.#wake()
+    if (nowMs - ending.saidAtMs < askAgainMs) return
+    ending.saidAtMs = nowMs
+    for (const node of reserves.keys()) this.#post?.send(node, 'keepForget', { actor })
   }
 
   #stateOf({ kept, phase, lifecycle, error }: Kept): Omit<State, 'to' | 'from'> {
     const { actor } = kept.named
     const { publicState: state, place, incarnation, death } = lifecycle
-    if (phase !== 'leading') return { ...unknownState(actor), state: 'pending' }
+    if (phase !== 'leading' && state !== 'dead') return { ...unknownState(actor), state: 'pending' }
     const worker = state === 'alive' ? (place?.worker ?? '') : ''
     const errors = state === 'dead' && error !== undefined ? [error] : []
-    return { actor, state, worker, incarnation, target: actor, reason: death?.reason ?? '', error: errors }
+    const restarts = kept.settings.restarts + incarnation
+    return { actor, state, worker, incarnation: restarts, target: actor, reason: death?.reason ?? '', error: errors }
   }
 
   #tell(to: ClientId, state: Omit<State, 'to' | 'from'>): void {
@@ -486,8 +719,27 @@ export class ActorKeeper implements LeaseEnd {
     actorUnwatch: ({ from, actor }) => void this.#actors.get(actor)?.watchers.delete(from),
     actorKill: ({ from, actor, mayRestart }) => this.#kill(actor, mayRestart, `it was killed (by client ${from})`),
     actorNameAnswer: (body) => this.#onNameAnswer(body),
-    actorNameLost: ({ actor }) =>
-      this.#kill(actor, false, 'its name belongs to another: both were given it while parts of the mesh were apart'),
+    actorNameLost: (body) => this.#onNameLost(body),
+  }
+
+  #onNameLost({ actor, isReserve, holder: [holder] }: MessageBody<'actorNameLost'>): void {
+    const entry = this.#actors.get(actor)
+    if (isReserve) this.#forget(actor)
+    else if (holder?.actor !== actor) {
+      this.#kill(actor, false, 'its name belongs to another: both were given it while parts of the mesh were apart')
+    } else if (entry !== undefined) {
+      // The one that was taken for gone lives, and has kept its state. Whoever asks for it is to look for that one.
+      for (const [leaseId, each] of this.#byLease) if (each === entry) this.#giveUp(leaseId)
+      if (entry.requestId !== undefined) this.#with.leases.cancelRequest(this, entry.requestId)
+      entry.requestId = undefined
+      this.#drop(entry)
+      for (const watcher of entry.watchers) this.#tell(watcher, unknownState(actor))
+    }
+  }
+
+  #giveUp(leaseId: number): void {
+    this.#byLease.delete(leaseId)
+    this.#with.leases.kill(this, leaseId, 'another one like it was there before')
   }
 
   #nextNumber(): number {
@@ -497,7 +749,10 @@ export class ActorKeeper implements LeaseEnd {
 }
 
 /** What another process has sent must be such that it can be asked for. */
-function check({ resources, settings, creation }: KeptActor): void {
+function check({ named, resources, settings, creation }: KeptActor, from?: NodeId): void {
+  if (from !== undefined && nodeOf(named.manager) !== from) {
+    throw new ProtocolError('a node passes on an actor that it does not lead')
+  }
   try {
     checkResources(resources, `actor ${settings.className}`)
   } catch (error) {
@@ -513,6 +768,8 @@ const refusalCodes: Record<MessageBody<'leaseRefuse'>['error'], string> = {
   busy: 'UNREACHABLE',
   forbidden: 'MEMBERSHIP',
 }
+
+const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }
 
 /** How an actor is of which nothing is known here. */
 function unknownState(actor: ObjectId): Omit<State, 'to' | 'from'> {

@@ -87,6 +87,8 @@ export interface BuiltMesh {
   open(): Promise<void>
   close(): Promise<void>
   clientGone(client: ClientId): void
+  /** Other nodes that a link leads to, but for those that are only there for a program, those first that are up longest. */
+  lastingNodes(): NodeId[]
 }
 
 /** Builds the node's side of the mesh, each part after those that it needs. */
@@ -274,6 +276,12 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       await mesh.close()
       await membership.settled()
     },
+    lastingNodes: () =>
+      view
+        .nodes()
+        .filter(({ advert: state, isLinked }) => isLinked && state.node !== self && state.role !== 'submitter')
+        .toSorted((a, b) => a.advert.startedAtMs - b.advert.startedAtMs)
+        .map(({ advert: state }) => state.node),
     clientGone: (client) => {
       replicas.ownerGone(client)
       mesh.clientGone(client)

@@ -131,7 +131,7 @@ export class Mesh {
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, objects, replicas, nameOffice, log, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, replicas, nameOffice, keeper, log, now } = this.#parts
     const { node, name, version, role } = link.peer
     log(`linked with ${name} (${node}, ${role}, shoal ${version})`)
     linked.linkUp(node)
@@ -143,6 +143,7 @@ export class Mesh {
     post.send(node, 'revocations', { list: membership.revocationsEncoded() })
     leases.route({ type: 'linkUp', node })
     replicas.nodeUp(node)
+    keeper.linkChanged(node, true)
     this.#tellHead()
   }
 
@@ -163,6 +164,7 @@ export class Mesh {
     objects.linkDown(node)
     values.nodeGone(node)
     keeper.watchersGone((client) => this.#isOf(node, client))
+    keeper.linkChanged(node, false)
     clients.sendToAll('nodeGone', { node, reason })
   }
 

@@ -1,6 +1,6 @@
-import { isSameNamed, nameKey, type NamedActor } from '../../protocols/actor-names.ts'
+import { holdKey, holdOf, nameKey, type NameHold, type NamedActor } from '../../protocols/actor-names.ts'
 import { compareTerms, type Term } from '../../protocols/election.ts'
-import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
+import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import type { DirectoryAnswer, DirectoryQuestion } from './actor-directory.ts'
@@ -18,7 +18,7 @@ export type BookEvent =
    */
   | { readonly type: 'head'; readonly term: Term | undefined }
   /** `named` is of a client here: it wants the name. */
-  | { readonly type: 'claim'; readonly requestId: number; readonly named: NamedActor }
+  | { readonly type: 'claim'; readonly requestId: number; readonly named: NamedActor; readonly handedBy: ClientId }
   | {
       readonly type: 'find'
       readonly client: ClientId
@@ -27,9 +27,9 @@ export type BookEvent =
       readonly namespace: string
       readonly name: string
     }
-  | { readonly type: 'release'; readonly manager: ClientId; readonly actor: ObjectId }
+  | { readonly type: 'release'; readonly hold: NameHold }
   /** The actor is about to get another manager: the next head hears of it from that one. To be released in the end. */
-  | { readonly type: 'yield'; readonly manager: ClientId; readonly actor: ObjectId }
+  | { readonly type: 'yield'; readonly hold: NameHold }
   | { readonly type: 'clientGone'; readonly client: ClientId }
   | { readonly type: 'tick' }
 
@@ -40,6 +40,8 @@ export type BookAction =
   | { readonly type: 'answer'; readonly client: ClientId; readonly requestId: number; readonly answer: NameAnswer }
   /** The name has gone to another actor, so the one of this client is to end. */
   | { readonly type: 'lost'; readonly named: NamedActor; readonly holder: NamedActor | undefined }
+  /** Nobody leads an actor that a client here has in reserve: it is to start it again. */
+  | { readonly type: 'lead'; readonly named: NamedActor }
 
 /** What has no answer is asked again after this time. */
 const askAgainMs = 250
@@ -58,7 +60,7 @@ interface Waiting {
   /** When the head was asked last. */
   askedAtMs: number
 }
-type Claim = Waiting & { readonly named: NamedActor }
+type Claim = Waiting & { readonly named: NamedActor; readonly handedBy: ClientId }
 type Find = Waiting & Pick<Extract<BookEvent, { type: 'find' }>, 'client' | 'isId' | 'namespace' | 'name'>
 interface Release {
   readonly named: NamedActor
@@ -114,17 +116,21 @@ export class NameBook {
       case 'head':
         return this.#onHead(event.term, nowMs)
       case 'claim':
-        return this.#onClaim(event.named, event.requestId, nowMs)
+        return this.#onClaim(event, nowMs)
       case 'find':
         return this.#onFind(event, nowMs)
       case 'release':
-        return this.#onRelease(keyOf(event), nowMs)
+        return this.#onRelease(holdKey(event.hold), nowMs)
       case 'yield':
-        return this.#onYield(keyOf(event))
+        return this.#onYield(holdKey(event.hold))
       case 'clientGone':
         return this.#onClientGone(event.client, nowMs)
       case 'tick':
         return this.#onTick(nowMs)
+      case 'nameUnreported':
+        if (!this.#isOfHead(event) || !this.#isReported) return
+        this.#isReported = false
+        return this.#report(nowMs)
       case 'nameReported':
         if (!this.#isOfHead(event) || event.body.id !== this.#reportId || this.#isReported) return
         this.#isReported = true
@@ -136,10 +142,15 @@ export class NameBook {
         if (this.#isOfHead(event)) this.#onFound(event.body)
         return
       case 'nameReleased':
-        if (this.#isOfHead(event)) this.#releases.delete(keyOf(event.body))
+        if (this.#isOfHead(event)) this.#releases.delete(holdKey(event.body))
         return
       case 'nameLost':
         if (this.#isOfHead(event)) this.#onLost(event.body, nowMs)
+        return
+      case 'nameLead': {
+        const named = this.#held.get(holdKey(event.body))
+        if (this.#isOfHead(event) && named !== undefined) this.#do({ type: 'lead', named })
+      }
     }
   }
 
@@ -200,15 +211,15 @@ export class NameBook {
 
   // --- clients
 
-  #onClaim(named: NamedActor, requestId: number, nowMs: number): void {
-    const key = keyOf(named)
+  #onClaim({ named, requestId, handedBy }: Extract<BookEvent, { type: 'claim' }>, nowMs: number): void {
+    const key = holdKey(named)
     if (this.#held.has(key) || this.#claims.has(key)) return
     if (this.#held.size + this.#claims.size >= heldMax) {
       const text = `the programs of this node have ${heldMax} names for actors, which is the most that is possible`
       this.#answer(named.manager, requestId, { outcome: 'full', holder: [], text })
       return
     }
-    const claim = { named, requestId, untilMs: nowMs + answerMsMax, askedAtMs: nowMs }
+    const claim = { named, requestId, handedBy, untilMs: nowMs + answerMsMax, askedAtMs: nowMs }
     this.#claims.set(key, claim)
     this.#askClaim(claim, nowMs)
   }
@@ -243,20 +254,20 @@ export class NameBook {
 
   #onClientGone(client: ClientId, nowMs: number): void {
     const names = [...this.#held.values(), ...Array.from(this.#claims.values(), ({ named }) => named)]
-    for (const named of names) if (named.manager === client) this.#onRelease(keyOf(named), nowMs)
+    for (const named of names) if (named.manager === client) this.#onRelease(holdKey(named), nowMs)
     for (const [askId, find] of this.#finds) if (find.client === client) this.#finds.delete(askId)
   }
 
   #giveBack(named: NamedActor, nowMs: number): void {
     const release = { named, askedAtMs: nowMs }
-    this.#releases.set(keyOf(named), release)
+    this.#releases.set(holdKey(named), release)
     this.#askRelease(release, nowMs)
   }
 
   #askClaim(claim: Claim, nowMs: number): void {
     if (!this.#isReported || this.#head === undefined) return
     claim.askedAtMs = nowMs
-    this.#do({ type: 'nameClaim', to: this.#head.head, body: { named: claim.named } })
+    this.#do({ type: 'nameClaim', to: this.#head.head, body: { named: claim.named, handedBy: claim.handedBy } })
   }
 
   #askFind(askId: number, find: Find, nowMs: number): void {
@@ -269,19 +280,20 @@ export class NameBook {
   #askRelease(release: Release, nowMs: number): void {
     if (!this.#isReported || this.#head === undefined) return
     release.askedAtMs = nowMs
-    const { namespace, name, actor, manager } = release.named
-    this.#do({ type: 'nameRelease', to: this.#head.head, body: { namespace, name, actor, manager } })
+    const { namespace, name } = release.named
+    const body = { namespace, name, ...holdOf(release.named) }
+    this.#do({ type: 'nameRelease', to: this.#head.head, body })
   }
 
   // --- what the head says
 
-  #onClaimed({ actor, manager, outcome, holder: [holder] }: PeerMessageBody<'nameClaimed'>, nowMs: number): void {
-    const key = keyOf({ actor, manager })
+  #onClaimed({ outcome, holder: [holder], ...hold }: PeerMessageBody<'nameClaimed'>, nowMs: number): void {
+    const key = holdKey(hold)
     const claim = this.#claims.get(key)
     if (claim === undefined) {
       // An old claim that came late: nobody here has the actor any more.
-      const isHeld = this.#held.has(key) || this.#releases.has(key)
-      if (outcome === 'given' && holder !== undefined && isSameNamed(holder, { actor, manager }) && !isHeld) {
+      const isHeld = this.#held.has(key) || this.#yielded.has(key) || this.#releases.has(key)
+      if (outcome === 'given' && holder !== undefined && holdKey(holder) === key && !isHeld) {
         this.#giveBack(holder, nowMs)
       }
       return
@@ -293,7 +305,7 @@ export class NameBook {
       this.#held.set(key, { ...claim.named, term: holder?.term ?? 0 })
     }
     const text = outcome === 'full' ? 'the mesh has as many names for actors as are possible' : ''
-    this.#answer(manager, claim.requestId, { outcome, holder: holder === undefined ? [] : [holder], text })
+    this.#answer(hold.manager, claim.requestId, { outcome, holder: holder === undefined ? [] : [holder], text })
   }
 
   #onFound({ askId, holder }: PeerMessageBody<'nameFound'>): void {
@@ -305,7 +317,7 @@ export class NameBook {
   }
 
   #onLost({ namespace, name, holder, ...whose }: PeerMessageBody<'nameLost'>, nowMs: number): void {
-    const key = keyOf(whose)
+    const key = holdKey(whose)
     const named = this.#held.get(key)
     if (named !== undefined && nameKey(named) === nameKey({ namespace, name, actor: whose.actor })) {
       this.#held.delete(key)
@@ -313,7 +325,7 @@ export class NameBook {
       this.#giveBack(named, nowMs)
       return
     }
-    const released = { namespace, name, ...whose, epoch: 0, term: 0, description: '' }
+    const released = { namespace, name, ...holdOf(whose), term: 0, description: '' }
     if (named === undefined && !this.#claims.has(key)) this.#giveBack(released, nowMs)
   }
 
@@ -324,10 +336,6 @@ export class NameBook {
   #do(action: BookAction): void {
     this.#actions.push(action)
   }
-}
-
-function keyOf({ actor, manager }: { readonly actor: ObjectId; readonly manager: ClientId }): string {
-  return `${actor} ${manager}`
 }
 
 /** Always at least one part: a node without names says so. */

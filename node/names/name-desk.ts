@@ -1,4 +1,4 @@
-import type { NamedActor } from '../../protocols/actor-names.ts'
+import type { NamedActor, NameHold } from '../../protocols/actor-names.ts'
 import type { Term } from '../../protocols/election.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
@@ -31,6 +31,9 @@ export class NameDesk {
     this.#with = options
     this.#book = new NameBook(options.self)
   }
+
+  /** Told when an actor that somebody here has in reserve is to be started again. */
+  onLead: (named: NamedActor) => void = () => {}
 
   /** From now on there are others, and one of them is the head. */
   open(post: NamePost): void {
@@ -65,26 +68,31 @@ export class NameDesk {
 
   claim(client: LeaseEnd, { requestId, actor, namespace, name, description }: MessageBody<'actorNameClaim'>): void {
     if (ownerOf(actor) !== client.id) throw new ProtocolError('a client wants a name for an actor that is not its own')
-    const named = { namespace, name, actor, manager: client.id, epoch: 0, term: 0, description }
-    this.#step({ type: 'claim', requestId, named })
+    const named = { namespace, name, ...ownHold(client, actor), term: 0, description }
+    this.#step({ type: 'claim', requestId, named, handedBy: '' })
   }
 
   /** `named.manager` is a client of this node: it is to have the name, or to be found by its id. */
-  claimFor(requestId: number, named: NamedActor): void {
-    this.#step({ type: 'claim', requestId, named })
+  claimFor(requestId: number, named: NamedActor, handedBy: ClientId): void {
+    this.#step({ type: 'claim', requestId, named, handedBy })
   }
 
   /** The actor is about to get another manager, on another node. */
-  yield(manager: ClientId, actor: ObjectId): void {
-    this.#step({ type: 'yield', manager, actor })
+  yield(hold: NameHold): void {
+    this.#step({ type: 'yield', hold })
+  }
+
+  /** The actor, or what could start it again, is not in these hands any more. */
+  giveBack(hold: NameHold): void {
+    this.#step({ type: 'release', hold })
   }
 
   find(client: LeaseEnd, body: MessageBody<'actorFind'>): void {
     this.#step({ type: 'find', client: client.id, ...body })
   }
 
-  release(client: Pick<LeaseEnd, 'id'>, { actor }: MessageBody<'actorNameRelease'>): void {
-    this.#step({ type: 'release', manager: client.id, actor })
+  release(client: LeaseEnd, { actor }: MessageBody<'actorNameRelease'>): void {
+    this.giveBack(ownHold(client, actor))
   }
 
   clientGone(client: ClientId): void {
@@ -106,11 +114,13 @@ export class NameDesk {
 
   handlers(): Pick<PeerMessageHandlers, DirectoryAnswer> {
     return {
+      nameUnreported: (from, body) => this.#step({ type: 'nameUnreported', from, body }),
       nameReported: (from, body) => this.#step({ type: 'nameReported', from, body }),
       nameClaimed: (from, body) => this.#step({ type: 'nameClaimed', from, body }),
       nameFound: (from, body) => this.#step({ type: 'nameFound', from, body }),
       nameReleased: (from, body) => this.#step({ type: 'nameReleased', from, body }),
       nameLost: (from, body) => this.#step({ type: 'nameLost', from, body }),
+      nameLead: (from, body) => this.#step({ type: 'nameLead', from, body }),
     }
   }
 
@@ -137,14 +147,23 @@ export class NameDesk {
         return
       case 'lost': {
         const { named, holder } = action
-        const body = { actor: named.actor, holder: holder === undefined ? [] : [holder] }
+        const { actor, isReserve } = named
+        const body = { actor, isReserve, holder: holder === undefined ? [] : [holder] }
         directory.get(named.manager)?.send('actorNameLost', body)
         return
       }
+      case 'lead':
+        this.onLead(action.named)
+        return
       default:
         this.#post?.send(action.to, action.type, action.body)
     }
   }
+}
+
+/** What a client has of an actor of its own. */
+function ownHold(client: LeaseEnd, actor: ObjectId): NameHold {
+  return { actor, manager: client.id, epoch: 0, isReserve: false }
 }
 
 type Handle = (from: NodeId, body: unknown) => void

@@ -235,9 +235,9 @@ export class ActorLink {
 
   /** Who leads the actor's life is gone, or does not lead it any more: another one does, or will, or nobody. */
   onLeaderGone(reason: string): void {
-    const status = this.#status
-    if (status?.state === 'dead') return
-    if (status !== undefined) this.#status = { ...status, state: 'restarting', worker: '' }
+    if (this.#status?.state === 'dead') return
+    // What another one says counts, whatever this one has said.
+    this.#status = undefined
     this.#lost(reason)
     this.#isUnreachable()
   }

@@ -9,7 +9,7 @@ import {
   ShoalError,
   UnreachableError,
 } from '../../protocols/errors.ts'
-import { nodeOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { nodeOf, type ObjectId } from '../../protocols/ids.ts'
 import type { KeptActor } from '../../protocols/kept-actor.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -74,12 +74,14 @@ export class ActorNames {
     )
   }
 
-  /** Who leads a detached actor; undefined when nobody does. Rejects like `find`. */
-  async leaderOf(actor: ObjectId): Promise<ClientId | undefined> {
+  /**
+   * Who leads a detached actor, or will start it again; undefined when there is nobody. Rejects like `find`.
+   */
+  async leaderOf(actor: ObjectId): Promise<NamedActor | undefined> {
     const { outcome, holder, text } = await this.#ask((requestId) =>
       this.#host.connection.send('actorFind', { requestId, isId: true, namespace: '', name: actor }),
     )
-    if (outcome === 'found' || outcome === 'none') return holder[0]?.manager
+    if (outcome === 'found' || outcome === 'none') return holder[0]
     throw new UnreachableError(`the actor ${actor} was not found: ${text}`, { details: { actor } })
   }
 

@@ -408,6 +408,7 @@ export class Actors {
           actor: id,
           manager: connection.welcome.clientId,
           epoch: 0,
+          isReserve: false,
           term: 0,
           description: described,
         },

@@ -1,6 +1,7 @@
 import { ActorDiedError } from '../../protocols/errors.ts'
 import { ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { ActorStatus } from './actor-link.ts'
+import type { NamedActor } from '../../protocols/actor-names.ts'
 import type { ActorNames } from './actor-names.ts'
 
 export interface DetachedActorsHost {
@@ -82,7 +83,7 @@ export class DetachedActors {
   }
 
   async #look(actor: ObjectId): Promise<void> {
-    let leader: ClientId | undefined
+    let leader: NamedActor | undefined
     try {
       leader = await this.#host.names.leaderOf(actor)
     } catch {
@@ -92,8 +93,13 @@ export class DetachedActors {
       return
     }
     this.#looking.delete(actor)
+    if (leader?.isReserve === true) {
+      // Its node is gone, and another one is about to start it again.
+      this.lookAgain(actor)
+      return
+    }
     if (leader !== undefined) {
-      this.led(actor, leader)
+      this.led(actor, leader.manager)
       return
     }
     this.#leaders.delete(actor)
@@ -131,8 +137,8 @@ export class DetachedActors {
 
   async kill(actor: ObjectId, mayRestart: boolean): Promise<void> {
     await this.#making.get(actor)
-    const leader = await this.#host.names.leaderOf(actor).catch(() => this.#leaders.get(actor))
-    this.#host.kill(actor, leader ?? ownerOf(actor), mayRestart)
+    const found = await this.#host.names.leaderOf(actor).catch(() => undefined)
+    this.#host.kill(actor, found?.manager ?? this.leaderOf(actor), mayRestart)
   }
 
   close(): void {

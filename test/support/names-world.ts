@@ -175,6 +175,23 @@ export class NamesWorld {
     }
   }
 
+  /** A newer link takes the place of the one that there is; not at both ends at once. */
+  #relink(a: SimNode, b: SimNode): void {
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      this.#after(this.#random() * 50, () => {
+        if (!from.links.has(to)) return
+        this.#direct(from, { type: 'nodeDown', node: to.id })
+        this.#direct(from, { type: 'nodeUp', node: to.id })
+        if (from.obeys?.head !== to.id) return
+        this.#book(from, { type: 'head', term: undefined })
+        this.#tellHead(from)
+      })
+    }
+  }
+
   #sessionOf(a: SimNode, b: SimNode): number {
     return this.#session.get(pairOf(a, b)) ?? 0
   }
@@ -239,11 +256,11 @@ export class NamesWorld {
     for (const action of node.book.step(event, this.clock.nowMs)) {
       if (action.type === 'answer') this.#onAnswer(node, action)
       else if (action.type === 'lost') this.#onLost(node, action)
-      else this.#send(node, action)
+      else if (action.type !== 'lead') this.#send(node, action)
     }
   }
 
-  #send(from: SimNode, action: DirectoryAction | Exclude<BookAction, { type: 'answer' | 'lost' }>): void {
+  #send(from: SimNode, action: DirectoryAction | Exclude<BookAction, { type: 'answer' | 'lost' | 'lead' }>): void {
     const to = this.#nodes.find(({ id }) => id === action.to) as SimNode
     if (!from.links.has(to)) return
     const codec = peerMessages[action.type].body as Codec<unknown>
@@ -323,8 +340,9 @@ export class NamesWorld {
     const actor = client.id + requestId.toString(16).padStart(12, '0')
     const name = this.#pick(names)
     client.waiting.set(actor, name)
-    const named = { namespace: '', name, actor, manager: client.id, epoch: 0, term: 0, description: '{}' }
-    this.#book(client.node, { type: 'claim', requestId, named })
+    const hold = { actor, manager: client.id, epoch: 0, isReserve: false }
+    const named = { namespace: '', name, ...hold, term: 0, description: '{}' }
+    this.#book(client.node, { type: 'claim', requestId, named, handedBy: '' })
   }
 
   /** One of its actors ends, or one that waits for its name is wanted no more. */
@@ -334,21 +352,27 @@ export class NamesWorld {
     const actor = this.#pick(actors)
     client.live.delete(actor)
     client.waiting.delete(actor)
-    this.#book(client.node, { type: 'release', manager: client.id, actor })
+    const hold = { actor, manager: client.id, epoch: 0, isReserve: false }
+    this.#book(client.node, { type: 'release', hold })
   }
 
   #fault(): void {
     const what = this.#random()
-    if (what < 0.4 || !this.#options.hasPartitions) {
+    if (what < 0.2) {
+      const [a, b] = [this.#pick(this.#nodes), this.#pick(this.#nodes)]
+      if (a !== b) this.#relink(a, b)
+      return
+    }
+    if (what < 0.5 || !this.#options.hasPartitions) {
       this.#elect(this.#side.get(this.#pick(this.#nodes)) ?? 0)
       return
     }
     const node = this.#pick(this.#nodes)
-    if (what < 0.6) {
+    if (what < 0.65) {
       if (node.isUp) this.#crash(node)
       else this.#boot(node)
       this.#after(this.#random() * 1000, () => this.#elect(this.#side.get(node) ?? 0))
-    } else if (what < 0.8) {
+    } else if (what < 0.82) {
       this.#move(this.#nodes.map(() => this.#below(2)))
     } else this.#move(this.#nodes.map(() => 0))
   }
@@ -439,5 +463,5 @@ function pairOf(a: SimNode, b: SimNode): string {
 }
 
 function isAnswer(type: string): boolean {
-  return ['nameReported', 'nameClaimed', 'nameFound', 'nameReleased', 'nameLost'].includes(type)
+  return ['nameUnreported', 'nameReported', 'nameClaimed', 'nameFound', 'nameReleased', 'nameLost'].includes(type)
 }
