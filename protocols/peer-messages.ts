@@ -117,6 +117,9 @@ export const peerMessages = {
   replicaAnswer: message(157, small, struct({ name: string(64), problem: text })),
   /** The sender holds what is known by these keys, or does so no more: the receiver is one of those nearest to them. */
   provide: message(155, 1024 * 1024, struct({ adds: list(string(64), 5000), removes: list(string(64), 5000) })),
+  /** Asks who holds what is known by a key. */
+  holdersAsk: message(158, small, struct({ askId: u32, key: string(64) })),
+  holdersReply: message(159, small, struct({ askId: u32, nodes: list(nodeId, 64) })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type PeerMessageName = keyof typeof peerMessages

@@ -91,11 +91,15 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const self: NodeId = network.self
   const clock = new BootClock()
   const view = new MeshView(self)
+  const lookups = new Questions(post)
   const objects = new ObjectDirectory({
     self,
     publicKey: membership.identity.publicKey,
     kademlia: network.kademlia,
     send: ({ to, adds, removes }) => void post.send(to, 'provide', { adds: [...adds], removes: [...removes] }),
+    ask: (node, key, signal) =>
+      lookups.ask<readonly NodeId[]>(node, (to, askId) => to.send(node, 'holdersAsk', { askId, key }), { signal }),
+    isLinkedToAll: () => view.nodes().every(({ isLinked, advert: { node } }) => isLinked || node === self),
     now,
   })
   const keysOf = (value: string, object: ObjectId): string[] => (object === '' ? [value] : [value, keyOfObject(object)])
@@ -105,7 +109,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     self,
     network,
     store,
-    locate: (value) => objects.find(value),
+    locate: (value, signal) => objects.find(value, { signal }),
     isLinked: (node) => network.link(node) !== undefined,
     onAsked: (node, value) => values.asked(node, value),
     holders: (value) => replicas.holdersOf(value),
@@ -189,6 +193,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     own,
     flush,
     questions,
+    lookups,
     values,
     replicas,
     transfers,

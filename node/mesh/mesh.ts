@@ -6,7 +6,7 @@ import { decodeBody, messageName, type MessageName } from '../../protocols/messa
 import { mayAdmit, maySubmit } from '../../protocols/membership.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
 import type { BulkExchange } from '../bulk/bulk-exchange.ts'
-import type { ObjectDirectory } from '../directory/object-directory.ts'
+import { holdersMax, type ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { HeadOffice } from '../head/head-office.ts'
 import type { Membership } from '../membership/membership.ts'
@@ -39,6 +39,8 @@ export interface MeshParts {
   own: OwnState
   flush: OutputFlush
   questions: Questions
+  /** Questions of the directory of objects: they may be many. */
+  lookups: Questions
   clients: ClientTable
   leases: LeaseDesk
   relay: Relay
@@ -140,7 +142,8 @@ export class Mesh {
   }
 
   #onLinkDown(link: PeerLink, reason: string): void {
-    const { linked, view, leases, office, values, objects, clients, flush, questions, log, now } = this.#parts
+    const { linked, view, leases, office, values, objects, clients, flush, log, now } = this.#parts
+    const { questions, lookups } = this.#parts
     const { node, name } = link.peer
     log(`the link with ${name} (${node}) is down: ${reason}`)
     const gone = linked.linkDown(node)
@@ -149,6 +152,7 @@ export class Mesh {
     office.onLinkDown(node)
     flush.onLinkDown(node)
     questions.onLinkDown(node)
+    lookups.onLinkDown(node)
     leases.nodeGone(node, gone, reason)
     objects.linkDown(node)
     values.nodeGone(node)
@@ -271,7 +275,7 @@ export class Mesh {
 
   #handlers(): PeerMessageHandlers {
     const { leases, office, election, view, values, replicas, objects } = this.#parts
-    const { questions, membership, network, post, log } = this.#parts
+    const { questions, lookups, membership, network, post, log } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -327,6 +331,10 @@ export class Mesh {
       replicaAsk: (from, body) => replicas.onAsk(from, body),
       replicaAnswer: (from, body) => replicas.onAnswer(from, body),
       provide: (from, batch) => objects.onProvide(from, batch),
+      holdersAsk: (from, { askId, key }) => {
+        post.send(from, 'holdersReply', { askId, nodes: objects.holdersOf(key).slice(0, holdersMax) })
+      },
+      holdersReply: (from, { askId, nodes }) => lookups.onAnswer(from, askId, nodes),
     }
   }
 

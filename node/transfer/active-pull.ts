@@ -23,7 +23,7 @@ export interface ActivePullParts {
   stallMs: number
   random(): number
   now(): number
-  locate(name: string): Promise<readonly NodeId[]>
+  locate(name: string, signal: AbortSignal): Promise<readonly NodeId[]>
   /** True when there is a link to the node. */
   isLinked(node: NodeId): boolean
   onBytes(bytes: number): void
@@ -204,7 +204,8 @@ export class ActivePull {
   async #locate(): Promise<boolean> {
     this.hasLocated = true
     const { self, isLinked, locate, now } = this.#parts
-    const others = (await locate(this.name)).filter((node) => node !== self)
+    const others = (await locate(this.name, this.#abort.signal)).filter((node) => node !== self)
+    if (this.#stopReason !== undefined) throw this.#stopReason
     const linked = others.filter(isLinked)
     const isNew = linked.some((node) => !this.#pull.sources.has(node))
     this.addSources(linked)

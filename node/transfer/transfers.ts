@@ -13,7 +13,7 @@ export interface TransfersOptions {
   network: Pick<PeerNetwork, 'openBulk'>
   store: TransferStore
   /** Nodes that have the value, when those that were thought to have it do not. Never rejects. */
-  locate(name: string): Promise<readonly NodeId[]>
+  locate(name: string, signal: AbortSignal): Promise<readonly NodeId[]>
   /** True when there is a link to the node. */
   isLinked(node: NodeId): boolean
   /** A node has asked for a value and will have a copy. */
@@ -138,9 +138,9 @@ export class Transfers {
         random,
         now,
         log,
-        locate: (value) => {
+        locate: (value, signal) => {
           this.counters.locates += 1
-          return locate(value)
+          return locate(value, signal)
         },
         onBytes: (count) => {
           this.counters.bytesIn += count

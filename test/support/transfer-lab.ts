@@ -76,7 +76,7 @@ export class TransferLab {
   readonly logs: string[] = []
   readonly #dead = new Set<NodeId>()
   /** Who is found to have a value. */
-  locate: (name: string) => NodeId[] = () => []
+  locate: (name: string, signal: AbortSignal) => readonly NodeId[] | Promise<readonly NodeId[]> = () => []
 
   add(number: number, stallMs = 500): LabNode {
     const id = number.toString(16).padStart(16, '0')
@@ -91,7 +91,7 @@ export class TransferLab {
         self: id,
         store,
         network: { openBulk: (to) => this.#open(id, to) },
-        locate: (name) => Promise.resolve(this.locate(name)),
+        locate: async (name, signal) => this.locate(name, signal),
         isLinked: (to) => !this.#dead.has(to),
         onAsked: () => {},
         holders: () => [],
