@@ -11,9 +11,12 @@ const objects = 10_000
 /** A little more than what travels inside messages. */
 const bytes = 103_000
 const putsPerTurn = 100
+/** Enough for a reader to look at it where it lies, so that it stays for as long. */
+const orphanBytes = 300_000
 const lookups = 1000
 const misses = 50
 const lookMs = 20
+const waitMs = 60_000
 
 /** What is measured, in the order of the table. */
 const units = {
@@ -37,9 +40,9 @@ interface Made {
 }
 
 const makeMany = remote(
-  (count: number): Made => ({
+  (count: number, size: number): Made => ({
     pid: process.pid,
-    refs: Array.from({ length: count }, () => put(new Uint8Array(bytes))),
+    refs: Array.from({ length: count }, () => put(new Uint8Array(size))),
   }),
   { name: 'makeMany' },
 )
@@ -106,7 +109,7 @@ async function measureDirectory(nodes: number): Promise<Figures> {
 
 /** Values that a process on the second node has made, which is dead now. What is left of them are the copies that are looked at here. */
 async function orphans(mesh: BenchMesh, far: NodeClient): Promise<{ ids: string[]; views: Uint8Array[] }> {
-  const { pid, refs } = await get(makeMany.remote(lookups))
+  const { pid, refs } = await get(makeMany.remote(lookups, orphanBytes))
   const views = await get(refs)
   process.kill(pid, 'SIGKILL')
   for (const ref of refs) await foundAt(far, ref, (holders) => String(holders) === mesh.nodes[0]?.nodeId)
@@ -139,9 +142,10 @@ async function foundAt(
   { id }: ObjectRef,
   isRight: (holders: readonly string[]) => boolean,
 ): Promise<void> {
-  for (;;) {
+  for (const end = Date.now() + waitMs; ;) {
     const { holders } = await lookUp(client, id)
     if (holders.length > 0 && isRight(holders)) return
+    if (Date.now() > end) throw new Error(`${id} is found at [${holders.join(', ')}] after ${waitMs} ms`)
     await delay(lookMs)
   }
 }
