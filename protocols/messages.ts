@@ -168,7 +168,7 @@ export const messages = {
   ),
   /** The lender is gone: what has `to` got of the objects of `from` that it was lent by it? */
   borrowAsk: message(48, small, struct({ to: clientId, from: clientId, lender: clientId })),
-  /** The answer: all that `from` has by that lender. */
+  /** A part of the answer: all that `from` has by that lender, of the objects with numbers from `first` to `last`. */
   borrowSettle: message(
     42,
     limits.frameBytesMax,
@@ -176,7 +176,9 @@ export const messages = {
       to: clientId,
       from: clientId,
       lender: clientId,
-      holds: list(struct({ object: objectId, count: u32 }), 1_000_000),
+      first: u48,
+      last: u48,
+      holds: list(struct({ object: objectId, count: u32 }), limits.settledObjectsMax),
     }),
   ),
   functionGet: message(45, small, struct({ to: clientId, from: clientId, requestId: u32, functionId: objectId })),
