@@ -4,43 +4,33 @@ import { UnreachableError } from '../../protocols/errors.ts'
 export class Slots {
   readonly #waitingMax: number
   readonly #what: string
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting: (() => void)[] = []
   #free: number
 
-  /** @param what the things that wait, for the error of those that are refused */
+  /** @param what those are that wait, for the error of one that is refused */
   constructor(countMax: number, waitingMax: number, what = 'transfers between nodes') {
     this.#free = countMax
     this.#waitingMax = waitingMax
     this.#what = what
   }
 
-  /**
-   * Fulfilled when it is this one's turn; `release` must follow. Rejects with UnreachableError when too many wait, and with the
-   * signal's reason.
-   */
-  async take(signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted()
+  /** Fulfilled when it is this one's turn; `release` must follow. Rejects with UnreachableError when too many wait. */
+  async take(): Promise<void> {
     if (this.#free > 0) {
       this.#free--
       return
     }
-    if (this.#waiting.size >= this.#waitingMax) {
+    if (this.#waiting.length >= this.#waitingMax) {
       throw new UnreachableError(
         `${this.#waitingMax} ${this.#what} wait for their turn already: try again when some of them are done`,
       )
     }
-    const { promise: turn, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.add(resolve)
-    const giveUp = (): void => {
-      if (this.#waiting.delete(resolve)) reject(signal?.reason)
-    }
-    signal?.addEventListener('abort', giveUp, { once: true })
-    await turn.finally(() => signal?.removeEventListener('abort', giveUp))
+    await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   /** Does something when it is its turn. */
-  async use<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    await this.take(signal)
+  async use<T>(work: () => Promise<T>): Promise<T> {
+    await this.take()
     try {
       return await work()
     } finally {
@@ -49,12 +39,8 @@ export class Slots {
   }
 
   release(): void {
-    const [next] = this.#waiting
-    if (next === undefined) {
-      this.#free++
-      return
-    }
-    this.#waiting.delete(next)
-    next()
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#free++
+    else next()
   }
 }

@@ -1,6 +1,5 @@
 import type { NodeId, ObjectId } from '../../protocols/ids.ts'
 import { isStoredName } from '../store/stored-name.ts'
-import { Slots } from '../bulk/slots.ts'
 import { digestOf, placeOfKey, placeOfNode } from './kad-space.ts'
 import { lookUp } from './lookup.ts'
 import { ProviderBook, type ProvideBatch } from './provider-book.ts'
@@ -58,9 +57,6 @@ const findMs = 2000
 /** Nodes that are asked when those that should know do not: as many as a lookup of kad-dht visits. */
 const aroundMax = 20
 const patienceMs = 250
-/** Lookups at other nodes at a time, and those that wait for their turn. */
-const lookupsMax = 48
-const waitingMax = 10_000
 /** Holders of a key that are told to one who asks: enough to choose from. */
 export const holdersMax = 64
 
@@ -79,7 +75,6 @@ export class ObjectDirectory {
   #timer: NodeJS.Timeout | undefined
   readonly #careTimer: NodeJS.Timeout
   #isClosed = false
-  readonly #turns = new Slots(lookupsMax, waitingMax, 'lookups in the directory')
   readonly counters = { lookups: 0, hits: 0, walks: 0, batchesSent: 0, recordsSent: 0 }
 
   constructor(options: ObjectDirectoryOptions) {
@@ -124,6 +119,7 @@ export class ObjectDirectory {
    * Nodes that hold what is known by a key; none when nobody does, or nobody is found in time. What lies here is found at
    * once. Else the nodes nearest to the key are asked, over the links that there are, then those around them; a lookup in the
    * DHT, which costs a hundred times as much, is left for when some of them do not answer, or not all members are linked.
+   * Callers see to it that only so many go on at a time.
    *
    * @param options.timeoutMs @default 2000
    */
@@ -137,7 +133,7 @@ export class ObjectDirectory {
       const deadline = AbortSignal.timeout(timeoutMs)
       const until = signal === undefined ? deadline : AbortSignal.any([deadline, signal])
       // The time is up, or nobody could be asked: what was found is what there is.
-      found = await this.#turns.use(() => this.#findElsewhere(key, until), until).catch(() => [])
+      found = await this.#findElsewhere(key, until).catch(() => [])
     }
     if (found.length > 0) this.counters.hits += 1
     return [...new Set(found)]
