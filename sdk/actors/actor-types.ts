@@ -3,9 +3,12 @@ import type { DefaultReturns, RemoteArguments, Returned } from '../api/remote-ty
 /** Any class. */
 export type AnyClass = abstract new (...args: never[]) => object
 
-/** The methods of an actor that can be called from outside: those of its class that are no hooks of its life. */
+/**
+ * The methods of an actor that can be called from outside: those of its class that are no hooks of its life, and that not every
+ * object has.
+ */
 export type MethodNames<I> = {
-  [K in keyof I]: K extends 'onStart' | 'onExit'
+  [K in keyof I]: K extends 'onStart' | 'onExit' | keyof typeof Object.prototype
     ? never
     : K extends string
       ? I[K] extends AnyMethod

@@ -266,8 +266,9 @@ export class Actors {
     const target = remote.prepare(functions)
     const coded = calls.encodeArguments(args)
     const life = objects.owned.create()
-    const description = this.#describe(remote, options)
-    const { className } = description
+    // A class without a name has the one of what it was assigned to, which is known when it has been captured.
+    const className = target.name
+    const description = { ...this.#describe(remote, options), className }
     const creation: TaskRecord = {
       sequence: life.sequence,
       name: className,
@@ -318,6 +319,13 @@ export class Actors {
     const from = connection.welcome.clientId
     if (ownerOf(id) === from) this.owned.kill(id, mayRestart, 'it was killed by kill()')
     else connection.send('actorKill', { to: ownerOf(id), from, actor: id, mayRestart })
+  }
+
+  /** True when it is known here that the actor is dead. */
+  isDead(handle: ActorHandle): boolean {
+    const { id } = partsOf(handle)
+    const owned = this.owned.get(id)
+    return (owned === undefined ? this.#links.get(id)?.status?.state : owned.lifecycle.publicState) === 'dead'
   }
 
   /** No handle is left, here or anywhere; or, of another process's actor, none is left here. */

@@ -70,7 +70,7 @@ export class RemoteClass<C extends AnyClass = AnyClass> {
    * const counter = Counter.remote()
    * console.log(await get(counter.add.remote(2))) // 2
    */
-  remote(...args: RemoteArguments<ConstructorParameters<C & (new (...args: never[]) => object)>>): ActorHandle<C> {
+  remote(...args: RemoteArguments<ConstructorParameters<C>>): ActorHandle<C> {
     return currentRuntime().actors.create(this, args, this.#resolved) as ActorHandle<C>
   }
 

@@ -248,7 +248,12 @@ export class ActorHost {
       return
     }
     for (const group of this.#groups.values()) {
-      if (group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) break
+      if (!group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) continue
+      // The caller counts it as being here until it is answered.
+      this.#add(from, { sequence, status: 'cancelled', durationUs: 0, values: [] })
+      this.#sendSoon()
+      this.#endIfDone()
+      return
     }
   }
 

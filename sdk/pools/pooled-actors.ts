@@ -1,0 +1,39 @@
+import {
+  ItemFailedError,
+  PoolClosedError,
+  PoolEmptyError,
+  ShoalError,
+  type ActorDiedError,
+} from '../../protocols/errors.ts'
+import { partsOf, type ActorHandle } from '../actors/actor-handle.ts'
+import type { AnyClass } from '../actors/actor-types.ts'
+import { cancel, get } from '../api/values.ts'
+import { currentRuntime } from '../runtime/current-runtime.ts'
+import { ActorDesk } from './actor-desk.ts'
+
+/** A desk for actors of this mesh. */
+export function deskOf<C extends AnyClass>(): ActorDesk<ActorHandle<C>> {
+  return new ActorDesk<ActorHandle<C>>({
+    get: (ref) => get(ref),
+    cancel: (ref) => cancel(ref),
+    isDead: (actor) => currentRuntime().actors.isDead(actor),
+    isDeathOf: (actor, error) => isDeathOf(actor, error),
+    retriesOf: (actor) => partsOf(actor).description.maxTaskRetries,
+  })
+}
+
+function isDeathOf(actor: ActorHandle, { details }: ActorDiedError): boolean {
+  const { actor: died } = details
+  return died === undefined || died === partsOf(actor).id
+}
+
+/** The error for one item of many. That there is nobody to work on it is not about the item. */
+export function itemFailed(what: string, { index, error }: { index: number; error: unknown }): ShoalError {
+  if (error instanceof PoolEmptyError || error instanceof PoolClosedError) return error
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  return new ItemFailedError(`item ${index} of ${what} has failed: ${text}`, {
+    cause: error,
+    retryable: error instanceof ShoalError && error.retryable,
+    details: { index },
+  })
+}
