@@ -1,6 +1,5 @@
 import { GetTimeoutError, InvalidArgumentError } from '../../protocols/errors.ts'
 import { isActorHandle, type ActorHandle } from '../actors/actor-handle.ts'
-import type { AnyClass } from '../actors/actor-types.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import { ItemRun, valuesOf } from '../pools/item-run.ts'
 import { ItemSource, type Items } from '../pools/item-source.ts'
@@ -20,7 +19,7 @@ export interface ActorPoolMapOptions {
 }
 
 /** Calls some actor for an item. */
-type CallItem<C extends AnyClass, T, R> = (actor: ActorHandle<C>, item: T, index: number) => ObjectRef<R>
+type CallItem<A extends ActorHandle, T, R> = (actor: A, item: T, index: number) => ObjectRef<R>
 
 interface Submission<S> {
   readonly index: number
@@ -41,8 +40,8 @@ const mapChecks = { signal: abortSignal, ahead: oneOrMore }
  * const pool = new ActorPool([Doubler.remote(), Doubler.remote()])
  * for await (const y of pool.map((actor, x) => actor.double.remote(x), [1, 2, 3])) console.log(y) // 2, 4, 6
  */
-export class ActorPool<C extends AnyClass, S = unknown> {
-  readonly #desk = deskOf<C>()
+export class ActorPool<A extends ActorHandle = ActorHandle, S = unknown> {
+  readonly #desk = deskOf<A>()
   /** What was submitted and not taken, in its order. */
   readonly #submitted = new Map<number, Submission<S>>()
   /** Those of them that are done, as they were. */
@@ -51,7 +50,7 @@ export class ActorPool<C extends AnyClass, S = unknown> {
   #wake: (() => void)[] = []
 
   /** Throws InvalidArgumentError for what is no handle, or given twice. */
-  constructor(actors: Iterable<ActorHandle<C>>) {
+  constructor(actors: Iterable<A>) {
     for (const actor of actors) this.push(actor)
   }
 
@@ -73,13 +72,13 @@ export class ActorPool<C extends AnyClass, S = unknown> {
    * const lengths = readers.map((reader, line) => reader.length.remote(line), ['a', 'bcd'])
    * console.log(await Array.fromAsync(lengths)) // [1, 3]
    */
-  map<T, R>(fn: CallItem<C, T, R>, items: Items<T>, options: ActorPoolMapOptions = {}): AsyncGenerator<R, undefined> {
+  map<T, R>(fn: CallItem<A, T, R>, items: Items<T>, options: ActorPoolMapOptions = {}): AsyncGenerator<R, undefined> {
     return this.#map('ActorPool.map()', { fn, items, options, isOrdered: true })
   }
 
   /** As {@link map}, but results come as they are there. */
   mapUnordered<T, R>(
-    fn: CallItem<C, T, R>,
+    fn: CallItem<A, T, R>,
     items: Items<T>,
     options: ActorPoolMapOptions = {},
   ): AsyncGenerator<R, undefined> {
@@ -88,7 +87,7 @@ export class ActorPool<C extends AnyClass, S = unknown> {
 
   #map<T, R>(
     where: string,
-    work: { fn: CallItem<C, T, R>; items: Items<T>; options: ActorPoolMapOptions; isOrdered: boolean },
+    work: { fn: CallItem<A, T, R>; items: Items<T>; options: ActorPoolMapOptions; isOrdered: boolean },
   ): AsyncGenerator<R, undefined> {
     const { fn, items, options, isOrdered } = work
     checkFunction(fn, where)
@@ -113,7 +112,7 @@ export class ActorPool<C extends AnyClass, S = unknown> {
    * pool.submit((actor, x) => actor.double.remote(x), 4)
    * while (pool.hasNext()) console.log(await pool.getNext()) // 8
    */
-  submit<T>(fn: CallItem<C, T, S>, item: T): void {
+  submit<T>(fn: CallItem<A, T, S>, item: T): void {
     checkFunction(fn, 'ActorPool.submit()')
     const index = this.#submittedCount
     const { result } = this.#desk.submit((actor) => fn(actor, item, index))
@@ -180,7 +179,7 @@ export class ActorPool<C extends AnyClass, S = unknown> {
   }
 
   /** Brings another actor into the pool. Throws InvalidArgumentError for what is no handle, or is in the pool already. */
-  push(actor: ActorHandle<C>): void {
+  push(actor: A): void {
     if (!isActorHandle(actor)) {
       throw new InvalidArgumentError(`an ActorPool is made of handles of actors; got ${show(actor)}`)
     }
@@ -189,7 +188,7 @@ export class ActorPool<C extends AnyClass, S = unknown> {
   }
 
   /** Takes an actor that does nothing out of the pool; undefined when all work. */
-  popIdle(): ActorHandle<C> | undefined {
+  popIdle(): A | undefined {
     return this.#desk.popIdle()
   }
 }

@@ -89,7 +89,7 @@ const chunksPerProcess = 4
  * await using pool = new Pool({ size: 2, initializer: (level: string) => console.log(`ready at ${level}`), initArgs: ['info'] })
  */
 export class Pool<I extends unknown[] = []> implements AsyncDisposable {
-  readonly #desk = deskOf<typeof PoolWorker>()
+  readonly #desk = deskOf<ActorHandle<typeof PoolWorker>>()
   readonly #workers: ActorHandle<typeof PoolWorker>[] = []
   #state: 'open' | 'closed' | 'ended' = 'open'
 

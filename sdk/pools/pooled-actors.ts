@@ -6,14 +6,13 @@ import {
   type ActorDiedError,
 } from '../../protocols/errors.ts'
 import { partsOf, type ActorHandle } from '../actors/actor-handle.ts'
-import type { AnyClass } from '../actors/actor-types.ts'
 import { cancel, get } from '../api/values.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { ActorDesk } from './actor-desk.ts'
 
 /** A desk for actors of this mesh. */
-export function deskOf<C extends AnyClass>(): ActorDesk<ActorHandle<C>> {
-  return new ActorDesk<ActorHandle<C>>({
+export function deskOf<A extends ActorHandle>(): ActorDesk<A> {
+  return new ActorDesk<A>({
     get: (ref) => get(ref),
     cancel: (ref) => cancel(ref),
     isDead: (actor) => currentRuntime().actors.isDead(actor),

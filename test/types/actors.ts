@@ -106,7 +106,7 @@ sameType<typeof texts, AsyncGenerator<string, undefined>>()
 pool.map((actor, item: string) => actor.later.remote(item), [1])
 // @ts-expect-error no ref
 pool.map((_, item) => item, [1])
-const typed: ActorPool<typeof Counter, number> = new ActorPool([counter])
+const typed: ActorPool<ActorHandle<typeof Counter>, number> = new ActorPool([counter])
 typed.submit((actor, item: number) => actor.add.remote(item), 1)
 const next = await typed.getNext({ timeoutMs: 1 })
 sameType<typeof next, number>()
