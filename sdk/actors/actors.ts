@@ -415,6 +415,11 @@ export class Actors {
     this.#linkOfCall.get(task.sequence)?.cancel(task, recursive)
   }
 
+  /** Cancels the calls that a task of this process has made. */
+  cancelChildren(parent: object): void {
+    for (const link of this.#links.values()) link.cancelChildren(parent)
+  }
+
   #linkOf(id: ObjectId, life: ObjectRef | undefined, { className, name }: ActorDescription): ActorLink {
     let link = this.#links.get(id)
     if (link !== undefined) return link

@@ -254,7 +254,7 @@ export class ActorHost {
     const running = this.#running.get(callKey(from, sequence))
     if (running !== undefined) {
       running.cancel()
-      if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
+      if (recursive) this.#runtime.cancelChildren(running)
       return
     }
     for (const group of this.#groups.values()) {

@@ -200,7 +200,7 @@ describe('ActorPool, as Ray has it', () => {
     for await (const x of pool.map((actor, item) => actor.double.remote(item), source(), { ahead: 4 })) {
       if (x === 10) break
     }
-    assert.ok(isClosed)
+    while (!isClosed) await new Promise(setImmediate)
     assert.ok(read <= 6 + 4 + 1, `read ${read}`)
   })
 

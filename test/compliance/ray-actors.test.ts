@@ -570,24 +570,22 @@ describe('actors, as Ray has them', () => {
     test('cancelled calls that were queued do not count for ever', async () => {
       const Busy = remote(
         class {
-          n = 0
-          async hold(): Promise<number> {
+          async hold(): Promise<void> {
             await new Promise((resolve) => setTimeout(resolve, 10))
-            return ++this.n
           }
         },
         { maxPendingCalls: 3, maxConcurrency: 1 },
       )
       const busy = Busy.remote()
-      for (let i = 1; i <= 5; i++) {
+      for (let i = 0; i < 5; i++) {
         const [running, queued] = [busy.hold.remote(), busy.hold.remote()]
         // By now both are with the actor, or will be told in this order.
         await wait([running], { timeoutMs: 1 })
         cancel(queued)
         await assert.rejects(get(queued), TaskCancelledError)
-        assert.equal(await get(running), i)
+        await get(running)
       }
-      assert.equal(await get(busy.hold.remote()), 6)
+      await get([busy.hold.remote(), busy.hold.remote(), busy.hold.remote()])
     })
   })
 
