@@ -189,18 +189,18 @@ describe('ActorPool, as Ray has it', () => {
   test('map: an async iterable is read only as far as is needed, and closed when the loop is left', async () => {
     const pool = new ActorPool([first(), second()])
     let read = 0
-    let isClosed = false
+    const closed = Promise.withResolvers<void>()
     const source = async function* (): AsyncGenerator<number> {
       try {
         for (;;) yield read++
       } finally {
-        isClosed = true
+        closed.resolve()
       }
     }
     for await (const x of pool.map((actor, item) => actor.double.remote(item), source(), { ahead: 4 })) {
       if (x === 10) break
     }
-    while (!isClosed) await new Promise(setImmediate)
+    await closed.promise
     assert.ok(read <= 6 + 4 + 1, `read ${read}`)
   })
 
