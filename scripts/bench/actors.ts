@@ -54,14 +54,14 @@ export const actorBenchmarks: readonly Benchmark[] = [
     },
   }),
   rate({
-    name: '1:1 async actor calls sync',
+    name: '1:1 async-actor calls sync',
     prepare: () => {
       const actor = remote(AsyncActor).remote()
       return () => get(actor.smallValue.remote())
     },
   }),
   rate({
-    name: '1:1 async actor calls async',
+    name: '1:1 async-actor calls async',
     operations: calls,
     prepare: () => {
       const actor = remote(AsyncActor).remote()

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../../protocols/errors.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
 import { ItemRun, valuesOf, type ItemOutcome } from '../pools/item-run.ts'
 import { countOf, ItemSource, type Items } from '../pools/item-source.ts'
 import { mapItem, skip, type Skip } from '../pools/map-task.ts'
@@ -31,6 +32,9 @@ export interface ParallelMapIterableOptions extends Common {
   backpressure?: number
 }
 
+/** What a mapper gets for an item. */
+type ItemValue<T> = Resolved<Awaited<T>>
+type Resolved<T> = T extends ObjectRef<infer V> ? V : T
 type MapResult<R> = Exclude<Awaited<R>, Skip>
 
 const concurrencyDefault = 1000
@@ -75,7 +79,7 @@ export const parallelMapSkip: Skip = skip
  */
 export async function parallelMap<T, R>(
   items: Items<T>,
-  mapper: Mapper<Awaited<T>, R>,
+  mapper: Mapper<ItemValue<T>, R>,
   options: ParallelMapOptions = {},
 ): Promise<MapResult<R>[]> {
   checkOptions(options, mapChecks, 'parallelMap()')
@@ -113,7 +117,7 @@ parallelMap.skip = skip
  */
 export async function* parallelMapIterable<T, R>(
   items: Items<T>,
-  mapper: Mapper<Awaited<T>, R>,
+  mapper: Mapper<ItemValue<T>, R>,
   options: ParallelMapIterableOptions = {},
 ): AsyncGenerator<MapResult<R>, undefined> {
   const where = 'parallelMapIterable()'
@@ -132,7 +136,7 @@ export async function* parallelMapIterable<T, R>(
 
 interface MapWork<T, R> {
   items: Items<T>
-  mapper: Mapper<Awaited<T>, R>
+  mapper: Mapper<ItemValue<T>, R>
   taskOptions: TaskOptions
   concurrency: number
   backpressure?: number

@@ -304,8 +304,7 @@ describe('Pool, as Ray has it', () => {
     })
 
     test('a ref among the items stands for its value', async () => {
-      const refs = [put(2), put(3)] as unknown as number[]
-      assert.deepEqual(await parallelMap(refs, square), [4, 9])
+      assert.deepEqual(await parallelMap([put(2), put(3)], square), [4, 9])
     })
 
     test('pMapIterable: in order, with back-pressure', async () => {

@@ -156,6 +156,11 @@ const even = await parallelMap(new Set([1, 2]), (x) => (x > 1 ? x : parallelMap.
 sameType<typeof even, number[]>()
 const iterated = parallelMapIterable([Promise.resolve(1)], (x) => x + 1, { backpressure: 3, concurrency: 3 })
 sameType<typeof iterated, AsyncGenerator<number, undefined>>()
+const ofRefs = await parallelMap([put('a'), 1], (x) => {
+  sameType<typeof x, string | number>()
+  return x
+})
+sameType<typeof ofRefs, (string | number)[]>()
 // @ts-expect-error an unknown option
 await parallelMap([1], (x) => x, { parallel: 2 })
 // @ts-expect-error a call of it has one result
