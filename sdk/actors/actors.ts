@@ -184,7 +184,8 @@ export class Actors {
     let link: ActorLink | undefined
     let some: TaskResult[] = []
     for (const result of results) {
-      const next = this.#linkOfCall.get(result.sequence)
+      // One that was cancelled has its error already; its link still counts it as being with the actor.
+      const next = this.#linkOfCall.get(result.sequence) ?? this.#linkTo(worker)
       if (next !== link && some.length > 0) {
         this.#deliver(link, worker, some)
         some = []
@@ -198,6 +199,11 @@ export class Actors {
   #deliver(link: ActorLink | undefined, worker: ClientId, results: readonly TaskResult[]): void {
     if (link !== undefined) link.onDone(worker, results)
     else for (const result of results) this.#discard(result, worker)
+  }
+
+  #linkTo(worker: ClientId): ActorLink | undefined {
+    for (const link of this.#links.values()) if (link.worker === worker) return link
+    return undefined
   }
 
   #onItem({ from, sequence, index, value }: MessageBody<'actorItem'>): void {

@@ -574,12 +574,11 @@ describe('actors, as Ray has them', () => {
             await new Promise((resolve) => setTimeout(resolve, 10))
           }
         },
-        { maxPendingCalls: 3, maxConcurrency: 1 },
+        { maxPendingCalls: 6, maxConcurrency: 1 },
       )
       const busy = Busy.remote()
       for (let i = 0; i < 5; i++) {
         const [running, queued] = [busy.hold.remote(), busy.hold.remote()]
-        // By now both are with the actor, or will be told in this order.
         await wait([running], { timeoutMs: 1 })
         cancel(queued)
         await assert.rejects(get(queued), TaskCancelledError)

@@ -214,6 +214,16 @@ describe('streams of actors, as Ray has them', () => {
     await assert.rejects(waiting, ActorDiedError)
   })
 
+  test('streams that were left do not count as pending for ever', async () => {
+    const actor = RemoteStreamer.options({ maxConcurrency: 1, maxPendingCalls: 4 }).remote()
+    for (let i = 0; i < 6; i++) {
+      for await (const _ of actor.count.remote(1000)) break
+      // Comes after the stream, whose end is told with it at the latest.
+      assert.equal((await get(actor.takeLog.remote())).at(-1), 'ended')
+    }
+    kill(actor)
+  })
+
   test('test_generator_order: calls after a stream wait for its end in an actor that runs one at a time', async () => {
     const actor = RemoteStreamer.options({ maxConcurrency: 1 }).remote()
     const stream = actor.count.remote(3)
