@@ -91,6 +91,8 @@ const chunksPerProcess = 4
 export class Pool<I extends unknown[] = []> implements AsyncDisposable {
   readonly #desk = deskOf<ActorHandle<typeof PoolWorker>>()
   readonly #workers: ActorHandle<typeof PoolWorker>[] = []
+  /** Calls for many items that go on. */
+  readonly #maps = new Set<Promise<unknown>>()
   #state: 'open' | 'closed' | 'ended' = 'open'
 
   /** Throws InvalidArgumentError for a wrong option, FunctionNotShippableError when the initializer cannot travel. */
@@ -125,7 +127,7 @@ export class Pool<I extends unknown[] = []> implements AsyncDisposable {
    * after `close()`.
    */
   async map<T, R>(fn: Mapper<T, R>, items: Items<T>, options: PoolMapOptions = {}): Promise<Awaited<R>[]> {
-    return this.#all('Pool.map()', { fn, items, options, argsOf: itemAndIndex })
+    return this.#tracked('Pool.map()', { fn, items, options, argsOf: itemAndIndex })
   }
 
   /**
@@ -140,7 +142,7 @@ export class Pool<I extends unknown[] = []> implements AsyncDisposable {
     items: Items<A>,
     options: PoolMapOptions = {},
   ): Promise<Awaited<R>[]> {
-    return this.#all('Pool.starmap()', { fn, items, options, argsOf: (args) => args })
+    return this.#tracked('Pool.starmap()', { fn, items, options, argsOf: (args) => args })
   }
 
   /**
@@ -184,15 +186,15 @@ export class Pool<I extends unknown[] = []> implements AsyncDisposable {
     return result as Promise<Awaited<R>>
   }
 
-  async #all<T, R>(
-    where: string,
-    work: {
-      fn: AnyWork
-      items: Items<T>
-      options: PoolMapOptions
-      argsOf: (item: T, index: number) => readonly unknown[]
-    },
-  ): Promise<Awaited<R>[]> {
+  #tracked<T, R>(where: string, work: AllWork<T>): Promise<Awaited<R>[]> {
+    const all = this.#all<T, R>(where, work)
+    const forget = (): void => void this.#maps.delete(all)
+    this.#maps.add(all)
+    all.then(forget, forget)
+    return all
+  }
+
+  async #all<T, R>(where: string, work: AllWork<T>): Promise<Awaited<R>[]> {
     const { items, options } = work
     const total = countOf(items)
     const share = total === undefined ? 1 : Math.ceil(total / (Math.max(1, this.size) * chunksPerProcess))
@@ -268,6 +270,7 @@ export class Pool<I extends unknown[] = []> implements AsyncDisposable {
    */
   async join(): Promise<void> {
     if (this.#state === 'open') throw new InvalidArgumentError('join() waits for the end: close() the pool first')
+    await Promise.allSettled(this.#maps)
     await this.#desk.idle()
     this.terminate()
   }
@@ -280,10 +283,18 @@ export class Pool<I extends unknown[] = []> implements AsyncDisposable {
     for (const worker of this.#workers.splice(0)) kill(worker)
   }
 
-  /** The same as `terminate()`. */
+  /** Waits until all calls are done, and ends the processes: `close()` and `join()`. After `terminate()` it waits for nothing. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.terminate()
+    this.close()
+    await this.join()
   }
+}
+
+interface AllWork<T> {
+  fn: AnyWork
+  items: Items<T>
+  options: PoolMapOptions
+  argsOf: (item: T, index: number) => readonly unknown[]
 }
 
 function itemAndIndex(item: unknown, index: number): readonly unknown[] {

@@ -178,7 +178,7 @@ describe('Pool, as Ray has it', () => {
     const pool = new Pool({ size: 1 })
     const waiting = pool.applyAsync(async () => new Promise(() => undefined))
     const queued = pool.applyAsync(square, 1)
-    await pool[Symbol.asyncDispose]()
+    pool.terminate()
     await assert.rejects(waiting.get(), PoolClosedError)
     await assert.rejects(queued.get(), PoolClosedError)
     assert.equal(pool.size, 0)

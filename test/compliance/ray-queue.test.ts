@@ -192,12 +192,18 @@ describe('Queue, as Ray has it', () => {
       const waiting = queue.get()
       await queue.size()
       await began.put('began')
-      return waiting
+      try {
+        return await waiting
+      } finally {
+        // The get was given up before this is sent.
+        void began.put('ended').catch(() => undefined)
+      }
     })
     const taking = take.remote()
     assert.equal(await began.get(), 'began')
     cancel(taking)
     await assert.rejects(get(taking), { code: 'TASK_CANCELLED' })
+    assert.equal(await began.get(), 'ended')
     await queue.put(1)
     assert.equal(await queue.get({ timeoutMs: 20_000 }), 1)
   })
