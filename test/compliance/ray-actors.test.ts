@@ -568,23 +568,34 @@ describe('actors, as Ray has them', () => {
     })
 
     test('cancelled calls that were queued do not count for ever', async () => {
-      const Busy = remote(
+      const Turnstile = remote(
         class {
-          async hold(): Promise<void> {
-            await new Promise((resolve) => setTimeout(resolve, 10))
+          #turn = Promise.withResolvers<void>()
+          async pass(): Promise<void> {
+            await this.#turn.promise
+            this.#turn = Promise.withResolvers<void>()
           }
+          async turn(): Promise<void> {
+            this.#turn.resolve()
+          }
+          async ping(): Promise<void> {}
         },
-        { maxPendingCalls: 6, maxConcurrency: 1 },
+        {
+          maxPendingCalls: 3,
+          maxConcurrency: 1,
+          concurrencyGroups: { watch: { maxConcurrency: 1, methods: ['turn', 'ping'] } },
+        },
       )
-      const busy = Busy.remote()
+      const turnstile = Turnstile.remote()
       for (let i = 0; i < 5; i++) {
-        const [running, queued] = [busy.hold.remote(), busy.hold.remote()]
-        await wait([running], { timeoutMs: 1 })
+        const [running, queued] = [turnstile.pass.remote(), turnstile.pass.remote()]
+        // Answered after the other two have come.
+        await get(turnstile.ping.remote())
         cancel(queued)
         await assert.rejects(get(queued), TaskCancelledError)
+        await get(turnstile.turn.remote())
         await get(running)
       }
-      await get([busy.hold.remote(), busy.hold.remote(), busy.hold.remote()])
     })
   })
 
