@@ -122,6 +122,51 @@ export class PendingCallsLimitError extends ShoalError {
   }
 }
 
+/** Thrown when a queue has no room: by `putNowait` at once, by `put` when its `timeoutMs` has passed. */
+export class QueueFullError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('QUEUE_FULL', message, { retryable: true, details })
+  }
+}
+
+/** Thrown when a queue has too little in it: by `getNowait` at once, by `get` when its `timeoutMs` has passed. */
+export class QueueEmptyError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('QUEUE_EMPTY', message, { retryable: true, details })
+  }
+}
+
+/** Thrown by a put into a queue that was closed, and by a get from one that was closed and has nothing left. */
+export class QueueClosedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('QUEUE_CLOSED', message, { details })
+  }
+}
+
+/** Thrown when no actor of a pool is left for an item: all have died, or were taken out. `push()` brings new ones. */
+export class PoolEmptyError extends ShoalError {
+  constructor(message: string, options: { cause?: unknown; details?: Details } = {}) {
+    super('POOL_EMPTY', message, options)
+  }
+}
+
+/** Thrown by calls of a pool that was closed or ended. */
+export class PoolClosedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('POOL_CLOSED', message, { details })
+  }
+}
+
+/**
+ * Thrown for one item of many whose call has failed: `details.index` says which, counted from 0; the error itself is the
+ * `cause`.
+ */
+export class ItemFailedError extends ShoalError {
+  constructor(message: string, options: { cause?: unknown; retryable?: boolean; details?: Details } = {}) {
+    super('ITEM_FAILED', message, options)
+  }
+}
+
 /** Thrown by `get` when every copy of a value is gone. */
 export class ObjectLostError extends ShoalError {
   constructor(message: string, details: Details = {}) {
@@ -221,6 +266,12 @@ export const shoalErrorClasses = {
   ActorUnavailableError,
   ActorDiedError,
   PendingCallsLimitError,
+  QueueFullError,
+  QueueEmptyError,
+  QueueClosedError,
+  PoolEmptyError,
+  PoolClosedError,
+  ItemFailedError,
   ObjectLostError,
   OwnerDiedError,
   ObjectStoreFullError,

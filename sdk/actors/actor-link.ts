@@ -297,6 +297,13 @@ export class ActorLink {
     this.#finish(task, () => this.#host.fail(task, error))
   }
 
+  /** Cancels the calls that this task has made. */
+  cancelChildren(parent: object): void {
+    const tasks = [...this.#inFlight.values()].map(({ task }) => task)
+    for (let behind = 0; behind < this.#queue.length; behind++) tasks.push(this.#queue.peek(behind) as TaskRecord)
+    for (const task of tasks) if (task.parent === parent) this.cancel(task, true)
+  }
+
   /** Every call fails. */
   failAll(error: unknown): void {
     for (const task of this.#drainAll()) this.#finish(task, () => this.#host.fail(task, error))

@@ -323,6 +323,12 @@ export class Runtime {
     else this.actors.cancel(task, how.recursive)
   }
 
+  /** Cancels what a task that runs here has submitted: tasks, and calls of actors. */
+  cancelChildren(parent: object): void {
+    this.calls.submitter.cancelChildren(parent)
+    this.actors.cancelChildren(parent)
+  }
+
   /**
    * Keeps the process alive, and tells a worker's node that its CPU is free, until the promise is settled, or until the
    * task that waits is cancelled.

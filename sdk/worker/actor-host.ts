@@ -254,11 +254,16 @@ export class ActorHost {
     const running = this.#running.get(callKey(from, sequence))
     if (running !== undefined) {
       running.cancel()
-      if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
+      if (recursive) this.#runtime.cancelChildren(running)
       return
     }
     for (const group of this.#groups.values()) {
-      if (group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) break
+      if (!group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) continue
+      // The caller counts it as being here until it is answered.
+      this.#add(from, { sequence, status: 'cancelled', durationUs: 0, values: [] })
+      this.#sendSoon()
+      this.#endIfDone()
+      return
     }
   }
 

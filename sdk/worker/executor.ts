@@ -108,7 +108,7 @@ export class Executor {
     const running = this.#running
     if (running?.spec.sequence === sequence) {
       running.cancel()
-      if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
+      if (recursive) this.#runtime.cancelChildren(running)
       return
     }
     const at = this.#queue.findIndex(({ spec }) => spec.sequence === sequence)

@@ -498,7 +498,6 @@ describe('tasks on one node', () => {
         InvalidArgumentError,
       ],
       ['no function', () => remote(42 as never), /remote\(\) takes a function; got 42/, InvalidArgumentError],
-      ['a class', () => remote(class Counter {} as never), /actors are not built yet/, NotSupportedError],
       [
         'a strategy that there is not',
         () => remote(() => 1, { schedulingStrategy: 'scatter' as never }),
