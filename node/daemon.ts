@@ -120,6 +120,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     socketPath,
     compileCacheDirectory: compileCacheDirectory(),
     startMs: options.workerStartMs ?? 30_000,
+    gpuVendor: machine.gpus[0]?.vendor,
     guardian,
     output,
     log,
@@ -127,7 +128,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   parts.defer(() => pool.close())
   const book = new LeaseBook({
     total: machine.total,
-    gpuIds: machine.gpus.map((gpu) => gpu.index),
+    gpus: machine.gpus.map(({ index, type, memoryBytes }) => ({ id: index, type, memoryBytes })),
     ...(options.workersMax === undefined ? {} : { workersMax: options.workersMax }),
     ...(options.prestart === undefined ? {} : { prestart: options.prestart }),
     ...(options.workerIdleMs === undefined ? {} : { idleMs: options.workerIdleMs }),

@@ -26,7 +26,8 @@ export interface NodeStatus {
     residentBytes: number
     loadAverage: number
   }
-  resources: Pick<LeaseSnapshot, 'total' | 'available'> & { gpus: NodeResources['gpus'] }
+  /** `free`: how much of a GPU nobody holds, 0 to 1. */
+  resources: Pick<LeaseSnapshot, 'total' | 'available'> & { gpus: (NodeResources['gpus'][number] & { free: number })[] }
   /** `forMs`: how long in this state, or with this lease. */
   workers: (Omit<WorkerStatus, 'sinceMs'> & { pid: number; forMs: number })[]
   pending: (Omit<PendingStatus, 'sinceMs'> & { forMs: number })[]
@@ -66,6 +67,7 @@ export interface StatusSources {
 export function nodeStatus(sources: StatusSources): NodeStatus {
   const { book, pool, clients, machine, startedAt, now } = sources
   const { total, available, workers, pending } = book.snapshot()
+  const free = book.gpusFree()
   const forMs = (sinceMs: number): number => Math.max(0, Math.round(now() - sinceMs))
   return {
     node: {
@@ -80,7 +82,7 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
       residentBytes: process.memoryUsage.rss(),
       loadAverage: os.loadavg()[0] ?? 0,
     },
-    resources: { total, available, gpus: machine.gpus },
+    resources: { total, available, gpus: machine.gpus.map((gpu) => ({ ...gpu, free: free.get(gpu.index) ?? 0 })) },
     workers: workers.map(({ sinceMs, ...worker }) => ({
       ...worker,
       pid: pool.get(worker.workerId)?.pid ?? 0,

@@ -60,7 +60,7 @@ export class LeaseBook {
 
   constructor(options: LeaseBookOptions) {
     this.#settings = leaseBookSettings(options)
-    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpuIds)
+    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpus)
     this.#startHealth = new StartHealth(this.#settings)
     this.#placement = new Placement({
       ledger: this.#ledger,
@@ -104,6 +104,11 @@ export class LeaseBook {
   /** True when such a request would be served at once, and the busiest resource be no more than half used then. */
   hasAmpleRoom(request: ResourceSet): boolean {
     return this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
+  }
+
+  /** How much of each GPU is free: 0 to 1, by its number. */
+  gpusFree(): ReadonlyMap<number, number> {
+    return this.#ledger.gpusFree
   }
 
   /** What is free and what is going on, in figures. */
@@ -155,7 +160,7 @@ export class LeaseBook {
     if (this.#clients.request(event.client, event.requestId) !== undefined) return
     const missing = this.#ledger.missing(event.resources)
     if (missing.length > 0) {
-      this.#actions.push(infeasibleRefusal(event, this.#ledger.total, missing))
+      this.#actions.push(infeasibleRefusal(event, this.#ledger, missing))
       return
     }
     if (this.#placement.waiting.size >= waitingMax) {

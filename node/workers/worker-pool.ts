@@ -1,3 +1,4 @@
+import type { GpuVendor } from '../resources/gpu-visibility.ts'
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
 import { outputMarker, type Whose } from './output-collector.ts'
@@ -10,6 +11,8 @@ export interface WorkerPoolOptions {
   socketPath: string
   compileCacheDirectory: string | undefined
   startMs: number
+  /** Whose the GPUs of this node are. */
+  gpuVendor: GpuVendor | undefined
   guardian: Guardian
   output: OutputRelay
   log(text: string): void
@@ -49,13 +52,13 @@ export class WorkerPool {
   }
 
   start(start: WorkerStart): void {
-    const { entry, socketPath, compileCacheDirectory, startMs, guardian, output } = this.#options
+    const { guardian, output, ...options } = this.#options
     if (this.#closing !== undefined) return
     this.startedCount++
     let worker
     try {
       const onExit = (gone: WorkerProcess, exit: ProcessExit): void => this.#onExit(gone, exit)
-      worker = new WorkerProcess({ start, entry, socketPath, compileCacheDirectory, startMs, onExit })
+      worker = new WorkerProcess({ ...options, start, onExit })
     } catch (error) {
       // An environment variable that no process can have, for instance.
       const reason = `could not be started: ${(error as Error).message}`

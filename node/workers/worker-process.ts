@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
+import { gpuEnvironment, type GpuVendor } from '../resources/gpu-visibility.ts'
 import type { Client } from '../server/client.ts'
 
 export interface WorkerStart {
@@ -17,6 +18,7 @@ export interface WorkerProcessOptions {
   socketPath: string
   compileCacheDirectory: string | undefined
   startMs: number
+  gpuVendor: GpuVendor | undefined
   /** Told once, when the process is gone and what it had sent and printed has been read. */
   onExit(worker: WorkerProcess, exit: ProcessExit): void
 }
@@ -165,12 +167,12 @@ function heapLimit({ NODE_OPTIONS = '' }: NodeJS.ProcessEnv): string[] {
 }
 
 function workerEnvironment(options: WorkerProcessOptions, outputToken: string): NodeJS.ProcessEnv {
-  const { start, socketPath, compileCacheDirectory } = options
+  const { start, socketPath, compileCacheDirectory, gpuVendor } = options
   const env: NodeJS.ProcessEnv = {
     ...(compileCacheDirectory === undefined ? {} : { NODE_COMPILE_CACHE: compileCacheDirectory }),
     ...process.env,
     ...start.envVars,
-    CUDA_VISIBLE_DEVICES: start.gpuIds.join(','),
+    ...gpuEnvironment(start.gpuIds, gpuVendor),
     SHOAL_WORKER_ID: String(start.workerId),
     SHOAL_SOCKET: socketPath,
     SHOAL_OUTPUT_TOKEN: outputToken,
