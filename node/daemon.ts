@@ -14,6 +14,8 @@ import { writeNodeFile } from './home/node-file.ts'
 import { nodePlaces, prepareRuntimeDirectory } from './home/runtime-directory.ts'
 import { isAlive, takeStartLock } from './home/start-lock.ts'
 import { LeaseBook } from './leases/lease-book.ts'
+import { memoryReader } from './memory/memory-use.ts'
+import { MemoryWatch } from './memory/memory-watch.ts'
 import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
 import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
@@ -139,6 +141,12 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const neighbours = new Neighbours()
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
   const leases = parts.adopt(desk, (each) => each.close())
+  const { memoryLimitPercent: limitPercent = 95 } = options
+  const read = await memoryReader(options.memoryInfoFile)
+  const memory = parts.adopt(new MemoryWatch({ node: nodeId, limitPercent, read, book, pool, now, log }), (each) =>
+    each.close(),
+  )
+  leases.onWorkerExit = (workerId) => memory.workerGone(workerId)
 
   // Values and code.
   const { bytesMax } = ground
@@ -181,6 +189,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     store,
     blobs,
     leases,
+    memory,
     relay,
     mesh,
     router,
@@ -229,6 +238,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   await mesh?.open()
   server.open(reception.admit)
   leases.open()
+  memory.open()
   log(`node ${nodeId} is up (pid ${process.pid}, shoal ${shoalVersion})`)
 
   const running = parts.move()

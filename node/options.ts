@@ -17,6 +17,14 @@ export interface NodeOptions {
   gpuMemoryBytes?: number | undefined
   /** Memory that it offers to tasks. */
   memoryBytes?: number | undefined
+  /**
+   * Percent of the machine's memory (or of its control group's, if that has less) from which on workers are ended, so that
+   * the system does not end the node instead. 100 for never.
+   * @default 95
+   */
+  memoryLimitPercent?: number | undefined
+  /** For tests: where the use of memory is read, in the form of `/proc/meminfo`. */
+  memoryInfoFile?: string | undefined
   /** Resources with names of the user's own. */
   resources?: Readonly<Record<string, number>> | undefined
   /** Folder of the socket and of the node's own files; `SHOAL_RUNTIME_DIR` and the system's default else. */
@@ -63,6 +71,8 @@ const types: Record<keyof NodeOptions, 'number' | 'string' | 'boolean' | 'object
   gpuTypes: 'object',
   gpuMemoryBytes: 'number',
   memoryBytes: 'number',
+  memoryLimitPercent: 'number',
+  memoryInfoFile: 'string',
   resources: 'object',
   runtimeDirectory: 'string',
   embedded: 'boolean',
@@ -116,6 +126,7 @@ export function checkNodeOptions(input: unknown): NodeOptions {
   for (const name of ['cpus', ...wholeNumbers] as const) checkNumber(name, options[name])
   resourcesFromOptions(resourceOptions(options), 'the options of the node')
   checkGpuTypes(options.gpuTypes)
+  checkPercent(options.memoryLimitPercent)
   if (options.labels !== undefined) checkLabels(options.labels, 'the labels of the node')
   checkPlaceInMesh(options)
   return options
@@ -127,6 +138,14 @@ function checkGpuTypes(gpuTypes: readonly string[] | undefined): void {
   throw new InvalidArgumentError(
     `the option gpuTypes of a node must be a list of types of at most 48 characters, such as ["H100"]; got ${JSON.stringify(gpuTypes)}`,
     { gpuTypes },
+  )
+}
+
+function checkPercent(percent: number | undefined): void {
+  if (percent === undefined || (percent >= 1 && percent <= 100)) return
+  throw new InvalidArgumentError(
+    `the option memoryLimitPercent of a node must be a number from 1 to 100 (100: never); got ${percent}`,
+    { memoryLimitPercent: percent },
   )
 }
 

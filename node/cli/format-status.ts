@@ -20,6 +20,15 @@ function spilledLines({ bytes, files, directory, problem }: NodeStatus['store'][
   ]
 }
 
+/** What is used of all the memory, by whomever, and that workers were ended for it. */
+function machineMemoryLines({ memory }: NodeStatus): string[] {
+  if (memory === undefined) return []
+  const { usedBytes, totalBytes, limitBytes, workersEnded } = memory
+  const text = `machine: ${formatAmount('memory', usedBytes)} of ${formatAmount('memory', totalBytes)} of memory in use`
+  const ended = `${plural(workersEnded, 'worker')} ended at the limit of ${formatAmount('memory', limitBytes)}`
+  return [`${''.padEnd(12)} ${text}${workersEnded === 0 ? '' : `; ${styled('yellow', ended)}`}`]
+}
+
 /** What the store and the transfers have done since the start; nothing of what they have not. */
 function countedLines({ store: { counters }, traffic }: NodeStatus): string[] {
   const bytes = (count: number, what: string): string[] =>
@@ -56,6 +65,7 @@ export function formatStatus(status: NodeStatus): string {
     styled('bold', 'Resources'),
     ...resourceLines(status),
     `  ${'store'.padEnd(10)} ${bar(store.usedBytes, store.bytesMax)} ${formatAmount('memory', store.usedBytes)} of ${formatAmount('memory', store.bytesMax)}, ${plural(store.objects, 'value')}`,
+    ...machineMemoryLines(status),
     ...spilledLines(store.spilled),
     ...countedLines(status),
     '',

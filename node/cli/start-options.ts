@@ -19,6 +19,7 @@ export interface StartOptions {
   gpuType?: string[]
   gpuMemory?: number
   memory?: number
+  memoryLimitPercent?: number
   resource?: Record<string, number>
   store?: number
   spillDir?: string
@@ -51,6 +52,11 @@ export function addStartOptions(command: Command): Command {
     )
     .option('--gpu-memory <size>', 'the memory of each GPU (default: as detected)', parseBytes('--gpu-memory'))
     .option('--memory <size>', 'memory to offer to tasks, such as 4GiB', parseBytes('--memory'))
+    .option(
+      '--memory-limit-percent <percent>',
+      'end workers when so much of the memory is in use; 100 for never (default: 95)',
+      parseAmount('--memory-limit-percent', 'a number from 1 to 100'),
+    )
     .option('--resource <name=amount>', 'a resource with a name of your own; may be repeated', parseResource)
     .option('--store <size>', 'size of the object store', parseBytes('--store'))
     .option('--spill-dir <folder>', 'where values go that there is no room for (default: /var/tmp, if on a disk)')
@@ -71,14 +77,29 @@ export function addStartOptions(command: Command): Command {
 
 /** What the node is told. Throws UsageError that names what cannot be. */
 export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'join'> = {}): NodeOptions {
-  const { cpus, gpus, gpuType, gpuMemory, memory, resource, store, spillDir, workersMax, name, label, listen, peer } =
-    options
+  const {
+    cpus,
+    gpus,
+    gpuType,
+    gpuMemory,
+    memory,
+    memoryLimitPercent,
+    resource,
+    store,
+    spillDir,
+    workersMax,
+    name,
+    label,
+    listen,
+    peer,
+  } = options
   const given: NodeOptions = {
     cpus,
     gpus,
     gpuTypes: gpuType,
     gpuMemoryBytes: gpuMemory,
     memoryBytes: memory,
+    memoryLimitPercent,
     resources: resource,
     storeBytesMax: store,
     spillDirectory: spillDir,

@@ -22,6 +22,9 @@ import {
 import { StartHealth } from './start-health.ts'
 import { WorkerTable } from './worker-table.ts'
 
+/** A worker and the lease under which it is somebody's. */
+export type HeldLease = Pick<Lease, 'leaseId' | 'job' | 'label' | 'isRetriable' | 'grantedAtMs'> & { workerId: number }
+
 /** Requests that may wait; more are refused. */
 const waitingMax = 100_000
 
@@ -118,6 +121,13 @@ export class LeaseBook {
     return { total, available, workers: this.#workers.count, leases: this.#leases.size, queued }
   }
 
+  /** Who has which worker. */
+  held(): HeldLease[] {
+    return Array.from(this.#leases.values(), ({ leaseId, job, label, isRetriable, grantedAtMs, worker }) => {
+      return { workerId: worker.workerId, leaseId, job, label, isRetriable, grantedAtMs }
+    })
+  }
+
   /** The state of things, for status pages. */
   snapshot(): LeaseSnapshot {
     return leaseSnapshot({
@@ -168,7 +178,8 @@ export class LeaseBook {
       return
     }
     const job = event.job ?? event.client
-    const classKey = `${resourcesKey(event.resources)}|${event.envKey}`
+    const isRetriable = event.isRetriable ?? false
+    const classKey = `${resourcesKey(event.resources)}|${event.envKey}|${isRetriable ? 'again' : 'once'}`
     const request: LeaseRequest = {
       client: event.client,
       requestId: event.requestId,
@@ -178,6 +189,7 @@ export class LeaseBook {
       envVars: event.envVars ?? {},
       depth: event.depth,
       label: event.label,
+      isRetriable,
       sequence: ++this.#lastSequence,
       classKey,
       lineKey: `${job}|${classKey}`,
@@ -256,7 +268,9 @@ export class LeaseBook {
       this.#ledger.release(lease.allocation)
       if (state === 'leased') {
         this.#forgetLease(lease)
-        this.#actions.push({ type: 'lost', client: lease.client, leaseId: lease.leaseId, reason: event.reason })
+        const { reason, outOfMemory } = event
+        const lost = { type: 'lost', client: lease.client, leaseId: lease.leaseId, reason } as const
+        this.#actions.push(outOfMemory === undefined ? lost : { ...lost, outOfMemory })
       }
     }
     const diedYoung = state === 'idle' && !hasServed && nowMs - sinceMs < settleMs
@@ -312,7 +326,7 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
-    const { client, requestId, job, classKey, depth, label } = request
+    const { client, requestId, job, classKey, depth, label, isRetriable } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
@@ -322,6 +336,7 @@ export class LeaseBook {
       classKey,
       depth,
       label,
+      isRetriable,
       allocation,
       worker,
       grantedAtMs: nowMs,

@@ -18,6 +18,8 @@ export interface RoutedRequest extends RequestKey {
   /** The driver at the root of the work. */
   readonly job: ClientId
   readonly label: string
+  /** Its tasks can be tried again. @default false */
+  readonly isRetriable?: boolean
 }
 
 /** `forbidden`: the work's node may not submit. The others are those of a lease book. */

@@ -1,3 +1,4 @@
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import type { GpuVendor } from '../resources/gpu-visibility.ts'
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
@@ -27,6 +28,8 @@ export interface WorkerExit {
   isOutside: boolean
   /** Its connection, if it had one. */
   client: Client | undefined
+  /** It was ended because memory ran out. */
+  outOfMemory?: OutOfMemoryDetails | undefined
 }
 
 /** The worker processes. When to start and to stop one is not decided here. */
@@ -96,8 +99,9 @@ export class WorkerPool {
     return undefined
   }
 
-  kill(workerId: number, reason: string): void {
-    this.#workers.get(workerId)?.kill(reason)
+  /** @param outOfMemory what is known, if memory ran out */
+  kill(workerId: number, reason: string, outOfMemory?: OutOfMemoryDetails): void {
+    this.#workers.get(workerId)?.kill(reason, outOfMemory)
   }
 
   /** Kills all workers and waits for their ends. */
@@ -128,6 +132,7 @@ export class WorkerPool {
         startFailed: client === undefined,
         isOutside: kind === 'outside',
         client,
+        outOfMemory: worker.outOfMemory,
       })
     } else if (this.#workers.size === 0) this.#closing()
   }

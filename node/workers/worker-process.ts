@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import { gpuEnvironment, type GpuVendor } from '../resources/gpu-visibility.ts'
 import type { Client } from '../server/client.ts'
 
@@ -50,6 +51,7 @@ export class WorkerProcess {
   #startTimer: NodeJS.Timeout
   #drainTimer: NodeJS.Timeout | undefined
   #killReason: string | undefined
+  #outOfMemory: OutOfMemoryDetails | undefined
   #isKilled = false
   #exit: ProcessExit | undefined
   #isDisconnected = false
@@ -110,8 +112,14 @@ export class WorkerProcess {
     this.#finishWhenDrained()
   }
 
-  /** Kills the process group. */
-  kill(reason: string | undefined): void {
+  /** That memory ran out is why it was killed. */
+  get outOfMemory(): OutOfMemoryDetails | undefined {
+    return this.#outOfMemory
+  }
+
+  /** Kills the process group. The first reason is the one that counts. */
+  kill(reason: string | undefined, outOfMemory?: OutOfMemoryDetails): void {
+    if (!this.#isKilled && this.#exit === undefined) this.#outOfMemory = outOfMemory
     this.#killReason ??= reason
     this.#isKilled = true
     killGroup(this.pid)

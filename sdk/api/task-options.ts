@@ -30,7 +30,10 @@ export interface TaskOptions {
   resources?: Readonly<Record<string, number>>
   /** Memory that one call needs, in bytes: it is reserved, not enforced. @default 0 */
   memoryBytes?: number
-  /** How often a call is tried again when its worker dies; 0 for never. @default 3 */
+  /**
+   * How often a call is tried again when its worker dies; 0 for never. When its machine has run out of memory, after a pause
+   * that doubles from try to try; workers whose calls can be tried again are ended first then. @default 3
+   */
   maxRetries?: number
   /** Whether errors that the function throws are retried, too: all, none, or those of some classes. @default false */
   retryExceptions?: boolean | readonly ErrorClass[]
@@ -203,6 +206,7 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
       set satisfies ResourceSet,
       options.runtimeEnv?.envVars ?? {},
       strategyOf(options.schedulingStrategy, 'schedulingStrategy'),
+      options.maxRetries !== 0,
     ),
     maxRetries: options.maxRetries ?? 3,
     retryExceptions: options.retryExceptions ?? false,

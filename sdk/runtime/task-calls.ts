@@ -86,6 +86,7 @@ export class TaskCalls {
             envKey: terms.envKey,
             depth: role.depth(),
             label,
+            isRetriable: terms.isRetriable,
             job,
           }),
         cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
@@ -146,7 +147,7 @@ export class TaskCalls {
       leaseGrant: (body) => submitter.onGrant(body),
       leaseRefuse: (body) => submitter.onRefuse(body),
       leaseReclaim: ({ leaseId }) => submitter.onReclaim(leaseId),
-      leaseLost: ({ leaseId, reason }) => submitter.onLost(leaseId, reason),
+      leaseLost: ({ leaseId, reason, outOfMemory }) => submitter.onLost(leaseId, reason, outOfMemory[0]),
       leaseBlocked: ({ leaseId, isBlocked }) => submitter.onBlocked(leaseId, isBlocked),
       taskHandBack: ({ leaseId, sequences }) => submitter.onHandBack(leaseId, sequences),
       taskCancelOwned: ({ object, force, recursive }) => {

@@ -314,7 +314,8 @@ describe('a running node', { concurrency: true }, () => {
     const order = ['welcome', 'leaseGrant', 'taskDone', 'leaseLost', 'clientGone', 'leaseGrant']
     assert.deepEqual(client.arrived, order)
     client.send('leaseKill', { leaseId: next.leaseId, reason: 'cancelled' })
-    assert.deepEqual(await client.next('leaseLost'), { leaseId: next.leaseId, reason: 'cancelled' })
+    const cancelled = { leaseId: next.leaseId, reason: 'cancelled', outOfMemory: [] }
+    assert.deepEqual(await client.next('leaseLost'), cancelled)
     const { workerPid } = await client.lease()
     process.kill(workerPid, 'SIGKILL')
     assert.equal((await client.next('leaseLost')).reason, 'signal SIGKILL')

@@ -14,8 +14,8 @@ export function simulatedNeighbours(with_: {
   const { mail, state, onCancelled } = with_
   return {
     askLease(node, { resources, client, requestId, job, label, depth, envKey }, mayWait) {
-      const body = { client, requestId, job, label, depth, envKey, envVars: {}, resources: { ...resources }, mayWait }
-      mail(node, { name: 'leaseAsk', body })
+      const terms = { envVars: {}, resources: { ...resources }, isRetriable: false }
+      mail(node, { name: 'leaseAsk', body: { client, requestId, job, label, depth, envKey, ...terms, mayWait } })
     },
     cancelAsk(node, key) {
       onCancelled()

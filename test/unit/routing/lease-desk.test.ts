@@ -92,7 +92,8 @@ class DeskHarness {
   }
 
   request(requestId: number, client = driver, job = client, envKey = ''): void {
-    const common = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, depth: 0, label: 'f' }
+    const terms = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, isRetriable: false }
+    const common = { ...terms, depth: 0, label: 'f' }
     this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job })
   }
 
@@ -113,7 +114,8 @@ class DeskHarness {
 }
 
 function ask(requestId: number, job = stranger): PeerMessageBody<'leaseAsk'> {
-  const common = { resources: { CPU: 1 }, envVars: {}, envKey: '', depth: 0, label: 'f', mayWait: true }
+  const terms = { resources: { CPU: 1 }, envVars: {}, envKey: '', isRetriable: false }
+  const common = { ...terms, depth: 0, label: 'f', mayWait: true }
   return { ...common, client: stranger, requestId, job }
 }
 
