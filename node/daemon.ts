@@ -14,7 +14,7 @@ import { writeNodeFile } from './home/node-file.ts'
 import { nodePlaces, prepareRuntimeDirectory } from './home/runtime-directory.ts'
 import { isAlive, takeStartLock } from './home/start-lock.ts'
 import { LeaseBook } from './leases/lease-book.ts'
-import { memoryReader } from './memory/memory-use.ts'
+import { memoryReader, systemKills } from './memory/memory-use.ts'
 import { MemoryWatch } from './memory/memory-watch.ts'
 import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
@@ -143,9 +143,10 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const leases = parts.adopt(desk, (each) => each.close())
   const { memoryLimitPercent: limitPercent = 95 } = options
   const read = await memoryReader(options.memoryInfoFile)
-  const memory = parts.adopt(new MemoryWatch({ node: nodeId, limitPercent, read, book, pool, now, log }), (each) =>
-    each.close(),
-  )
+  const kills = (): number | undefined => systemKills(options.memoryInfoFile)
+  const watched = { node: nodeId, limitPercent, read, systemKills: kills, book, pool, now, log }
+  const memory = parts.adopt(new MemoryWatch(watched), (each) => each.close())
+  pool.systemEnded = () => memory.systemEnded()
   leases.onWorkerExit = (workerId) => memory.workerGone(workerId)
 
   // Values and code.

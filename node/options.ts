@@ -23,7 +23,7 @@ export interface NodeOptions {
    * @default 95
    */
   memoryLimitPercent?: number | undefined
-  /** For tests: where the use of memory is read, in the form of `/proc/meminfo`. */
+  /** For tests: where the use of memory is read, in the form of `/proc/meminfo` and `/proc/vmstat`. */
   memoryInfoFile?: string | undefined
   /** Resources with names of the user's own. */
   resources?: Readonly<Record<string, number>> | undefined

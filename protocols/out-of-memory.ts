@@ -8,9 +8,9 @@ export interface OutOfMemoryDetails {
   /** From here on workers are ended. */
   readonly limitBytes: number
   readonly totalBytes: number
-  /** What the worker had to itself, with all that it had started. */
+  /** What the worker had to itself, with all that it had started; 0 when the system was faster, so that nobody knows. */
   readonly rssBytes: number
-  /** The largest workers of the node, this one included if it is one of them. */
+  /** The largest workers of the node, this one included if it is one of them; none when the system was faster. */
   readonly workers: { readonly pid: number; readonly label: string; readonly rssBytes: number }[]
 }
 

@@ -1,6 +1,7 @@
 import type { NodeReport } from '../../protocols/admin.ts'
 import { formatAmount } from '../../protocols/resources.ts'
-import { formatDuration, formatGpu } from './format-status.ts'
+import { formatGpu } from './format-gpu.ts'
+import { formatDuration } from './format-status.ts'
 import { clean, plural } from './format-text.ts'
 import { styled } from './style.ts'
 import { formatTable } from './table.ts'

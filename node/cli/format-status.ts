@@ -1,7 +1,7 @@
-import type { GpuAdvert } from '../../protocols/advert.ts'
 import { formatAmount, formatResources } from '../../protocols/resources.ts'
 import type { NodeStatus } from '../status.ts'
-import { clean, plural } from './format-text.ts'
+import { formatGpu } from './format-gpu.ts'
+import { plural } from './format-text.ts'
 import { styled } from './style.ts'
 
 const barWidth = 24
@@ -101,16 +101,6 @@ function resourceLines({ resources: { total, available, gpus } }: NodeStatus): s
     if (text !== '') lines.push(`  ${''.padEnd(10)} GPU ${index}: ${text}`)
   }
   return lines
-}
-
-/** What is known of a GPU: "NVIDIA H100 80GB HBM3, type H100, 79.6 GiB, 0.5 free"; '' when nothing is. */
-export function formatGpu({ name, type, memoryBytes, free }: GpuAdvert): string {
-  return [
-    ...(name === undefined ? [] : [clean(name)]),
-    ...(type === undefined ? [] : [`type ${clean(type)}`]),
-    ...(memoryBytes === undefined ? [] : [formatAmount('gpuMemory', memoryBytes)]),
-    ...(free === undefined ? [] : [`${formatAmount('GPU', free)} free`]),
-  ].join(', ')
 }
 
 function bar(used: number, total: number): string {

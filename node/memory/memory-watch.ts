@@ -10,6 +10,8 @@ export interface MemoryWatchOptions {
   readonly node: string
   readonly limitPercent: number
   readonly read: ReadMemory
+  /** How often the system has ended a process for want of memory. */
+  systemKills(): number | undefined
   readonly book: LeaseBook
   readonly pool: WorkerPool
   now(): number
@@ -19,6 +21,8 @@ export interface MemoryWatchOptions {
 type Holder = MemoryHolder & HeldLease & { readonly pid: number }
 
 const lookMs = 250
+/** A worker that ends by a signal so soon after the system has ended a process is taken to be that process. */
+const systemKillMs = 3_000
 /** So many of the largest workers are named in the error. */
 const namedMax = 5
 
@@ -29,6 +33,8 @@ export class MemoryWatch {
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
   #use: MemoryUse | undefined
+  #systemKills: number | undefined
+  #systemKilledAtMs = -Infinity
   endedCount = 0
 
   constructor(options: MemoryWatchOptions) {
@@ -42,6 +48,7 @@ export class MemoryWatch {
   }
 
   open(): void {
+    this.#systemKills = this.#with.systemKills()
     this.#lookLater()
   }
 
@@ -52,6 +59,19 @@ export class MemoryWatch {
 
   workerGone(workerId: number): void {
     this.#policy.step({ type: 'workerGone', workerId }, this.#with.now())
+  }
+
+  /** What is known, if it was the system that has ended a worker just now, because memory ran out. */
+  systemEnded(): OutOfMemoryDetails | undefined {
+    this.#countSystemKills()
+    if (this.#use === undefined || this.#with.now() - this.#systemKilledAtMs > systemKillMs) return undefined
+    return this.#details(this.#use, 0, [])
+  }
+
+  #countSystemKills(): void {
+    const count = this.#with.systemKills() ?? 0
+    if (count > (this.#systemKills ?? count)) this.#systemKilledAtMs = this.#with.now()
+    this.#systemKills = count
   }
 
   #lookLater(): void {
@@ -69,6 +89,7 @@ export class MemoryWatch {
 
   async #look(): Promise<void> {
     const { read, log } = this.#with
+    this.#countSystemKills()
     this.#use = await read()
     if (this.#use === undefined || this.#step({ type: 'measured', use: this.#use })?.type !== 'look') return
     const bytes = await groupMemory(Array.from(this.#with.pool.all(), ({ pid }) => pid))
@@ -97,22 +118,20 @@ export class MemoryWatch {
 
   #end(use: MemoryUse, holder: Holder, holders: readonly Holder[]): void {
     const { node, pool, log } = this.#with
-    const workers = holders
-      .toSorted((a, b) => b.bytes - a.bytes)
-      .slice(0, namedMax)
-      .map(({ pid, label, bytes }) => ({ pid, label, rssBytes: bytes }))
-    const details: OutOfMemoryDetails = {
-      node,
-      usedBytes: use.usedBytes,
-      limitBytes: this.#policy.limitOf(use),
-      totalBytes: use.totalBytes,
-      rssBytes: holder.bytes,
-      workers,
-    }
+    const details = this.#details(use, holder.bytes, holders)
     const reason = `node ${node} ran out of memory (${this.#describe(use)}); the worker held ${formatAmount('memory', holder.bytes)}`
     this.endedCount++
     log(`the worker of ${holder.label} (pid ${holder.pid}) is ended: ${reason}`)
     pool.kill(holder.workerId, reason, details)
+  }
+
+  #details(use: MemoryUse, rssBytes: number, holders: readonly Holder[]): OutOfMemoryDetails {
+    const workers = holders
+      .toSorted((a, b) => b.bytes - a.bytes)
+      .slice(0, namedMax)
+      .map(({ pid, label, bytes }) => ({ pid, label, rssBytes: bytes }))
+    const { usedBytes, totalBytes } = use
+    return { node: this.#with.node, usedBytes, limitBytes: this.#policy.limitOf(use), totalBytes, rssBytes, workers }
   }
 
   #describe(use: MemoryUse): string {

@@ -109,7 +109,7 @@ function describedAs(
  * Those that tasks can compute on, by their makers, first; systeminformation finds the rest. None of it may fail the start: a
  * machine whose GPUs cannot be listed has none. All are asked at once, since some take tens of milliseconds.
  */
-async function detectGpus(probes: SystemProbes): Promise<NodeGpu[]> {
+export async function detectGpus(probes: SystemProbes = systemProbes): Promise<NodeGpu[]> {
   const [driven, controllers] = await Promise.all([drivenGpus(probes), probes.graphicsControllers().catch(() => [])])
   if (driven.length > 0) return driven
   const cards = discreteGpus(controllers)

@@ -39,6 +39,8 @@ export class WorkerPool {
   readonly #outputs = new Map<number, { stdout: WorkerStream; stderr: WorkerStream }>()
   #closing: (() => void) | undefined
   startedCount = 0
+  /** What is known, if the system has ended a worker because memory ran out. Asked when one was killed from outside. */
+  systemEnded: () => OutOfMemoryDetails | undefined = () => undefined
   /** Told when a worker is gone for good. */
   onExit: (exit: WorkerExit) => void = () => {}
 
@@ -125,14 +127,18 @@ export class WorkerPool {
     this.#outputs.delete(workerId)
     if (this.#closing === undefined) {
       this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
+      const bySystem = kind === 'outside' ? this.systemEnded() : undefined
+      const hasWords = kind === 'crash' && client !== undefined && words !== ''
       this.onExit({
         workerId,
         reason:
-          kind === 'crash' && client !== undefined && words !== '' ? `${reason}; its last words: ${words}` : reason,
+          bySystem === undefined
+            ? `${reason}${hasWords ? `; its last words: ${words}` : ''}`
+            : `node ${bySystem.node} ran out of memory, and its system ended the worker (${reason})`,
         startFailed: client === undefined,
         isOutside: kind === 'outside',
         client,
-        outOfMemory: worker.outOfMemory,
+        outOfMemory: worker.outOfMemory ?? bySystem,
       })
     } else if (this.#workers.size === 0) this.#closing()
   }

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
@@ -33,6 +34,8 @@ export interface ProcessExit {
 /** What a dead worker's open ends may take to close; a process that it has started may hold its pipes for ever. */
 const drainMs = 1_000
 const stderrTailChars = 2_000
+/** From -1000, never, to 1000, first of all. */
+const oomScore = 900
 /** Of the machine's memory. */
 const heapShare = 0.75
 /** Those that a process brings on itself. */
@@ -69,6 +72,7 @@ export class WorkerProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
     })
+    if (this.pid !== 0) endFirst(this.pid)
     this.child.once('error', (error) => {
       this.#onExit({ reason: `could not be started: ${error.message}`, kind: 'other' })
     })
@@ -153,6 +157,16 @@ export class WorkerProcess {
     const { reason, kind } = this.#exit
     this.#options.onExit(this, { reason: tail === '' ? reason : `${reason}: ${tail}`, kind })
   }
+}
+
+/**
+ * Has the system end this process and what it starts before others, the node among them, if memory runs out faster than the
+ * node can see to it itself.
+ */
+function endFirst(pid: number): void {
+  writeFile(`/proc/${pid}/oom_score_adj`, String(oomScore)).catch(() => {
+    // Another system, or a process that has ended already.
+  })
 }
 
 function killGroup(pid: number): void {

@@ -1,6 +1,6 @@
 import '../support/loopback.ts'
 import assert from 'node:assert/strict'
-import { renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import type { NodeStatus } from '../../node/status.ts'
@@ -12,6 +12,8 @@ import { FakeClient } from '../support/fake-client.ts'
 class FakeMemory {
   readonly file = path.join(temporaryDirectory(), 'meminfo')
 
+  systemKills = 0
+
   constructor() {
     this.use(50)
   }
@@ -19,12 +21,19 @@ class FakeMemory {
   /** At once, so that nobody reads half of it. */
   use(percent: number): void {
     const totalKb = 1024 ** 2
+    const kills = `oom_kill ${this.systemKills}\n`
     writeFileSync(
       `${this.file}.new`,
-      `MemTotal: ${totalKb} kB\nMemAvailable: ${totalKb - (totalKb / 100) * percent} kB\n`,
+      `${kills}MemTotal: ${totalKb} kB\nMemAvailable: ${totalKb - (totalKb / 100) * percent} kB\n`,
     )
     renameSync(`${this.file}.new`, this.file)
   }
+}
+
+/** What the node has read of its memory; 0 before it has. */
+async function usedOf(client: FakeClient): Promise<number> {
+  client.send('statusGet', { requestId: 1 })
+  return ((await client.next('statusReply')).status as NodeStatus).memory?.usedBytes ?? 0
 }
 
 const isLinux = process.platform === 'linux'
@@ -68,20 +77,35 @@ describe('a machine that runs out of memory', { skip: !isLinux, concurrency: tru
     assert.equal((status as NodeStatus).memory?.workersEnded, 5)
   })
 
+  test('a worker that the system has ended for it is told of in the same way', async (t) => {
+    const memory = new FakeMemory()
+    const daemon = await startDaemonProcess(t, { memoryInfoFile: memory.file })
+    const client = await FakeClient.attach(daemon.socketPath)
+    const killed = await client.lease()
+    process.kill(killed.workerPid, 'SIGKILL')
+    const { reason, outOfMemory } = await client.next('leaseLost')
+    assert.deepEqual([reason, outOfMemory], ['signal SIGKILL', []], 'somebody else’s signal')
+    const ended = await client.lease()
+    assert.equal(readFileSync(`/proc/${ended.workerPid}/oom_score_adj`, 'utf8').trim(), '900')
+    while ((await usedOf(client)) === 0);
+    memory.systemKills++
+    memory.use(60)
+    process.kill(ended.workerPid, 'SIGKILL')
+    const lost = await client.next('leaseLost')
+    assert.match(lost.reason, /^node \S+ ran out of memory, and its system ended the worker \(signal SIGKILL\)$/)
+    assert.equal(lost.outOfMemory[0]?.totalBytes, 1024 ** 3)
+  })
+
   test('a node whose limit is 100 % ends none', async (t) => {
     const memory = new FakeMemory()
     const daemon = await startDaemonProcess(t, { memoryInfoFile: memory.file, memoryLimitPercent: 100 })
     const client = await FakeClient.attach(daemon.socketPath)
     const { leaseId } = await client.lease({ isRetriable: true })
     memory.use(99)
-    const used = async (): Promise<number> => {
-      client.send('statusGet', { requestId: 1 })
-      return ((await client.next('statusReply')).status as NodeStatus).memory?.usedBytes ?? 0
-    }
     // It has seen that twice.
-    while ((await used()) < 1024 ** 3 * 0.98);
+    while ((await usedOf(client)) < 1024 ** 3 * 0.98);
     memory.use(98)
-    while ((await used()) > 1024 ** 3 * 0.985);
+    while ((await usedOf(client)) > 1024 ** 3 * 0.985);
     client.send('leaseReturn', { leaseId })
     await client.lease()
     assert.ok(!client.arrived.includes('leaseLost'))
