@@ -190,6 +190,7 @@ export class LeaseBook {
       depth: event.depth,
       label: event.label,
       isRetriable,
+      isActor: event.isActor ?? false,
       sequence: ++this.#lastSequence,
       classKey,
       lineKey: `${job}|${classKey}`,
@@ -326,7 +327,7 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
-    const { client, requestId, job, classKey, depth, label, isRetriable } = request
+    const { client, requestId, job, classKey, depth, label, isRetriable, isActor } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
@@ -337,6 +338,7 @@ export class LeaseBook {
       depth,
       label,
       isRetriable,
+      isActor,
       allocation,
       worker,
       grantedAtMs: nowMs,

@@ -13,6 +13,7 @@ export interface LeaseRequest {
   readonly depth: number
   readonly label: string
   readonly isRetriable: boolean
+  readonly isActor: boolean
   /** Its place in the order of arrival. */
   readonly sequence: number
   /** Equal for requests that the same leases could serve. */
@@ -49,6 +50,8 @@ export interface Lease {
   readonly depth: number
   readonly label: string
   readonly isRetriable: boolean
+  /** It lasts for as long as its owner wants. */
+  readonly isActor: boolean
   readonly allocation: Allocation
   readonly worker: WorkerRecord
   readonly grantedAtMs: number

@@ -20,6 +20,8 @@ export interface RoutedRequest extends RequestKey {
   readonly label: string
   /** Its tasks can be tried again. @default false */
   readonly isRetriable?: boolean
+  /** The worker is kept for as long as its owner wants it. */
+  readonly isActor: boolean
 }
 
 /** `forbidden`: the work's node may not submit. The others are those of a lease book. */

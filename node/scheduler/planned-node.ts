@@ -15,6 +15,8 @@ export class PlannedNode {
   #shares = new Map<ResourceSet, GpuShare[]>()
   /** Its own queue, and what was sent there since. */
   queued!: number
+  /** Workers that are somebody's, and those given out since. */
+  leases!: number
 
   constructor(state: SchedulerNode) {
     this.state = state
@@ -28,6 +30,7 @@ export class PlannedNode {
     this.#gpus = state.gpus && poolOf(state.gpus, true)
     this.#shares.clear()
     this.queued = state.queued
+    this.leases = state.leases ?? 0
   }
 
   fits(resources: ResourceSet): boolean {
@@ -36,6 +39,7 @@ export class PlannedNode {
 
   /** @param resources the same object is to be given back, if it comes to that */
   take(resources: ResourceSet): void {
+    this.leases++
     this.#change(resources, -1)
     const need = gpuNeedOf(resources)
     const share = need && this.#gpus?.take(need)
@@ -47,6 +51,7 @@ export class PlannedNode {
   }
 
   giveBack(resources: ResourceSet): void {
+    this.leases = Math.max(0, this.leases - 1)
     this.#change(resources, 1)
     // The node has said since what is free: if there is no share here, it counts already.
     const share = this.#shares.get(resources)?.pop()

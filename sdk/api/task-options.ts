@@ -100,7 +100,8 @@ const typesMax = 16
 const reservedVariables = /^(SHOAL_(SOCKET|WORKER_ID|OUTPUT_TOKEN)|(CUDA|HIP|ROCR)_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
 
 type Check = (value: unknown, name: string) => void
-const checks: Record<keyof TaskOptions, Check> = {
+/** What each option of a task must be. */
+export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
   numCpus: amount,
   numGpus: (value, name) => {
     amount(value, name)
@@ -194,7 +195,7 @@ const checks: Record<keyof TaskOptions, Check> = {
 
 /** Checks options. Throws InvalidArgumentError or NotSupportedError that names the option. */
 export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
-  checkOptions(options, checks, 'remote()')
+  checkOptions(options, taskOptionChecks, 'remote()')
   // What is too little to be counted, or too much.
   resourcesFromOptions(options, 'remote()')
   const { numCpus = 1, memoryBytes = 0, resources = {} } = options

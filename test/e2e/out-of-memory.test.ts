@@ -24,7 +24,7 @@ class FakeMemory {
     const kills = `oom_kill ${this.systemKills}\n`
     writeFileSync(
       `${this.file}.new`,
-      `${kills}MemTotal: ${totalKb} kB\nMemAvailable: ${totalKb - (totalKb / 100) * percent} kB\n`,
+      `${kills}MemTotal: ${totalKb} kB\nMemAvailable: ${Math.round(totalKb * (1 - percent / 100))} kB\n`,
     )
     renameSync(`${this.file}.new`, this.file)
   }

@@ -220,6 +220,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     leaseId: undefined,
     isCancelled: false,
     lineage: undefined,
+    call: undefined,
   }
 }
 

@@ -150,6 +150,7 @@ export function leaseRequest(
     label: 'task',
     isRetriable: false,
     job: client.id,
+    isActor: false,
     ...request,
   }
 }

@@ -79,6 +79,7 @@ export class SimulatedClient {
         label: 'task',
         isRetriable: false,
         job,
+        isActor: false,
       }),
     )
     return requestId

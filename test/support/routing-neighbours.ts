@@ -13,9 +13,21 @@ export function simulatedNeighbours(with_: {
 }): LeaseNeighbours {
   const { mail, state, onCancelled } = with_
   return {
-    askLease(node, { resources, client, requestId, job, label, depth, envKey }, mayWait) {
-      const terms = { envVars: {}, resources: { ...resources }, isRetriable: false }
-      mail(node, { name: 'leaseAsk', body: { client, requestId, job, label, depth, envKey, ...terms, mayWait } })
+    askLease(node, { resources, client, requestId, job, label, depth, envKey, isActor }, mayWait) {
+      const body = {
+        client,
+        requestId,
+        job,
+        label,
+        depth,
+        envKey,
+        isActor,
+        isRetriable: false,
+        envVars: {},
+        resources: { ...resources },
+        mayWait,
+      }
+      mail(node, { name: 'leaseAsk', body })
     },
     cancelAsk(node, key) {
       onCancelled()

@@ -28,6 +28,7 @@ function sample(channel: MessageChannel): void {
     label: 'square',
     isRetriable: true,
     job: client,
+    isActor: true,
   })
   channel.send('taskPush', {
     leaseId: 9,

@@ -92,7 +92,7 @@ class DeskHarness {
   }
 
   request(requestId: number, client = driver, job = client, envKey = ''): void {
-    const terms = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, isRetriable: false }
+    const terms = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, isRetriable: false, isActor: false }
     const common = { ...terms, depth: 0, label: 'f' }
     this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job })
   }
@@ -114,7 +114,7 @@ class DeskHarness {
 }
 
 function ask(requestId: number, job = stranger): PeerMessageBody<'leaseAsk'> {
-  const terms = { resources: { CPU: 1 }, envVars: {}, envKey: '', isRetriable: false }
+  const terms = { resources: { CPU: 1 }, envVars: {}, envKey: '', isRetriable: false, isActor: false }
   const common = { ...terms, depth: 0, label: 'f', mayWait: true }
   return { ...common, client: stranger, requestId, job }
 }
