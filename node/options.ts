@@ -3,7 +3,7 @@ import { InvalidArgumentError } from '../protocols/errors.ts'
 import { isAcceleratorType } from '../protocols/accelerators.ts'
 import { resourcesFromOptions } from '../protocols/resources.ts'
 import { checkLabels } from '../protocols/scheduling.ts'
-import type { ResourceOverrides } from './resources/detect.ts'
+import { checkTypeCount, type ResourceOverrides } from './resources/detect.ts'
 
 /** What a node may be told at its start. Resources that are not given are detected. */
 export interface NodeOptions {
@@ -125,16 +125,20 @@ export function checkNodeOptions(input: unknown): NodeOptions {
   const options = input as NodeOptions
   for (const name of ['cpus', ...wholeNumbers] as const) checkNumber(name, options[name])
   resourcesFromOptions(resourceOptions(options), 'the options of the node')
-  checkGpuTypes(options.gpuTypes)
+  checkGpuTypes(options)
   checkPercent(options.memoryLimitPercent)
   if (options.labels !== undefined) checkLabels(options.labels, 'the labels of the node')
   checkPlaceInMesh(options)
   return options
 }
 
-function checkGpuTypes(gpuTypes: readonly string[] | undefined): void {
+function checkGpuTypes({ gpuTypes, gpus }: NodeOptions): void {
   if (gpuTypes === undefined) return
-  if (Array.isArray(gpuTypes) && gpuTypes.length > 0 && gpuTypes.every(isAcceleratorType)) return
+  if (Array.isArray(gpuTypes) && gpuTypes.length > 0 && gpuTypes.every(isAcceleratorType)) {
+    // How many there are is known here only if it is given.
+    if (gpus !== undefined) checkTypeCount(gpuTypes, gpus)
+    return
+  }
   throw new InvalidArgumentError(
     `the option gpuTypes of a node must be a list of types of at most 48 characters, such as ["H100"]; got ${JSON.stringify(gpuTypes)}`,
     { gpuTypes },

@@ -83,18 +83,22 @@ async function chosenGpus(count: number | undefined, probes: SystemProbes): Prom
   return chosen.sort((a, b) => a.index - b.index)
 }
 
+/** Throws InvalidArgumentError when the types are neither one for all devices nor one for each. */
+export function checkTypeCount(gpuTypes: readonly string[], count: number): void {
+  if (gpuTypes.length <= 1 || gpuTypes.length === count) return
+  throw new InvalidArgumentError(
+    `gpuTypes of a node names ${gpuTypes.length} types for ${count} GPUs; give one for all, or one for each`,
+    { gpuTypes, count },
+  )
+}
+
 /** What is said of the devices counts, not what was found. */
 function describedAs(
   found: readonly NodeGpu[],
   { gpuTypes = [], gpuMemoryBytes }: Pick<ResourceOverrides, 'gpuTypes' | 'gpuMemoryBytes'>,
 ): NodeGpu[] {
+  checkTypeCount(gpuTypes, found.length)
   const [first, ...more] = gpuTypes
-  if (more.length > 0 && gpuTypes.length !== found.length) {
-    throw new InvalidArgumentError(
-      `gpuTypes of a node names ${gpuTypes.length} types for ${found.length} GPUs; give one for all, or one for each`,
-      { gpuTypes, count: found.length },
-    )
-  }
   return found.map((gpu, at) => {
     const type = more.length > 0 ? gpuTypes[at] : first
     return {

@@ -1,5 +1,5 @@
 import { acceleratorKey, acceleratorName } from '../../protocols/accelerators.ts'
-import { formatAmount, toUnits } from '../../protocols/resources.ts'
+import { formatAmount, fromUnits, toUnits } from '../../protocols/resources.ts'
 import type { GpuNeed } from './gpu-need.ts'
 
 const wholeDevice = toUnits('GPU', 1)
@@ -85,6 +85,14 @@ export class GpuPool {
 
   giveBack(share: GpuShare): void {
     this.#add(share, share.unitsEach)
+  }
+
+  /** What the share is of, as devices of a pool of its own. */
+  partsOf({ ids, unitsEach }: GpuShare): PoolDevice[] {
+    const free = fromUnits('GPU', unitsEach)
+    return this.#devices
+      .filter(({ id }) => ids.includes(id))
+      .map(({ id, type, memoryBytes }) => ({ id, type, memoryBytes, free }))
   }
 
   /** Why the need could not even be met if nobody used anything; undefined when it could. */

@@ -9,6 +9,8 @@ export interface Allocation {
   readonly resources: ResourceSet
   /** The devices that the holder may use. */
   readonly gpuIds: readonly number[]
+  /** The same devices, with the part of each that is held: a ledger of its own can give that out in turn. */
+  readonly devices: readonly PoolDevice[]
   /** True while its CPU is given back because its worker waits in `get()`. */
   readonly cpuReleased: boolean
 }
@@ -29,13 +31,14 @@ export class ResourceLedger {
   #gpus: GpuPool
 
   /**
-   * @param total what the node offers
+   * @param total what the node offers; what it says of GPUs does not count
    * @param gpus its devices; they make out `total.GPU`. A number is a device of which nothing else is known.
    */
   constructor(total: ResourceSet, gpus: readonly (number | PoolDevice)[] = []) {
     this.#gpus = new GpuPool(gpus)
-    const { GPU: _, ...rest } = checkResources(total, 'the node')
-    for (const [name, amount] of Object.entries(rest)) this.#total.set(name, toUnits(name, amount))
+    for (const [name, amount] of Object.entries(checkResources(total, 'the node'))) {
+      if (!isOnDevices(name)) this.#total.set(name, toUnits(name, amount))
+    }
     if (gpus.length > 0) this.#total.set('GPU', this.#gpus.freeUnits)
     this.#available = new Map(this.#total)
   }
@@ -110,7 +113,8 @@ export class ResourceLedger {
     if (gpus === undefined) return undefined
     for (const name of Object.keys(request)) if (!isPooled(request, name)) this.#add(name, -need(request, name))
     this.#add('GPU', -unitsOf(gpus))
-    const held: Held = { resources: request, gpuIds: gpus.ids, gpus, cpuReleased: false, ended: false }
+    const devices = this.#gpus.partsOf(gpus)
+    const held: Held = { resources: request, gpuIds: gpus.ids, devices, gpus, cpuReleased: false, ended: false }
     return held
   }
 

@@ -65,6 +65,8 @@ describe('help and usage', { concurrency: true }, () => {
     [['up', '--gpus', '1.5'], /--gpus must be a whole number of GPUs, 0 or more; got "1.5"/],
     [['up', '--gpu-type', 'H100,'], /--gpu-type must be a type, such as H100, or one for each GPU; got "H100,"/],
     [['up', '--resource', 'accelerator:h100=1'], /for accelerator:h100 there is --gpu-type/],
+    [['up', '--gpus', '2', '--gpu-type', 'A,B,C'], /gpuTypes of a node names 3 types for 2 GPUs/],
+    [['up', '--memory-limit-percent', '0'], /memoryLimitPercent of a node must be a number from 1 to 100/],
     [['up', '--memory', '4QB'], /--memory must be a size, such as 4GiB, 512MiB or 4e9; got "4QB"/],
     [['up', '--store', ''], /--store must be a size, such as 4GiB, 512MiB or 4e9; got ""/],
     [['up', '--workers-max', '0'], /--workers-max must be a whole number, 1 or more; got "0"/],

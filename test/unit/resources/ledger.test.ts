@@ -123,6 +123,18 @@ describe('GPU devices', () => {
     assert.deepEqual(ledger.missing({ CPU: 1, 'accelerator:A100': 1 }), ['accelerator:A100'], 'of no GPU')
   })
 
+  test('what is held can be given out in turn, by a ledger of its own', () => {
+    const ledger = new ResourceLedger({ CPU: 4 }, [{ id: 0, type: 'A100', memoryBytes: 80 }, 1])
+    const held = acquire(ledger, { CPU: 2, gpuMemory: 40, 'accelerator:A100': 1 })
+    const part = new ResourceLedger(held.resources, held.devices)
+    assert.deepEqual(part.total, { CPU: 2, GPU: 0.5 })
+    assert.deepEqual(part.missing({ GPU: 0.6 }), ['GPU'])
+    acquire(part, { gpuMemory: 20 })
+    assert.deepEqual(acquire(part, { GPU: 0.25 }).gpuIds, [0])
+    assert.deepEqual(part.shortOf({ CPU: 1, gpuMemory: 1 }), ['GPU'])
+    assert.deepEqual(ledger.available, { CPU: 2, GPU: 1.5 })
+  })
+
   test('what is free is what is free of the devices, whatever was taken and given back', () => {
     const wanted = fc.record(
       {
