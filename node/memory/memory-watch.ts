@@ -21,8 +21,8 @@ export interface MemoryWatchOptions {
 type Holder = MemoryHolder & HeldLease & { readonly pid: number }
 
 const lookMs = 250
-/** A worker that ends by a signal so soon after the system has ended a process is taken to be that process. */
-const systemKillMs = 3_000
+/** A worker that was killed from outside so soon after the system has ended a process is taken to be that process. */
+const systemKillMs = 10_000
 /** So many of the largest workers are named in the error. */
 const namedMax = 5
 
@@ -34,6 +34,8 @@ export class MemoryWatch {
   #isClosed = false
   #use: MemoryUse | undefined
   #systemKills: number | undefined
+  /** Processes that the system has ended of late, of which it is not known that they were workers. */
+  #unclaimed = 0
   #systemKilledAtMs = -Infinity
   endedCount = 0
 
@@ -64,14 +66,19 @@ export class MemoryWatch {
   /** What is known, if it was the system that has ended a worker just now, because memory ran out. */
   systemEnded(): OutOfMemoryDetails | undefined {
     this.#countSystemKills()
-    if (this.#use === undefined || this.#with.now() - this.#systemKilledAtMs > systemKillMs) return undefined
+    if (this.#with.now() - this.#systemKilledAtMs > systemKillMs) this.#unclaimed = 0
+    if (this.#use === undefined || this.#unclaimed === 0) return undefined
+    this.#unclaimed--
     return this.#details(this.#use, 0, [])
   }
 
   #countSystemKills(): void {
     const count = this.#with.systemKills() ?? 0
-    if (count > (this.#systemKills ?? count)) this.#systemKilledAtMs = this.#with.now()
+    const more = count - (this.#systemKills ?? count)
     this.#systemKills = count
+    if (more <= 0) return
+    this.#unclaimed += more
+    this.#systemKilledAtMs = this.#with.now()
   }
 
   #lookLater(): void {

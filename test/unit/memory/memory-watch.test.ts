@@ -61,5 +61,6 @@ test(
     assert.equal(watch.systemEnded(), undefined)
     systemKills = 1
     assert.deepEqual(watch.systemEnded(), { ...details, rssBytes: 0, workers: [] })
+    assert.equal(watch.systemEnded(), undefined, 'it was one process')
   },
 )
