@@ -14,6 +14,8 @@ import { writeNodeFile } from './home/node-file.ts'
 import { nodePlaces, prepareRuntimeDirectory } from './home/runtime-directory.ts'
 import { isAlive, takeStartLock } from './home/start-lock.ts'
 import { LeaseBook } from './leases/lease-book.ts'
+import { memoryReader, systemKills } from './memory/memory-use.ts'
+import { MemoryWatch } from './memory/memory-watch.ts'
 import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
 import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
@@ -120,6 +122,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     socketPath,
     compileCacheDirectory: compileCacheDirectory(),
     startMs: options.workerStartMs ?? 30_000,
+    gpuVendor: machine.gpus[0]?.vendor,
     guardian,
     output,
     log,
@@ -127,7 +130,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   parts.defer(() => pool.close())
   const book = new LeaseBook({
     total: machine.total,
-    gpuIds: machine.gpus.map((gpu) => gpu.index),
+    gpus: machine.gpus.map(({ index, type, memoryBytes }) => ({ id: index, type, memoryBytes })),
     ...(options.workersMax === undefined ? {} : { workersMax: options.workersMax }),
     ...(options.prestart === undefined ? {} : { prestart: options.prestart }),
     ...(options.workerIdleMs === undefined ? {} : { idleMs: options.workerIdleMs }),
@@ -138,6 +141,13 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const neighbours = new Neighbours()
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
   const leases = parts.adopt(desk, (each) => each.close())
+  const { memoryLimitPercent: limitPercent = 95 } = options
+  const read = await memoryReader(options.memoryInfoFile)
+  const kills = (): number | undefined => systemKills(options.memoryInfoFile)
+  const watched = { node: nodeId, limitPercent, read, systemKills: kills, book, pool, now, log }
+  const memory = parts.adopt(new MemoryWatch(watched), (each) => each.close())
+  pool.systemEnded = () => memory.systemEnded()
+  leases.onWorkerExit = (workerId) => memory.workerGone(workerId)
 
   // Values and code.
   const { bytesMax } = ground
@@ -180,6 +190,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     store,
     blobs,
     leases,
+    memory,
     relay,
     mesh,
     router,
@@ -228,6 +239,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   await mesh?.open()
   server.open(reception.admit)
   leases.open()
+  memory.open()
   log(`node ${nodeId} is up (pid ${process.pid}, shoal ${shoalVersion})`)
 
   const running = parts.move()

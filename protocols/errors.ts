@@ -88,6 +88,17 @@ export class WorkerCrashedError extends ShoalError {
   }
 }
 
+/**
+ * Thrown by `get` when the task's worker was ended because its machine ran out of memory, and no retries were left. `details`
+ * tells how much was used, by which workers. Way out: `memoryBytes`, so that fewer such tasks run on a machine at a time, or
+ * smaller parts.
+ */
+export class OutOfMemoryError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('OUT_OF_MEMORY', message, { retryable: true, details })
+  }
+}
+
 /** Thrown by `get` when a task threw something that is not an Error; the thrown value is the `cause`. */
 export class TaskError extends ShoalError {
   constructor(message: string, options: { cause?: unknown; details?: Details } = {}) {
@@ -262,6 +273,7 @@ export const shoalErrorClasses = {
   GetTimeoutError,
   TaskCancelledError,
   WorkerCrashedError,
+  OutOfMemoryError,
   TaskError,
   ActorUnavailableError,
   ActorDiedError,

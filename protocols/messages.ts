@@ -2,6 +2,7 @@ import { ByteReader, type ByteWriter } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
+import { outOfMemoryDetails } from './out-of-memory.ts'
 import { schedulingStrategy } from './scheduling.ts'
 import { actorCall, actorSettings } from './actor-messages.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
@@ -86,6 +87,8 @@ export const messages = {
       envKey: string(128),
       depth: u32,
       label: string(1024),
+      /** Its tasks can be tried again, so that they go first when memory runs out. */
+      isRetriable: bool,
       /** The driver at the root of this work: console output goes there. */
       job: clientId,
       /** The worker is kept for as long as its owner wants it: it is not asked back for others. */
@@ -118,7 +121,8 @@ export const messages = {
   ),
   leaseReturn: message(14, small, struct({ leaseId: u32 })),
   leaseReclaim: message(15, small, struct({ leaseId: u32 })),
-  leaseLost: message(16, small, struct({ leaseId: u32, reason: text })),
+  /** `outOfMemory`: it was ended for that; one entry, or none. */
+  leaseLost: message(16, small, struct({ leaseId: u32, reason: text, outOfMemory: list(outOfMemoryDetails, 1) })),
   leaseKill: message(17, small, struct({ leaseId: u32, reason: text })),
   /** To the worker: whose tasks come next. `depth` and `job` are those of the lease's request. */
   leaseStart: message(

@@ -51,6 +51,7 @@ export const peerMessages = {
       envVars: map(string(small), 1024),
       envKey: string(128),
       job: clientId,
+      isRetriable: bool,
       isActor: bool,
       /** False: grant it now or refuse it as busy. */
       mayWait: bool,

@@ -22,6 +22,9 @@ import {
 import { StartHealth } from './start-health.ts'
 import { WorkerTable } from './worker-table.ts'
 
+/** A worker and the lease under which it is somebody's. */
+export type HeldLease = Pick<Lease, 'leaseId' | 'job' | 'label' | 'isRetriable' | 'grantedAtMs'> & { workerId: number }
+
 /** Requests that may wait; more are refused. */
 const waitingMax = 100_000
 
@@ -60,7 +63,7 @@ export class LeaseBook {
 
   constructor(options: LeaseBookOptions) {
     this.#settings = leaseBookSettings(options)
-    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpuIds)
+    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpus)
     this.#startHealth = new StartHealth(this.#settings)
     this.#placement = new Placement({
       ledger: this.#ledger,
@@ -106,11 +109,23 @@ export class LeaseBook {
     return this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
   }
 
+  /** How much of each GPU is free: 0 to 1, by its number. */
+  gpusFree(): ReadonlyMap<number, number> {
+    return this.#ledger.gpusFree
+  }
+
   /** What is free and what is going on, in figures. */
   load(): { total: ResourceSet; available: ResourceSet; workers: number; leases: number; queued: number } {
     const { total, available } = this.#ledger
     const queued = this.#placement.waiting.size
     return { total, available, workers: this.#workers.count, leases: this.#leases.size, queued }
+  }
+
+  /** Who has which worker. */
+  held(): HeldLease[] {
+    return Array.from(this.#leases.values(), ({ leaseId, job, label, isRetriable, grantedAtMs, worker }) => {
+      return { workerId: worker.workerId, leaseId, job, label, isRetriable, grantedAtMs }
+    })
   }
 
   /** The state of things, for status pages. */
@@ -155,7 +170,7 @@ export class LeaseBook {
     if (this.#clients.request(event.client, event.requestId) !== undefined) return
     const missing = this.#ledger.missing(event.resources)
     if (missing.length > 0) {
-      this.#actions.push(infeasibleRefusal(event, this.#ledger.total, missing))
+      this.#actions.push(infeasibleRefusal(event, this.#ledger, missing))
       return
     }
     if (this.#placement.waiting.size >= waitingMax) {
@@ -163,7 +178,8 @@ export class LeaseBook {
       return
     }
     const job = event.job ?? event.client
-    const classKey = `${resourcesKey(event.resources)}|${event.envKey}`
+    const isRetriable = event.isRetriable ?? false
+    const classKey = `${resourcesKey(event.resources)}|${event.envKey}|${isRetriable ? 'again' : 'once'}`
     const request: LeaseRequest = {
       client: event.client,
       requestId: event.requestId,
@@ -173,6 +189,7 @@ export class LeaseBook {
       envVars: event.envVars ?? {},
       depth: event.depth,
       label: event.label,
+      isRetriable,
       isActor: event.isActor ?? false,
       sequence: ++this.#lastSequence,
       classKey,
@@ -252,7 +269,9 @@ export class LeaseBook {
       this.#ledger.release(lease.allocation)
       if (state === 'leased') {
         this.#forgetLease(lease)
-        this.#actions.push({ type: 'lost', client: lease.client, leaseId: lease.leaseId, reason: event.reason })
+        const { reason, outOfMemory } = event
+        const lost = { type: 'lost', client: lease.client, leaseId: lease.leaseId, reason } as const
+        this.#actions.push(outOfMemory === undefined ? lost : { ...lost, outOfMemory })
       }
     }
     const diedYoung = state === 'idle' && !hasServed && nowMs - sinceMs < settleMs
@@ -308,7 +327,7 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
-    const { client, requestId, job, classKey, depth, label, isActor } = request
+    const { client, requestId, job, classKey, depth, label, isRetriable, isActor } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
@@ -318,6 +337,7 @@ export class LeaseBook {
       classKey,
       depth,
       label,
+      isRetriable,
       isActor,
       allocation,
       worker,

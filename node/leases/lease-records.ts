@@ -12,6 +12,7 @@ export interface LeaseRequest {
   readonly envVars: Readonly<Record<string, string>>
   readonly depth: number
   readonly label: string
+  readonly isRetriable: boolean
   readonly isActor: boolean
   /** Its place in the order of arrival. */
   readonly sequence: number
@@ -48,6 +49,7 @@ export interface Lease {
   readonly classKey: string
   readonly depth: number
   readonly label: string
+  readonly isRetriable: boolean
   /** It lasts for as long as its owner wants. */
   readonly isActor: boolean
   readonly allocation: Allocation

@@ -188,6 +188,11 @@ export class Placement {
 
   #start(request: LeaseRequest, gpuIds: readonly number[], nowMs: number): void {
     const { workers, startHealth, emit } = this.#with
+    // A process that has used a device may keep its memory for as long as it lives.
+    for (const idle of workers.idleOn(gpuIds)) {
+      workers.setState(idle, 'stopping', nowMs)
+      emit({ type: 'stopWorker', workerId: idle.workerId, reason: 'its GPU goes to a worker of another kind' })
+    }
     const { workerId } = workers.start(request.envKey, gpuIds, nowMs)
     startHealth.started(request.envKey)
     emit({ type: 'startWorker', workerId, envKey: request.envKey, envVars: request.envVars, gpuIds })

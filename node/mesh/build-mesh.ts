@@ -10,6 +10,7 @@ import { keyOfObject, ObjectDirectory, type DirectoryFigures } from '../director
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import { HeadOffice } from '../head/head-office.ts'
+import { whyNever } from '../scheduler/why-never.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
@@ -280,8 +281,8 @@ async function firstLink({ network, contacts }: MeshGround): Promise<void> {
 }
 
 /** Whether a node could run what needs these resources, once it is free. */
-function isAble({ isOpen, total }: Advert, resources: ResourceSet): boolean {
-  return isOpen && Object.entries(resources).every(([name, amount]) => amount <= (total[name] ?? 0))
+function isAble(state: Advert, resources: ResourceSet): boolean {
+  return state.isOpen && whyNever(state, resources) === undefined
 }
 
 /** This node, and those that a link leads to, with the room in their stores. */

@@ -1,4 +1,6 @@
 import { availableParallelism } from 'node:os'
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
+import type { GpuVendor } from '../resources/gpu-visibility.ts'
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
 import { outputMarker, type Whose } from './output-collector.ts'
@@ -11,6 +13,8 @@ export interface WorkerPoolOptions {
   socketPath: string
   compileCacheDirectory: string | undefined
   startMs: number
+  /** Whose the GPUs of this node are. */
+  gpuVendor: GpuVendor | undefined
   guardian: Guardian
   output: OutputRelay
   log(text: string): void
@@ -25,6 +29,8 @@ export interface WorkerExit {
   isOutside: boolean
   /** Its connection, if it had one. */
   client: Client | undefined
+  /** It was ended because memory ran out. */
+  outOfMemory?: OutOfMemoryDetails | undefined
 }
 
 /** Workers that are starting at a time: each keeps a core busy for a while. */
@@ -40,6 +46,8 @@ export class WorkerPool {
   readonly #starting = new Set<number>()
   #closing: (() => void) | undefined
   startedCount = 0
+  /** What is known, if the system has ended a worker because memory ran out. Asked when one was killed from outside. */
+  systemEnded: () => OutOfMemoryDetails | undefined = () => undefined
   /** Told when a worker is gone for good. */
   onExit: (exit: WorkerExit) => void = () => {}
 
@@ -71,12 +79,12 @@ export class WorkerPool {
   }
 
   #spawn(start: WorkerStart): void {
-    const { entry, socketPath, compileCacheDirectory, startMs, guardian, output } = this.#options
+    const { guardian, output, ...options } = this.#options
     this.startedCount++
     let worker
     try {
       const onExit = (gone: WorkerProcess, exit: ProcessExit): void => this.#onExit(gone, exit)
-      worker = new WorkerProcess({ start, entry, socketPath, compileCacheDirectory, startMs, onExit })
+      worker = new WorkerProcess({ ...options, start, onExit })
     } catch (error) {
       // An environment variable that no process can have, for instance.
       const reason = `could not be started: ${(error as Error).message}`
@@ -124,9 +132,10 @@ export class WorkerPool {
     return undefined
   }
 
-  kill(workerId: number, reason: string): void {
+  /** @param outOfMemory what is known, if memory ran out */
+  kill(workerId: number, reason: string, outOfMemory?: OutOfMemoryDetails): void {
     const at = this.#toStart.findIndex((start) => start.workerId === workerId)
-    if (at === -1) this.#workers.get(workerId)?.kill(reason)
+    if (at === -1) this.#workers.get(workerId)?.kill(reason, outOfMemory)
     else {
       this.#toStart.splice(at, 1)
       this.#tellNeverStarted(workerId, reason)
@@ -155,13 +164,18 @@ export class WorkerPool {
     this.#startEnded(workerId)
     if (this.#closing === undefined) {
       this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
+      const bySystem = kind === 'outside' ? this.systemEnded() : undefined
+      const hasWords = kind === 'crash' && client !== undefined && words !== ''
       this.onExit({
         workerId,
         reason:
-          kind === 'crash' && client !== undefined && words !== '' ? `${reason}; its last words: ${words}` : reason,
+          bySystem === undefined
+            ? `${reason}${hasWords ? `; its last words: ${words}` : ''}`
+            : `node ${bySystem.node} ran out of memory, and its system ended the worker (${reason})`,
         startFailed: client === undefined,
         isOutside: kind === 'outside',
         client,
+        outOfMemory: worker.outOfMemory ?? bySystem,
       })
     } else if (this.#workers.size === 0) this.#closing()
   }

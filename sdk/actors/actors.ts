@@ -72,6 +72,7 @@ export class Actors {
           depth: role.depth(),
           label: task.name,
           job: task.job,
+          isRetriable: false,
           isActor: true,
         }),
       cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),

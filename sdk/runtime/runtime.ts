@@ -162,8 +162,8 @@ export class Runtime {
       leaseRefuse: (body) => {
         if (!this.actors.owned.onRefuse(body)) this.calls.submitter.onRefuse(body)
       },
-      leaseLost: ({ leaseId, reason }) => {
-        if (!this.actors.owned.onLost(leaseId, reason)) this.calls.submitter.onLost(leaseId, reason)
+      leaseLost: ({ leaseId, reason, outOfMemory: [memory] }) => {
+        if (!this.actors.owned.onLost(leaseId, reason)) this.calls.submitter.onLost(leaseId, reason, memory)
       },
       clientGone: (body) => {
         objects.clientGone?.(body)

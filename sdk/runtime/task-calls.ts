@@ -90,6 +90,7 @@ export class TaskCalls {
             envKey: terms.envKey,
             depth: role.depth(),
             label,
+            isRetriable: terms.isRetriable,
             job,
             isActor: false,
           }),

@@ -161,6 +161,36 @@ describe('environments and devices', () => {
     assert.equal(harness.lease({ envKey: 'torch' }).workerId, grant.workerId)
   })
 
+  test('an idle worker leaves the device that goes to one of another kind', () => {
+    const harness = new BookHarness({ total: { CPU: 4 }, gpuIds: [0, 1] })
+    const first = harness.lease({ resources: { GPU: 1 } })
+    harness.returned(first)
+    const { actions } = harness.request({ resources: { GPU: 2 } })
+    assert.equal(only(actions, 'stopWorker').workerId, first.workerId)
+    assert.deepEqual(only(actions, 'grant').gpuIds, [0, 1])
+  })
+
+  test('a type or a size of GPU that there is not is refused, with what there is', () => {
+    const gpus = [{ id: 0, type: 'H100', memoryBytes: 80 * 2 ** 30 }, { id: 1 }]
+    const harness = new BookHarness({ total: { CPU: 4 }, gpus })
+    const typed = only(harness.request({ resources: { GPU: 1, 'accelerator:A100': 1 } }).actions, 'refuse')
+    assert.equal(typed.error, 'infeasible')
+    assert.equal(
+      typed.message,
+      'asked for GPU 1, GPU type A100; this node has CPU 4, GPU 2 (H100, unknown type): lower the request, or start the node with `--gpu-type A100`',
+    )
+    const large = only(harness.request({ resources: { gpuMemory: 90 * 2 ** 30 } }).actions, 'refuse')
+    assert.match(large.message, /asked for GPU memory 90 GiB; .*the largest of its GPUs has 80 GiB/)
+  })
+
+  test('status says what a fraction waits for', () => {
+    const harness = new BookHarness({ total: { CPU: 4 }, gpuIds: [0, 1] })
+    for (let count = 0; count < 2; count++) harness.lease({ resources: { GPU: 0.7 } })
+    harness.request({ resources: { GPU: 0.5 } })
+    const [pending] = harness.book.snapshot().pending
+    assert.equal(pending?.reason, 'waiting for GPU 0.5: 1.4 of 2 in use, but not together on one device')
+  })
+
   test('a GPU worker is used again for the same devices only', () => {
     const harness = new BookHarness({ total: { CPU: 4 }, gpuIds: [0, 1] })
     const first = harness.lease({ resources: { GPU: 1 } })
