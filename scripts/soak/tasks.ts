@@ -13,7 +13,7 @@ export interface Nest {
   inner: ObjectRef<Nest>[]
 }
 
-/** Workers are killed on purpose, and often. */
+/** Workers and nodes are killed on purpose, and often. */
 const options = { schedulingStrategy: 'spread', maxRetries: 50 } as const
 const keptMax = 4
 const keptMs = 4000
@@ -22,6 +22,10 @@ const keptMs = 4000
 const kept: Known[] = []
 
 export const make = remote((seed: number, bytes: number) => payload(seed, bytes), options)
+
+export const makeTwice = make.options({ replicas: 2 })
+
+export const makeOnce = make.options({ replicas: 2, maxRetries: 0 })
 
 export const check = remote((data: Uint8Array, sum: Sum) => {
   verify('an argument', data, sum)
