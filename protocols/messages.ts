@@ -249,7 +249,10 @@ export const messages = {
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
 
-  /** Asks where a value can be read; it is brought into the store here from other nodes, or from the disk, if need be. */
+  /**
+   * Asks where a value can be read; it is brought into the store here from other nodes, or from the disk, if need be.
+   * `damaged`: the file in which the client has found it damaged; '' when it has not.
+   */
   storedOpen: message(
     73,
     small,
@@ -260,6 +263,7 @@ export const messages = {
       owner: clientId,
       object: string(64),
       priority: oneOf('get', 'wait', 'args'),
+      damaged: text,
     }),
   ),
   /** The client waits for the answer no more. A value that has begun to come is brought here all the same. */

@@ -197,6 +197,28 @@ export class ObjectStore implements TransferStore {
     return promise
   }
 
+  /**
+   * A program has found a value in that file to be damaged. Looks for itself: when it is so, the value is here no more, and the
+   * error says so.
+   */
+  async lookAgain(name: string, file: string): Promise<ObjectLostError | undefined> {
+    const { spill } = this.#options
+    const entry = this.#book.entries.get(name)
+    if (spill === undefined || entry?.disk?.file !== file || !entry.isSealed) return undefined
+    try {
+      const value = await spill.openValue(entry.disk, entry.bytes, false)
+      value.close()
+      return undefined
+    } catch (error) {
+      return error instanceof SpillDamagedError ? this.#lost(name, file, error) : undefined
+    }
+  }
+
+  #lost(name: string, file: string, { message: reason }: SpillDamagedError): ObjectLostError {
+    this.#step({ type: 'damaged', name, file })
+    return new ObjectLostError(`the value ${name} cannot be read: ${reason}`, { name, reason })
+  }
+
   // --- what ends
 
   /** Names that are none of the store's are left alone. */
@@ -354,8 +376,7 @@ export class ObjectStore implements TransferStore {
       if (this.has(name)) this.#checked.add(name)
       return value
     } catch (error) {
-      if (!(error instanceof SpillDamagedError)) throw error
-      throw new ObjectLostError(`the value ${name} cannot be read: ${error.message}`, { name, reason: error.message })
+      throw error instanceof SpillDamagedError ? this.#lost(name, place.file, error) : error
     }
   }
 

@@ -51,7 +51,9 @@ export class RemoteValues {
     // Besides the node that made it, the one of its owner knows where there are replicas.
     const likely = [nodeOf(name), ...replicas.holdersOf(name)].filter((node) => this.#isLinked(node))
     const hints = likely.length > 0 || !this.#isLinked(nodeOf(owner)) ? likely : [nodeOf(owner)]
-    await transfers.pull(name, bytes, { owner, object, priority, hints, signal })
+    // One that was made here has been lost here: what comes takes its place.
+    const isReplica = nodeOf(name) === this.#options.self
+    await transfers.pull(name, bytes, { owner, object, priority, hints, signal, isReplica })
     // Nobody is left to free it.
     if (!isThere(owner)) store.ownerGone(owner)
   }

@@ -155,6 +155,8 @@ export class StoreBook {
         return this.#restored(event.name, nowMs)
       case 'restoreFailed':
         return this.#restoreFailed(event.name, event.reason, event.isLost)
+      case 'damaged':
+        return this.#damaged(event.name, event.file)
       case 'tick':
         this.#memory.sweep()
         for (const entry of this.#orphans) this.#orphan(entry)
@@ -422,6 +424,12 @@ export class StoreBook {
     for (const key of this.#takeOpeners(name)) this.#openFailed(key, name, reason)
     if (isLost && !entry.isFreed) this.#drop(entry, 'lost')
     else this.#settle(entry)
+  }
+
+  #damaged(name: string, file: string): void {
+    const entry = this.#values.get(name)
+    // Nothing is lost of what is in memory as well.
+    if (entry?.disk?.file === file && entry.memory === undefined) this.#drop(entry, 'lost')
   }
 
   // --- the disk

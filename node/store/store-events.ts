@@ -68,6 +68,8 @@ export type StoreEvent =
   | { type: 'restored'; name: string }
   /** `isLost`: what is on the disk is not what was written; else it may be tried again. */
   | { type: 'restoreFailed'; name: string; reason: string; isLost: boolean }
+  /** What is in that file is not the value that was written there. */
+  | { type: 'damaged'; name: string; file: string }
   | { type: 'tick' }
 
 export type StoreAction =
