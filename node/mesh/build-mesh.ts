@@ -128,6 +128,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     transfers,
     replicas,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
+    forget: (node, value) => void post.send(node, 'copyForgotten', { name: value }),
     isThere: (client) => !work.directory.isGone(client),
     linked: () => Array.from(network.links(), ({ peer }) => peer.node),
   })

@@ -256,6 +256,12 @@ export class ObjectStore implements TransferStore {
     return this.#book.entries.get(name)?.owner
   }
 
+  /** What a value that is here as a whole is to this node. */
+  kindOf(name: string): StoredKind | undefined {
+    const entry = this.#book.entries.get(name)
+    return entry?.isSealed === true ? entry.kind : undefined
+  }
+
   /** A client has ended its connection. It waits for no room any more; what room it has stays its own. */
   clientLeft(client: ClientId): void {
     this.#step({ type: 'clientLeft', client })

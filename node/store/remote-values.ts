@@ -14,6 +14,8 @@ export interface RemoteValuesOptions {
   replicas: Pick<Replicas, 'holdersOf' | 'isComingFor' | 'freed' | 'ownerGone' | 'nodeGone'>
   /** Tells a node that values are freed: its own, or copies of those of this one. May be lost when the node is gone. */
   send(node: NodeId, names: string[]): void
+  /** Tells a node that this one does not remember the copy any more that it has of a value of this node. */
+  forget(node: NodeId, name: string): void
   /** False for a client that has ended. */
   isThere(client: ClientId): boolean
   /** Nodes that a link leads to. */
@@ -66,7 +68,7 @@ export class RemoteValues {
   /** A node has asked for a value, and will have a copy. */
   asked(node: NodeId, name: string): void {
     const oldest = this.#holders.add(name, node)
-    if (oldest !== undefined) this.#send(oldest.node, [oldest.name])
+    if (oldest !== undefined) this.#options.forget(oldest.node, oldest.name)
   }
 
   /** A client of this node needs values no more, of this node or of others. */
@@ -98,6 +100,17 @@ export class RemoteValues {
     })
     this.#free(freed)
     store.freed(freed)
+  }
+
+  /**
+   * A node will not tell this one when that value of its own is freed. A copy can be had again; a replica stays, it is the
+   * node of its owner that frees it.
+   */
+  forgottenElsewhere(from: NodeId, name: string): void {
+    const { store } = this.#options
+    if (nodeOf(name) !== from || store.kindOf(name) !== 'copy') return
+    this.#free([name])
+    store.freed([name])
   }
 
   /** A client, of this node or another, is gone, and what it owned is needed no more. */
