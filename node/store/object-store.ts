@@ -4,6 +4,7 @@ import path from 'node:path'
 import { ObjectLostError, ObjectStoreFullError, type ShoalError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import { blockHeaderBytes, type BlockPlace } from '../../protocols/store-segment.ts'
+import { idleMsDefault } from './memory-room.ts'
 import type { MemorySegment } from './memory-segment.ts'
 import { SpillDamagedError, type SpilledValue, type SpillFiles } from './spill-files.ts'
 import { StoreBook } from './store-book.ts'
@@ -13,6 +14,9 @@ import { isStoredName } from './stored-name.ts'
 import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from './transfer-store.ts'
 
 const tickMs = 40
+/** How often memory is looked for that nobody needs; and when some has been found. */
+const idleLookShare = 1 / 4
+const idleNextMs = 20
 /** Programs are given room before they need it only while so much of the store is in use. */
 const aheadShare = 0.5
 
@@ -24,6 +28,8 @@ export interface ObjectStoreOptions {
   spill: SpillFiles | undefined
   /** Where clients write files of their own, without a segment. */
   directory: string
+  /** Memory that has not been needed for so long is given back to the system. @default 60_000 */
+  idleMs?: number
   now(): number
   onPressure(usedBytes: number): void
   log(text: string): void
@@ -60,6 +66,7 @@ export class ObjectStore implements TransferStore {
   readonly #checked = new Set<string>()
   #lastKey = 0
   #timer: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
   #isClosed = false
   /** Told of values that can be read here from now on, and of those that are here no more. */
   onStored: (name: string, object: ObjectId, kind: StoredKind) => void = () => {}
@@ -67,7 +74,7 @@ export class ObjectStore implements TransferStore {
 
   constructor(options: ObjectStoreOptions) {
     this.#options = options
-    const { bytesMax, segment, spill } = options
+    const { bytesMax, segment, spill, idleMs } = options
     const noGate = {
       show: () => {},
       hide: () => true,
@@ -80,6 +87,7 @@ export class ObjectStore implements TransferStore {
       hasSegment: segment !== undefined,
       gate: segment ?? noGate,
       spill: segment === undefined ? undefined : spill,
+      idleMs,
     })
   }
 
@@ -280,6 +288,7 @@ export class ObjectStore implements TransferStore {
   close(): void {
     this.#isClosed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#idleTimer)
   }
 
   // --- transfers
@@ -399,10 +408,28 @@ export class ObjectStore implements TransferStore {
     }
   }
 
+  #lookForIdle(afterMs: number): void {
+    this.#idleTimer = setTimeout(() => {
+      this.#idleTimer = undefined
+      let hasFound = false
+      const found = this.#book.step({ type: 'lookForIdle' }, this.#options.now())
+      for (const action of found) {
+        this.#do(action)
+        hasFound ||= action.type === 'giveBack'
+      }
+      if (this.#book.mayBeIdle) this.#lookForIdle(hasFound ? idleNextMs : this.#idleLookMs)
+    }, afterMs).unref()
+  }
+
+  get #idleLookMs(): number {
+    return (this.#options.idleMs ?? idleMsDefault) * idleLookShare
+  }
+
   #do(action: StoreAction): void {
     switch (action.type) {
       case 'place':
         this.#options.segment?.provideBehind(this.#book.top)
+        if (this.#idleTimer === undefined && this.#book.mayBeIdle) this.#lookForIdle(this.#idleLookMs)
         return this.#take(this.#allocating, action.key)?.resolve({ in: 'memory', ...action.place })
       case 'placeFile':
         return this.#take(this.#allocating, action.key)?.resolve({ in: 'file', file: action.file })
@@ -425,6 +452,8 @@ export class ObjectStore implements TransferStore {
       case 'deleteFile':
         void this.#deleteFile(action.file)
         return
+      case 'giveBack':
+        return this.#options.segment?.giveBack(action.start, action.bytes)
       case 'stored':
         return this.onStored(action.name, action.object, action.kind)
       case 'gone':
