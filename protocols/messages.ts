@@ -189,7 +189,10 @@ export const messages = {
   ),
   /** A message with a request number could not be passed on: its receiver is gone. */
   undeliverable: message(49, small, struct({ client: clientId, requestId: u32 })),
-  /** From the node: what a process that has ended has stored for this client. What the client does not know, it frees. */
+  /**
+   * From a node: what a process that has ended has stored for this client, or of whose values a copy is all that is left. What
+   * the client does not know, it frees.
+   */
   valuesLeft: message(52, limits.frameBytesMax, struct({ names: list(storedName, 1_000_000) })),
   /** A client is gone: what it owned is lost, what it borrowed is given back. */
   clientGone: message(50, small, struct({ client: clientId })),

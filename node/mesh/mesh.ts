@@ -362,7 +362,7 @@ export class Mesh {
 
   /** Another node has something to say to a client of this one. */
   #toClient(from: NodeId, id: ClientId, frame: Uint8Array): void {
-    const { leases, clients, flush } = this.#parts
+    const { leases, clients, values, flush } = this.#parts
     const [name, body] = unpack(frame)
     switch (name) {
       case 'leaseGrant':
@@ -380,8 +380,11 @@ export class Mesh {
       }
       case 'undeliverable':
         return clients.get(id)?.send('undeliverable', decodeBody(name, body))
-      case 'valuesLeft':
-        return clients.get(id)?.send('valuesLeft', decodeBody(name, body))
+      case 'valuesLeft': {
+        const left = decodeBody(name, body)
+        values.heldBy(from, left.names)
+        return clients.get(id)?.send('valuesLeft', left)
+      }
       default:
         throw new ProtocolError(`a node may not send ${name} to a client`)
     }

@@ -242,21 +242,19 @@ export class ObjectStore implements TransferStore {
     this.#step({ type: 'ownersGone', isGone: (each) => nodeOf(each) === node })
   }
 
-  /** A node is gone: copies of its values are all that is left of them. */
-  originGone(node: NodeId): void {
+  /** A node is gone: copies of its values are all that is left of them. Gives those, by their owners. */
+  originGone(node: NodeId): Map<ClientId, string[]> {
+    const isLeft = ({ name, kind }: { name: string; kind: StoredKind }): boolean =>
+      kind === 'copy' && nodeOf(name) === node
+    const left = [...this.#book.entries.values().filter(isLeft)]
     this.#step({ type: 'originGone', node })
+    return namesByOwner(left)
   }
 
   /** What a client of this node has written for others, by their owners. */
   writtenForOthers(writer: ClientId): Map<ClientId, string[]> {
     const written = this.#book.entries.values().filter((entry) => entry.isSealed && entry.owner !== writer)
-    const mine = [...written].filter(({ name }) => name.startsWith(writer))
-    return new Map(
-      Array.from(
-        Map.groupBy(mine, ({ owner }) => owner),
-        ([owner, all]) => [owner, all.map(({ name }) => name)],
-      ),
-    )
+    return namesByOwner([...written].filter(({ name }) => name.startsWith(writer)))
   }
 
   /** Whose value it is. */
@@ -507,4 +505,9 @@ export class ObjectStore implements TransferStore {
       log(`a stored value could not be deleted: ${(error as Error).message}`)
     }
   }
+}
+
+function namesByOwner(entries: readonly { name: string; owner: ClientId }[]): Map<ClientId, string[]> {
+  const byOwner = Map.groupBy(entries, ({ owner }) => owner)
+  return new Map(Array.from(byOwner, ([owner, all]) => [owner, all.map(({ name }) => name)]))
 }

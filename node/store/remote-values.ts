@@ -16,6 +16,8 @@ export interface RemoteValuesOptions {
   send(node: NodeId, names: string[]): void
   /** Tells a node that this one does not remember the copy any more that it has of a value of this node. */
   forget(node: NodeId, name: string): void
+  /** Tells the owner of values, a client of another node, that this node has them. What he does not know, he frees. */
+  tellOwner(owner: ClientId, names: string[]): void
   /** False for a client that has ended. */
   isThere(client: ClientId): boolean
   /** Nodes that a link leads to. */
@@ -58,6 +60,15 @@ export class RemoteValues {
     await transfers.pull(name, bytes, { owner, object, priority, hints, signal, isReplica })
     // Nobody is left to free it.
     if (!isThere(owner)) store.ownerGone(owner)
+    // Nor is there anybody who is asked first, and so knows who has it.
+    else if (!isReplica && !this.#isLinked(nodeOf(name))) this.#tellOwner(owner, [name])
+  }
+
+  #tellOwner(owner: ClientId, names: readonly string[]): void {
+    const { self, tellOwner } = this.#options
+    // What clients of this node free goes here anyway.
+    if (nodeOf(owner) === self) return
+    for (const part of inMessages(names)) tellOwner(owner, part)
   }
 
   #isLinked(node: NodeId): boolean {
@@ -69,6 +80,11 @@ export class RemoteValues {
   asked(node: NodeId, name: string): void {
     const oldest = this.#holders.add(name, node)
     if (oldest !== undefined) this.#options.forget(oldest.node, oldest.name)
+  }
+
+  /** A node tells a client of this one that it has values of his, which other nodes have made. */
+  heldBy(node: NodeId, names: readonly string[]): void {
+    for (const name of names) if (nodeOf(name) !== node) this.asked(node, name)
   }
 
   /** A client of this node needs values no more, of this node or of others. */
@@ -119,13 +135,16 @@ export class RemoteValues {
     this.#options.store.ownerGone(owner)
   }
 
-  /** A node is gone: nobody needs what its clients owned, and of its values only copies are left. */
+  /**
+   * A node is gone: nobody needs what its clients owned, and of its values only copies are left. Should it come back, it does
+   * not know of them, so their owners have to.
+   */
   nodeGone(node: NodeId): void {
     const { store, transfers, replicas } = this.#options
     this.#holders.nodeGone(node)
     transfers.nodeGone(node)
     store.ownersOfNodeGone(node)
-    store.originGone(node)
+    for (const [owner, names] of store.originGone(node)) this.#tellOwner(owner, names)
     replicas.nodeGone(node)
   }
 
@@ -135,8 +154,10 @@ export class RemoteValues {
   }
 
   #send(node: NodeId, names: readonly string[]): void {
-    for (let at = 0; at < names.length; at += namesPerMessageMax) {
-      this.#options.send(node, names.slice(at, at + namesPerMessageMax))
-    }
+    for (const part of inMessages(names)) this.#options.send(node, part)
   }
+}
+
+function* inMessages(names: readonly string[]): Generator<string[]> {
+  for (let at = 0; at < names.length; at += namesPerMessageMax) yield names.slice(at, at + namesPerMessageMax)
 }
