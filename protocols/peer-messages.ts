@@ -12,7 +12,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 3
+export const peerProtocolVersion = 4
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
@@ -51,6 +51,7 @@ export const peerMessages = {
       envVars: map(string(small), 1024),
       envKey: string(128),
       job: clientId,
+      isActor: bool,
       /** False: grant it now or refuse it as busy. */
       mayWait: bool,
     }),
@@ -143,6 +144,19 @@ const clientMessagesOnLinks = [
   'functionReply',
   'taskCancelOwned',
   'clientGone',
+  'actorStart',
+  'actorStarted',
+  'actorEnd',
+  'actorEnded',
+  'actorPush',
+  'actorDone',
+  'actorItem',
+  'actorConsumed',
+  'actorCancel',
+  'actorWatch',
+  'actorUnwatch',
+  'actorState',
+  'actorKill',
 ] as const satisfies MessageName[]
 
 const peerNameByCode: (PeerMessageName | undefined)[] = []

@@ -12,6 +12,12 @@ export { remote, RemoteFunction } from './api/remote-function.ts'
 export type { RemoteArguments } from './api/remote-types.ts'
 export type { LabelOption, SchedulingStrategyOption, TaskOptions } from './api/task-options.ts'
 export { nodes, type NodeInfo } from './api/nodes.ts'
+export { RemoteClass } from './api/remote-class.ts'
+export { kill, type KillOptions } from './api/actors.ts'
+export { actorContext, exitActor, type ActorContext } from './api/actor-context.ts'
+export type { ActorHandle } from './actors/actor-handle.ts'
+export type { ActorOptions, ConcurrencyGroup } from './actors/actor-options.ts'
+export type { ActorMethod, ActorMethods, MethodOptions } from './actors/actor-types.ts'
 export { taskContext, type TaskContext } from './api/task-context.ts'
 export {
   cancel,

@@ -173,6 +173,7 @@ export class LeaseBook {
       envVars: event.envVars ?? {},
       depth: event.depth,
       label: event.label,
+      isActor: event.isActor ?? false,
       sequence: ++this.#lastSequence,
       classKey,
       lineKey: `${job}|${classKey}`,
@@ -307,7 +308,7 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
-    const { client, requestId, job, classKey, depth, label } = request
+    const { client, requestId, job, classKey, depth, label, isActor } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
@@ -317,6 +318,7 @@ export class LeaseBook {
       classKey,
       depth,
       label,
+      isActor,
       allocation,
       worker,
       grantedAtMs: nowMs,

@@ -37,6 +37,11 @@ export interface RequestedEvent {
   /** Name of the task, for status. */
   label: string
   /**
+   * Its lease lasts for as long as the owner wants, and is not asked back for others.
+   * @default false
+   */
+  isActor?: boolean
+  /**
    * False: refuse it as `busy` if it cannot be served at once (starting a worker for it counts as that).
    * @default true
    */

@@ -12,6 +12,7 @@ export interface LeaseRequest {
   readonly envVars: Readonly<Record<string, string>>
   readonly depth: number
   readonly label: string
+  readonly isActor: boolean
   /** Its place in the order of arrival. */
   readonly sequence: number
   /** Equal for requests that the same leases could serve. */
@@ -47,6 +48,8 @@ export interface Lease {
   readonly classKey: string
   readonly depth: number
   readonly label: string
+  /** It lasts for as long as its owner wants. */
+  readonly isActor: boolean
   readonly allocation: Allocation
   readonly worker: WorkerRecord
   readonly grantedAtMs: number

@@ -190,7 +190,7 @@ export class LeaseDesk {
   /** A node asks for a worker here for one of its clients. The same question may come twice. */
   ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
     const { directory, neighbours } = this.#with
-    const { client, requestId, job, label, depth, mayWait, envKey, envVars } = body
+    const { client, requestId, job, label, depth, mayWait, envKey, envVars, isActor } = body
     const owner = directory.get(client)
     if (owner === undefined || nodeOf(client) !== node) {
       throw new ProtocolError('a node asks for a lease in the name of a client that is not its own')
@@ -208,7 +208,7 @@ export class LeaseDesk {
     }
     const why = neighbours.whyForbidden(job)
     if (why !== undefined) neighbours.refuseAsk(node, key, { error: 'forbidden', message: why, details: {} })
-    else this.#askBook({ ...key, resources, depth, job, label, envKey, envVars }, owner, mayWait)
+    else this.#askBook({ ...key, resources, depth, job, label, envKey, envVars, isActor }, owner, mayWait)
   }
 
   /** A node needs no worker here any more for what it asked; a lease that it was granted meanwhile it returns. */
