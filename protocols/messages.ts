@@ -14,7 +14,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 6
+export const protocolVersion = 7
 
 export interface MessageType<T> {
   code: number

@@ -12,7 +12,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 4
+export const peerProtocolVersion = 5
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
