@@ -190,16 +190,18 @@ export class ActorLink {
       this.#failAll(status)
       return
     }
-    const isAnother = before?.worker !== status.worker || before.incarnation !== status.incarnation
     if (status.worker !== this.#sentTo) this.#lost(status.reason === '' ? 'its worker has ended' : status.reason)
-    if (status.state !== 'alive' || isAnother) {
-      this.#unreachableSinceMs = undefined
-      this.#askAgainMs = askAgainMs
-    }
+    if (before === undefined || status.incarnation > before.incarnation) this.#isReached()
     this.#pumpLater()
   }
 
+  #isReached(): void {
+    this.#unreachableSinceMs = undefined
+    this.#askAgainMs = askAgainMs
+  }
+
   onDone(worker: ClientId, results: readonly TaskResult[]): void {
+    this.#isReached()
     for (const result of results) {
       const task = this.#take(result.sequence)
       if (task === undefined || task.state === 'done') {

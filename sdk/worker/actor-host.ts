@@ -12,6 +12,7 @@ import type { AnyFunction } from '../functions/function-table.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { CodedValue } from '../values/value-coder.ts'
+import { CallIntake } from './call-intake.ts'
 import { CallQueue } from './call-queue.ts'
 import { RunningTask } from './running-task.ts'
 import { TaskRunner } from './task-runner.ts'
@@ -54,6 +55,7 @@ export class ActorHost {
   readonly #runner: TaskRunner
   readonly #outboxes = new Map<ClientId, Outbox>()
   readonly #groups = new Map<string, CallQueue<QueuedCall>>()
+  readonly #intake = new CallIntake()
   readonly #groupOfMethod = new Map<string, string>()
   /** Calls that run, by their caller and number. */
   readonly #running = new Map<string, RunningTask>()
@@ -148,8 +150,10 @@ export class ActorHost {
   onPush({ from, actor, calls }: MessageBody<'actorPush'>): void {
     const { objects } = this.#runtime
     for (const call of calls) {
-      const holds: Holds[] = [objects.adopt(call.task.args, from)]
-      for (const { value } of call.task.resolved) holds.push(objects.adopt(value, from))
+      const { args, resolved, sequence, attempt } = call.task
+      const holds: Holds[] = [objects.adopt(args, from)]
+      for (const { value } of resolved) holds.push(objects.adopt(value, from))
+      if (!this.#intake.isNew(from, sequence, attempt)) continue
       if (actor !== this.#start.actor || this.#hasEnded || this.#ending?.isNow === true) {
         this.#refuse({ call, from, holds }, this.#endedError())
         continue
@@ -234,6 +238,12 @@ export class ActorHost {
     const { sequence } = call.task
     this.#add(from, { sequence, status: 'error', durationUs: 0, values: [this.#runtime.encodeError(error, from).wire] })
     this.#sendSoon()
+  }
+
+  /** Callers have gone: nobody takes what a stream would send them. */
+  callersGone(isGone: (caller: ClientId) => boolean): void {
+    this.#intake.forget(isGone)
+    for (const task of this.#running.values()) if (isGone(task.caller)) task.stream?.stop()
   }
 
   onConsumed({ from, sequence, count }: MessageBody<'actorConsumed'>): void {

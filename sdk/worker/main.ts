@@ -5,6 +5,7 @@ import { setCurrentRuntime } from '../runtime/current-runtime.ts'
 import { Runtime } from '../runtime/runtime.ts'
 import { sdkUrl } from '../sdk-url.ts'
 import { setCurrentActor } from '../api/actor-context.ts'
+import { nodeOf } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import { ActorHost } from './actor-host.ts'
 import { Executor } from './executor.ts'
@@ -49,9 +50,18 @@ async function main(): Promise<void> {
     setCurrentActor(actor)
     void actor.construct()
   }
+  const common = runtime.handlers()
   const handlers: MessageHandlers = {
-    ...runtime.handlers(),
+    ...common,
     ...executor.handlers(),
+    clientGone: (body) => {
+      common.clientGone?.(body)
+      actor?.callersGone((caller) => caller === body.client)
+    },
+    nodeGone: (body) => {
+      common.nodeGone?.(body)
+      actor?.callersGone((caller) => nodeOf(caller) === body.node)
+    },
     actorStart: become,
     actorPush: (body) => actor?.onPush(body),
     actorEnd: () => actor?.exit('no handle of it was left', false),
