@@ -5,6 +5,7 @@ import {
   check,
   count,
   halve,
+  Keeper,
   keep,
   make,
   makeOnce,
@@ -195,6 +196,25 @@ async function madeOnce(stage: Stage): Promise<void> {
   }
 }
 
+/** An actor has as many as it was given, or fewer, when it has been started again. */
+async function acted(stage: Stage): Promise<void> {
+  const keeper = Keeper.remote()
+  const known = putSome(stage, 3)
+  for (const each of known) await get(keeper.add.remote(each))
+  const [seed, bytes] = [seedOf(stage), sizeOf(stage)]
+  const result = keeper.make.remote(seed, bytes)
+  made(stage, known.length + 2)
+  const taken = await get(keeper.taken.remote())
+  if (taken.length > known.length) throw new Error(`an actor has ${taken.length} of ${known.length} values`)
+  for (const { ref, sum } of taken) verify('a value that an actor kept', await get(ref), sum)
+  try {
+    verify('a result of an actor', await get(result), sumOf(payload(seed, bytes)))
+  } catch (error) {
+    // It cannot be made again.
+    stage.tally.allow(error, 'OBJECT_LOST')
+  }
+}
+
 /** Nobody ever looks at these. */
 async function dropped(stage: Stage): Promise<void> {
   const known = putSome(stage, 3)
@@ -215,5 +235,6 @@ export const scenes: readonly (readonly [weight: number, scene: Scene])[] = [
   [2, shelved],
   [2, shelvedResult],
   [1, madeOnce],
+  [2, acted],
   [1, dropped],
 ]

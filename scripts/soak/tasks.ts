@@ -79,6 +79,27 @@ export const keep = remote(async (known: Known): Promise<boolean> => {
   return true
 }, options)
 
+/** Holds refs, and results of its own, for as long as it lives. It may lose them with its worker, and be there again. */
+export const Keeper = remote(
+  class Keeper {
+    readonly #kept: Known[] = []
+
+    async add(known: Known): Promise<number> {
+      for (const { ref, sum } of [known, ...this.#kept]) verify('a value of an actor', await get(ref), sum)
+      return this.#kept.push(known)
+    }
+
+    taken(): Known[] {
+      return this.#kept
+    }
+
+    make(seed: number, bytes: number): Uint8Array {
+      return payload(seed, bytes)
+    }
+  },
+  { maxRestarts: -1, maxTaskRetries: -1, schedulingStrategy: 'spread' },
+)
+
 export const count = remote(function* (seed: number, sizes: number[]) {
   for (const [i, bytes] of sizes.entries()) {
     const data = payload(seed + i, bytes)
