@@ -3,6 +3,9 @@ import type { DefaultReturns, RemoteArguments, Returned } from '../api/remote-ty
 /** Any class. */
 export type AnyClass = abstract new (...args: never[]) => object
 
+/** What the constructor of a class takes. */
+export type ConstructorArguments<C extends AnyClass> = C extends abstract new (...args: infer A) => object ? A : never
+
 /** The methods of an actor that can be called from outside: those of its class that are no hooks of its life. */
 export type MethodNames<I> = {
   [K in keyof I]: K extends 'onStart' | 'onExit'

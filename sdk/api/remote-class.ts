@@ -8,7 +8,7 @@ import {
   type ResolvedActorOptions,
 } from '../actors/actor-options.ts'
 import { describeMethods } from '../actors/describe-methods.ts'
-import type { AnyClass } from '../actors/actor-types.ts'
+import type { AnyClass, ConstructorArguments } from '../actors/actor-types.ts'
 import type { AnyFunction, FunctionTable } from '../functions/function-table.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
@@ -70,7 +70,7 @@ export class RemoteClass<C extends AnyClass = AnyClass> {
    * const counter = Counter.remote()
    * console.log(await get(counter.add.remote(2))) // 2
    */
-  remote(...args: RemoteArguments<ConstructorParameters<C & (new (...args: never[]) => object)>>): ActorHandle<C> {
+  remote(...args: RemoteArguments<ConstructorArguments<C>>): ActorHandle<C> {
     return currentRuntime().actors.create(this, args, this.#resolved) as ActorHandle<C>
   }
 
