@@ -34,11 +34,15 @@ export interface NodeStatus {
   pending: (Omit<PendingStatus, 'sinceMs'> & { forMs: number })[]
   /** `tasks`: what each had running and queued when it told last, a quarter of a second ago at most. */
   clients: { id: string; role: string; pid: number; program: string; tasks: { running: number; queued: number } }[]
-  /** `spilled`: what lies on the disk, and where. `directory`: of values in files, without shared memory. */
+  /**
+   * `pinned`: blocks of memory that are being looked at. `spilled`: what lies on the disk, and where. `directory`: of values
+   * in files, without shared memory.
+   */
   store: {
     usedBytes: number
     bytesMax: number
     objects: number
+    pinned: number
     directory: string
     spilled: { bytes: number; files: number; directory: string; problem: string }
     counters: StoreBook['counters']
@@ -107,12 +111,13 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
 }
 
 function storeStatus(store: ObjectStore): NodeStatus['store'] {
-  const { book, usedBytes, bytesMax, count, directory, spillDirectory = '' } = store
+  const { book, usedBytes, bytesMax, count, segment, directory, spillDirectory = '' } = store
   const { diskBytes, fileCount, diskProblem, counters } = book
   return {
     usedBytes,
     bytesMax,
     objects: count,
+    pinned: segment?.pinned().size ?? 0,
     directory,
     spilled: { bytes: diskBytes, files: fileCount, directory: spillDirectory, problem: diskProblem },
     counters,

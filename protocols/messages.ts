@@ -15,7 +15,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 6
+export const protocolVersion = 7
 
 export interface MessageType<T> {
   code: number
@@ -198,7 +198,10 @@ export const messages = {
   ),
   /** A message with a request number could not be passed on: its receiver is gone. */
   undeliverable: message(49, small, struct({ client: clientId, requestId: u32 })),
-  /** From the node: what a process that has ended has stored for this client. What the client does not know, it frees. */
+  /**
+   * From a node: what a process that has ended has stored for this client, or of whose values a copy is all that is left. What
+   * the client does not know, it frees.
+   */
   valuesLeft: message(52, limits.frameBytesMax, struct({ names: list(storedName, 1_000_000) })),
   /** A client is gone: what it owned is lost, what it borrowed is given back. */
   clientGone: message(50, small, struct({ client: clientId })),
@@ -314,7 +317,10 @@ export const messages = {
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
 
-  /** Asks where a value can be read; it is brought into the store here from other nodes, or from the disk, if need be. */
+  /**
+   * Asks where a value can be read; it is brought into the store here from other nodes, or from the disk, if need be.
+   * `damaged`: the file in which the client has found it damaged; '' when it has not.
+   */
   storedOpen: message(
     73,
     small,
@@ -325,6 +331,7 @@ export const messages = {
       owner: clientId,
       object: string(64),
       priority: oneOf('get', 'wait', 'args'),
+      damaged: text,
     }),
   ),
   /** The client waits for the answer no more. A value that has begun to come is brought here all the same. */

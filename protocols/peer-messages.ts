@@ -12,7 +12,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 4
+export const peerProtocolVersion = 5
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
@@ -108,6 +108,8 @@ export const peerMessages = {
   // --- values
   /** These values are no longer needed: copies of them are to go. */
   storedFree: message(150, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
+  /** The sender remembers no more that the receiver has copies of these values of its own: mere copies are to go. */
+  copyForgotten: message(151, small, struct({ name: string(64) })),
   /** The receiver is to have a replica of this value of one of the sender's clients. `sources` have it. */
   replicaAsk: message(
     156,

@@ -42,7 +42,7 @@ export interface MeshWork {
   leases: LeaseDesk
   relay: Relay
   clients: ClientTable
-  directory: Pick<ClientDirectory, 'isGone'>
+  directory: Pick<ClientDirectory, 'isGone' | 'get'>
   output: OutputRelay
   store: ObjectStore
   pinTables: PinTables
@@ -133,6 +133,8 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     transfers,
     replicas,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
+    forget: (node, value) => void post.send(node, 'copyForgotten', { name: value }),
+    tellOwner: (owner, names) => work.directory.get(owner)?.send('valuesLeft', { names }),
     isThere: (client) => !work.directory.isGone(client),
     linked: () => Array.from(network.links(), ({ peer }) => peer.node),
   })

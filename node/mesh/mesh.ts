@@ -328,6 +328,7 @@ export class Mesh {
       dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
       dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
       storedFree: (from, { names }) => values.freedElsewhere(from, names),
+      copyForgotten: (from, { name }) => values.forgottenElsewhere(from, name),
       replicaAsk: (from, body) => replicas.onAsk(from, body),
       replicaAnswer: (from, body) => replicas.onAnswer(from, body),
       provide: (from, batch) => objects.onProvide(from, batch),
@@ -369,7 +370,7 @@ export class Mesh {
 
   /** Another node has something to say to a client of this one. */
   #toClient(from: NodeId, id: ClientId, frame: Uint8Array): void {
-    const { leases, clients, flush } = this.#parts
+    const { leases, clients, values, flush } = this.#parts
     const [name, body] = unpack(frame)
     switch (name) {
       case 'leaseGrant':
@@ -387,8 +388,11 @@ export class Mesh {
       }
       case 'undeliverable':
         return clients.get(id)?.send('undeliverable', decodeBody(name, body))
-      case 'valuesLeft':
-        return clients.get(id)?.send('valuesLeft', decodeBody(name, body))
+      case 'valuesLeft': {
+        const left = decodeBody(name, body)
+        values.heldBy(from, left.names)
+        return clients.get(id)?.send('valuesLeft', left)
+      }
       default:
         throw new ProtocolError(`a node may not send ${name} to a client`)
     }

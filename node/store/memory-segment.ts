@@ -110,6 +110,11 @@ export class MemorySegment implements SegmentGate {
     return new Uint8Array(this.#memory.buffer, at, length)
   }
 
+  /** Gives the pages of free memory back to the system. */
+  giveBack(start: number, bytes: number): void {
+    this.#memory.giveBack(start, bytes)
+  }
+
   /** Keeps pages ready behind the end of what has been used, so that whoever writes next does not wait for them. */
   provideBehind(top: number): void {
     const wantedTo = Math.min(this.#bytes, top + Math.min(aheadBytes, this.#bytes / 8))

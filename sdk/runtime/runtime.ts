@@ -207,9 +207,10 @@ export class Runtime {
         connection.send('objectStored', { ...facts, owner, object: sequence === 0 ? '' : objectId(owner, sequence) }),
       abandon: (name) => connection.send('storeAbandon', { name }),
       free: (names) => connection.send('objectFreed', { names: [...names] }),
-      open: async ({ sequence, ...value }, signal) => {
+      open: async ({ sequence, damaged = '', ...value }, signal) => {
         const object = sequence === 0 ? '' : objectId(value.owner, sequence)
-        const send = (requestId: number): void => connection.send('storedOpen', { ...value, object, requestId })
+        const send = (requestId: number): void =>
+          connection.send('storedOpen', { ...value, object, damaged, requestId })
         const answered =
           signal === undefined
             ? this.#requests.ask<StoredAnswer>(undefined, send)
