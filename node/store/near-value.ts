@@ -1,5 +1,6 @@
 import { constants, open, readlink, type FileHandle } from 'node:fs/promises'
 import { blockHeaderBytes, blocksStart, headerAt, isHeaderOf, pageBytes } from '../../protocols/store-segment.ts'
+import { Slots } from '../bulk/slots.ts'
 import { sharedMemoryName } from '../system/linux-memory.ts'
 import type { MemoryPlace } from './transfer-store.ts'
 
@@ -12,6 +13,8 @@ export interface NearValue {
 
 const pidMax = 2 ** 22
 const descriptorMax = 2 ** 31 - 1
+/** Of the four threads that this process has for such work, others need some: those who check signatures, for one. */
+const copying = new Slots(2, 1000)
 
 /**
  * Opens a value in the memory of another node's store, where that node says that it lies. What it says is not believed: only
@@ -43,7 +46,7 @@ export async function openNearValue(place: MemoryPlace, name: string, bytes: num
     return {
       async read(offset, target) {
         if (offset < 0 || offset + target.length > bytes) throw new RangeError(`no ${target.length} bytes at ${offset}`)
-        await readAll(handle, target, place.offset + blockHeaderBytes + offset)
+        await copying.use(() => readAll(handle, target, place.offset + blockHeaderBytes + offset))
         await assertThere()
       },
       close: () => handle.close(),
