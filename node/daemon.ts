@@ -171,7 +171,11 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const stop = Promise.withResolvers<void>()
   const links = meshGround?.post ?? noLinks
   const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
-  const start = { storeDirectory: storeDirectory || spillDirectory, startedAtMs: startedAt.getTime() }
+  const start = {
+    storeDirectory: storeDirectory || spillDirectory,
+    startedAtMs: startedAt.getTime(),
+    handOver: options.handOver ?? true,
+  }
   const work = { book, clients, directory, leases, relay, output, store, pinTables, blobs, machine, router }
   const mesh =
     meshGround &&

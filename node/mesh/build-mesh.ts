@@ -19,12 +19,14 @@ import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
+import { openNearValue } from '../store/near-value.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import { RemoteValues } from '../store/remote-values.ts'
 import type { ReplicaPlace } from '../store/replica-book.ts'
 import { Replicas } from '../store/replicas.ts'
 import { Transfers, type TransferFigures } from '../transfer/transfers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { machineMark } from '../system/machine-mark.ts'
 import { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import { Explainer } from '../admin/explainer.ts'
@@ -51,6 +53,8 @@ export interface MeshWork {
   neighbours: Neighbours
   labels: Labels
   storeDirectory: string
+  /** Values of other nodes of this machine are read from their memory. */
+  handOver: boolean
   startedAtMs: number
   now(): number
   log(text: string): void
@@ -106,10 +110,12 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const keysOf = (value: string, object: ObjectId): string[] => (object === '' ? [value] : [value, keyOfObject(object)])
   store.onStored = (value, object) => objects.provide(keysOf(value, object))
   store.onGone = (value, object) => objects.withdraw(keysOf(value, object))
+  const mark = work.handOver && store.segment !== undefined ? machineMark() : ''
   const transfers = new Transfers({
     self,
     network,
     store,
+    near: mark === '' ? undefined : { mark, open: openNearValue },
     locate: (value, signal) => objects.find(value, { signal }),
     isLinked: (node) => network.link(node) !== undefined,
     onAsked: (node, value) => values.asked(node, value),

@@ -11,7 +11,7 @@ import { StoreBook } from './store-book.ts'
 import type { StoreAction, StoredKind, StoreEvent, ValuePlace } from './store-events.ts'
 import { storeFull } from './store-full.ts'
 import { isStoredName } from './stored-name.ts'
-import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from './transfer-store.ts'
+import type { IncomingRoom, IncomingSpec, MemoryPlace, OutgoingValue, TransferStore } from './transfer-store.ts'
 
 const tickMs = 40
 /** How often memory is looked for that nobody needs; and when some has been found. */
@@ -356,10 +356,12 @@ export class ObjectStore implements TransferStore {
       this.#step({ type: 'release', key, name })
     }
     try {
-      const opened = await this.#source(name, bytes, await this.locate(name))
+      const at = await this.locate(name)
+      const opened = await this.#source(name, bytes, at)
       source = opened
       return {
         bytes,
+        place: this.#placeForOthers(at),
         read: (offset, length) => {
           if (!isOpen || offset < 0 || length < 0 || offset + length > bytes) {
             return Promise.reject(new ObjectLostError(`no ${length} bytes at ${offset} of the value ${name}`))
@@ -372,6 +374,13 @@ export class ObjectStore implements TransferStore {
       close()
       throw error
     }
+  }
+
+  #placeForOthers(at: ValuePlace): MemoryPlace | undefined {
+    const { segment } = this.#options
+    if (segment === undefined || at.in !== 'memory') return undefined
+    const { offset, generation } = at
+    return { pid: process.pid, descriptor: segment.descriptor, offset, generation }
   }
 
   /** In memory, or on the disk when there is no room in memory. */
