@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import type { EventBook } from '../reports/event-book.ts'
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
 import { outputMarker, type Whose } from './output-collector.ts'
@@ -13,6 +14,7 @@ export interface WorkerPoolOptions {
   startMs: number
   guardian: Guardian
   output: OutputRelay
+  events: Pick<EventBook, 'say'>
   log(text: string): void
 }
 
@@ -121,6 +123,8 @@ export class WorkerPool {
     if (worker.isReady) return `worker ${workerId} is connected already`
     worker.connected(client)
     this.#startEnded(workerId)
+    const { pid } = worker
+    this.#options.events.say('worker', `worker ${workerId} (pid ${pid}) has started`, { pid })
     return undefined
   }
 
@@ -143,6 +147,14 @@ export class WorkerPool {
     this.#closing = () => {}
   }
 
+  #sayEnded({ workerId, pid }: WorkerProcess, { reason, kind }: ProcessExit, words: string): void {
+    const { events, log } = this.#options
+    const text = `worker ${workerId} (pid ${pid}) ended: ${reason.split('\n', 1).join()}`
+    log(text)
+    const level = kind !== 'other' ? 'error' : isOrdinary(reason) ? 'info' : 'warning'
+    events.say('worker', kind === 'crash' && words !== '' ? `${text}; its last words: ${words}` : text, { pid, level })
+  }
+
   #onExit(worker: WorkerProcess, { reason, kind }: ProcessExit): void {
     const { workerId, client } = worker
     const streams = this.#outputs.get(workerId)
@@ -154,7 +166,7 @@ export class WorkerPool {
     this.#outputs.delete(workerId)
     this.#startEnded(workerId)
     if (this.#closing === undefined) {
-      this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
+      this.#sayEnded(worker, { reason, kind }, words)
       this.onExit({
         workerId,
         reason:
@@ -165,4 +177,9 @@ export class WorkerPool {
       })
     } else if (this.#workers.size === 0) this.#closing()
   }
+}
+
+/** The node stops workers that it does not need. */
+function isOrdinary(reason: string): boolean {
+  return reason === 'idle' || reason === 'exit code 0' || reason.startsWith('its place is needed')
 }
