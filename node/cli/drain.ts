@@ -17,6 +17,7 @@ const help = `
 The node takes no new work from now on; what runs there ends, and values that only it has go to other nodes. Then it is
 drained, and \`shoal down\` there loses nothing but what its own programs own. Without --deadline it takes as long as it takes.
 With --force what runs at the deadline (at once, without one) is ended there and tried again elsewhere, as after a crash.
+Actors stay where they are until then; ended, they are made anew elsewhere if their options allow it.
 Ctrl-C ends only this command. A drained node is part of the mesh until it is stopped; --undo has it take work again.
 
 Examples:
