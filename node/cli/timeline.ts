@@ -4,13 +4,13 @@ import { Command } from 'commander'
 import { collectEvents, collectRuns } from './collect.ts'
 import { clean, plural } from './format-text.ts'
 import { parseDuration } from './parse-options.ts'
-import { traceOf, type NodeRecords } from './trace.ts'
+import { runningNow, traceOf, type NodeRecords } from './trace.ts'
 import { UsageError } from './usage-error.ts'
 import { print, withNode } from './with-node.ts'
 
 const help = `
 The file opens at https://ui.perfetto.dev and in chrome://tracing: a process for each node, a thread for each worker, a slice
-for each task with its owner, attempt and status. Very many short tasks of one name are one slice. Nodes remember their last
+for each task with its owner, attempt and status; those that still run end where the trace does. Very many short tasks of one name are one slice. Nodes remember their last
 10,000 tasks. Times are those of each node's own clock.
 
 Examples:
@@ -55,11 +55,15 @@ async function timeline({ output, since, duration, ...options }: TimelineOptions
     const sinceMs = duration === undefined ? nowMs - (since ?? Infinity) : nowMs
     const runs = await collectRuns(client)
     const events = await collectEvents(client)
+    const running = runningNow(await client.call('tasks', { limit: 1 }), Date.now())
     const nodes = [...runs.byNode, ...events.byNode].map(([node, { name }]): [string, string] => [node, name])
     const records = Array.from(new Map(nodes), ([node, name]): NodeRecords => ({
       node,
       name: clean(name),
-      runs: runs.byNode.get(node)?.items.filter(({ endMs }) => endMs >= sinceMs) ?? [],
+      runs: [
+        ...(runs.byNode.get(node)?.items.filter(({ endMs }) => endMs >= sinceMs) ?? []),
+        ...(running.get(node) ?? []),
+      ],
       events: events.byNode.get(node)?.items.filter(({ atMs }) => atMs >= sinceMs) ?? [],
     }))
     writeFileSync(output, JSON.stringify(traceOf(records)))

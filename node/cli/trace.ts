@@ -1,11 +1,14 @@
-import type { EventReport, TaskReport } from '../../protocols/admin.ts'
+import type { EventReport, LiveTaskReport, NodeAnswer, NodeTasks, TaskReport } from '../../protocols/admin.ts'
 import type { NodeId } from '../../protocols/ids.ts'
+
+/** A task that has ended, or still runs. */
+export type TracedRun = Omit<TaskReport, 'state'> & { readonly state: TaskReport['state'] | 'running' }
 
 /** What one node remembers. */
 export interface NodeRecords {
   readonly node: NodeId
   readonly name: string
-  readonly runs: readonly TaskReport[]
+  readonly runs: readonly TracedRun[]
   readonly events: readonly EventReport[]
 }
 
@@ -81,17 +84,17 @@ function nodeEvents(
   return made
 }
 
-function hasRunOn(run: TaskReport, node: NodeId): run is TaskReport & { pid: number } {
+function hasRunOn(run: TracedRun, node: NodeId): run is TracedRun & { pid: number } {
   return run.node === node && run.pid !== undefined && !isOwners(run)
 }
 
 /** What only its owner tells of has no times of its own. */
-function isOwners({ state, busyMs }: TaskReport): boolean {
+function isOwners({ state, busyMs }: TracedRun): boolean {
   return state !== 'finished' && busyMs === 0
 }
 
-function byWorker(runs: readonly TaskReport[], node: NodeId): Map<number, TaskReport[]> {
-  const found = new Map<number, TaskReport[]>()
+function byWorker(runs: readonly TracedRun[], node: NodeId): Map<number, TracedRun[]> {
+  const found = new Map<number, TracedRun[]>()
   for (const run of runs) {
     if (!hasRunOn(run, node)) continue
     const ofWorker = found.get(run.pid)
@@ -102,8 +105,8 @@ function byWorker(runs: readonly TaskReport[], node: NodeId): Map<number, TaskRe
 }
 
 /** Distributes runs so that in each lane they follow each other or enclose each other. */
-function lanesOf(runs: readonly TaskReport[]): TaskReport[][] {
-  const lanes: { runs: TaskReport[]; open: TaskReport[] }[] = []
+function lanesOf(runs: readonly TracedRun[]): TracedRun[][] {
+  const lanes: { runs: TracedRun[]; open: TracedRun[] }[] = []
   for (const run of runs.toSorted((a, b) => a.startMs - b.startMs || b.endMs - a.endMs)) {
     const lane = lanes.find(({ open }) => {
       while ((open.at(-1)?.endMs ?? Infinity) <= run.startMs) open.pop()
@@ -118,7 +121,7 @@ function lanesOf(runs: readonly TaskReport[]): TaskReport[][] {
   return lanes.map((lane) => lane.runs)
 }
 
-function argsOf({ id, job, attempt, state, code, count, busyMs }: TaskReport): Record<string, unknown> {
+function argsOf({ id, job, attempt, state, code, count, busyMs }: TracedRun): Record<string, unknown> {
   return {
     id,
     owner: id.slice(0, 32),
@@ -131,7 +134,7 @@ function argsOf({ id, job, attempt, state, code, count, busyMs }: TaskReport): R
   }
 }
 
-function slice(run: TaskReport, pid: number, tid: number, micros: (ms: number) => number): TraceEvent {
+function slice(run: TracedRun, pid: number, tid: number, micros: (ms: number) => number): TraceEvent {
   const ts = micros(run.startMs)
   return {
     ph: 'X',
@@ -147,7 +150,7 @@ function slice(run: TaskReport, pid: number, tid: number, micros: (ms: number) =
 }
 
 /** A task that its owner has given up: it has no slice of its own. */
-function unrun(run: TaskReport, pid: number, micros: (ms: number) => number): TraceEvent {
+function unrun(run: TracedRun, pid: number, micros: (ms: number) => number): TraceEvent {
   const name = `${run.name}: ${run.code ?? run.state}`
   const where = run.node === undefined ? {} : { node: run.node, worker: run.pid }
   return {
@@ -160,4 +163,16 @@ function unrun(run: TaskReport, pid: number, micros: (ms: number) => number): Tr
     ts: micros(run.endMs),
     args: { ...argsOf(run), ...where },
   }
+}
+
+/** Tasks that run now, by the node that they run on: as far as it is known on which worker. */
+export function runningNow(answers: readonly NodeAnswer<NodeTasks>[], nowMs: number): Map<NodeId, TracedRun[]> {
+  const running = answers.flatMap(({ value }) => value?.live ?? []).flatMap((task) => runOf(task, nowMs))
+  return Map.groupBy(running, ({ node = '' }) => node)
+}
+
+function runOf({ id, name, job, attempt, state, node, pid, forMs }: LiveTaskReport, nowMs: number): TracedRun[] {
+  if (state !== 'running' || node === undefined || pid === undefined) return []
+  const times = { startMs: nowMs - forMs, endMs: nowMs, busyMs: forMs }
+  return [{ id, name, job, attempt, state, node, pid, ...times, count: 1 }]
 }

@@ -106,6 +106,18 @@ describe('shoal drain', { timeout: 180_000 }, () => {
     assert.equal(drained.code, 0, drained.stderr)
     assert.match(drained.stdout, /is drained: `shoal down` there stops it/)
     await driver.printed(new RegExp(`RESULT ${home.nodeId}`))
+    // A program that is attached to it has its tasks run elsewhere.
+    await using guest = new DriverProgram(
+      `
+      import { init, remote, get, taskContext } from 'SDK'
+      await init()
+      const where = remote(() => taskContext().nodeId)
+      console.log('GUEST ' + (await get(where.remote())))
+      `,
+      { SHOAL_RUNTIME_DIR: leaving.runtimeDirectory },
+    )
+    await guest.printed(new RegExp(`GUEST ${home.nodeId}`))
+    await guest.ended()
     const undone = await shoal(home.runtimeDirectory, 'drain', leaving.nodeId, '--undo')
     assert.match(undone.stdout, /takes work\./)
     writeFileSync(`${go}2`, '')

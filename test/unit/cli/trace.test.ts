@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { TaskReport } from '../../../protocols/admin.ts'
-import { traceOf, type TraceEvent } from '../../../node/cli/trace.ts'
+import { runningNow, traceOf, type TraceEvent } from '../../../node/cli/trace.ts'
 
 const node = '0000000000000001'
 const owner = 'a'.repeat(32)
@@ -127,6 +127,35 @@ describe('a trace', () => {
         ['X', 'train × 500'],
         ['i', 'train: WORKER_CRASHED'],
         ['i', 'train: cancelled'],
+      ],
+    )
+  })
+
+  test('what still runs is a slice until now', () => {
+    const live = { id: owner + '0'.repeat(12), name: 'hold', job: owner, attempt: 0, forMs: 30 }
+    const value = {
+      live: [
+        { ...live, state: 'running', node, pid: 7 },
+        { ...live, state: 'queued', node, pid: 7 },
+        { ...live, state: 'running', node },
+        { ...live, state: 'waiting' },
+      ],
+      more: 0,
+      ended: [],
+      left: 0,
+      drivers: [],
+      silent: [],
+    } as const
+    const running = runningNow([{ node: '2', name: 'lap', value }], 100)
+    const { traceEvents } = traceOf([
+      { node, name: 'desk', runs: [run(60, 70), ...(running.get(node) ?? [])], events: [] },
+    ])
+    assertWellFormed(traceEvents)
+    assert.deepEqual(
+      slices(traceEvents).map(({ name, ts, dur, args }) => [name, ts, dur, args['status']]),
+      [
+        ['train', 0, 10_000, 'finished'],
+        ['hold', 10_000, 30_000, 'running'],
       ],
     )
   })
