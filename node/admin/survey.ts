@@ -38,9 +38,9 @@ export interface SurveyPeers {
 /** Of other nodes, so many questions at a time. */
 const atATimeMax = 32
 /** What one node answers another, as JSON. */
-const answerCharsMax = 2 * 1024 * 1024
+const answerBytesMax = 2 * 1024 * 1024
 /** What all together answer. */
-const allCharsMax = 12 * 1024 * 1024
+const allBytesMax = 12 * 1024 * 1024
 
 /** What a node does for others only if they may: what workers print is for those who submit work. */
 const rights: Partial<Record<string, { may(role: MemberRole): boolean; who: string }>> = {
@@ -113,8 +113,8 @@ export class Survey implements AdminCallee {
     this.#underWay++
     try {
       const reply = await answerAdmin({ call: () => this.#answerOwn(name, args) }, name, args)
-      const chars = JSON.stringify(reply).length
-      return chars <= answerCharsMax ? reply : refusal(new InvalidArgumentError(`the answer has ${chars} characters`))
+      const bytes = bytesOf(reply)
+      return bytes <= answerBytesMax ? reply : refusal(new InvalidArgumentError(`the answer has ${bytes} bytes`))
     } finally {
       this.#underWay--
     }
@@ -140,12 +140,17 @@ function refusal({ code, message, retryable }: ShoalError): AdminReply {
 }
 
 function withinBounds(answers: readonly NodeAnswer<unknown>[]): NodeAnswer<unknown>[] {
-  let chars = 0
+  let bytes = 0
   return answers.map(({ value, ...rest }) => {
     if (value === undefined) return rest
-    chars += JSON.stringify(value).length
-    return chars <= allCharsMax
+    bytes += bytesOf(value)
+    return bytes <= allBytesMax
       ? { ...rest, value }
       : { ...rest, problem: 'left out, since all answers together are too large' }
   })
+}
+
+/** In a message. */
+function bytesOf(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value))
 }

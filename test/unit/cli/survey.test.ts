@@ -88,7 +88,7 @@ describe('a question to all nodes', () => {
     const large = { ...nothing, more: 'x'.repeat(3 * 1024 * 1024) as never }
     const asked = survey({ tasks: () => large })
     const reply = await asked.answer('tasks', { limit: 1 }, lap)
-    assert.match(JSON.stringify(reply), /the answer has \d+ characters/)
+    assert.match(JSON.stringify(reply), /the answer has \d+ bytes/)
     const others = Array.from({ length: 4 }, (_, i) => ({ node: `${i}`, name: 'x', isLinked: true }))
     asked.open({ others: () => others, ask: () => Promise.resolve({ ok: true, value: large }) })
     const answers = await asked.askAll('tasks', { limit: 1 })
