@@ -25,8 +25,8 @@ type Placing = Pick<TaskOptions, 'numGpus' | 'resources' | 'memoryBytes' | 'runt
 /** What `remote(class, options)` and its `.options()` take. */
 export interface ActorOptions extends Placing {
   /**
-   * CPUs that the actor holds for as long as it lives. Actors often wait, so by default one holds none, and a node takes any
-   * number of them. @default 0
+   * CPUs that the actor holds for as long as it lives. Actors often wait, so by default one holds none, a node takes any
+   * number of them, and they are spread over the nodes. @default 0
    */
   numCpus?: number
   /** A name by which `getActor` finds it; one actor at a time has it. @default none */
@@ -113,7 +113,7 @@ export function resolveActorOptions(options: ActorOptions): ResolvedActorOptions
   const placing = Object.fromEntries(
     Object.entries(options).filter(([key]) => placingNames.has(key as keyof ActorOptions)),
   )
-  const { terms } = resolveTaskOptions({ ...placing, numCpus: options.numCpus ?? 0 })
+  const { terms } = resolveTaskOptions({ ...placing, numCpus: options.numCpus ?? 0, ...strategyOf(options) })
   return {
     terms,
     name,
@@ -126,6 +126,13 @@ export function resolveActorOptions(options: ActorOptions): ResolvedActorOptions
     groups: groupsOf(options.concurrencyGroups, 'concurrencyGroups'),
     maxPendingCalls: options.maxPendingCalls ?? 0,
   }
+}
+
+/** An actor that needs nothing fits everywhere, so that all of them would be on the node at hand. */
+function strategyOf(options: ActorOptions): Pick<TaskOptions, 'schedulingStrategy'> {
+  const amounts = [options.numCpus, options.numGpus, options.memoryBytes, ...Object.values(options.resources ?? {})]
+  const needsNothing = amounts.every((amount = 0) => amount === 0)
+  return options.schedulingStrategy === undefined && needsNothing ? { schedulingStrategy: 'spread' } : {}
 }
 
 /** Options that say where an actor runs, and mean what they mean for tasks. */
