@@ -12,6 +12,7 @@ export interface ClassDescription {
   /** Method names; true for generators. */
   readonly methods: Readonly<Record<string, boolean>>
   readonly concurrencyGroups: readonly string[]
+  readonly hasExitHook: boolean
 }
 
 /** What every handle of an actor knows. */

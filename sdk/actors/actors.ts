@@ -304,7 +304,9 @@ export class Actors {
     const { name, namespace, maxConcurrency, groups } = options
     const settings = { name, namespace, className, maxConcurrency, groups }
     const { id } = life
-    this.owned.create(creation, { id, name: name === '' ? className : name, settings }, options.maxRestarts)
+    const { hasExitHook } = description
+    const made = { id, name: name === '' ? className : name, settings, hasExitHook }
+    this.owned.create(creation, made, options.maxRestarts)
     this.#onHandlesGone(life, id)
     this.#collectMs = collectAfterMs
     this.#planCollection()

@@ -5,7 +5,7 @@ import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
-import { hasAsyncMethods, hooks } from '../actors/describe-methods.ts'
+import { exitHooks, hasAsyncMethods, hooks } from '../actors/describe-methods.ts'
 import type { ActorContext } from '../api/actor-context.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import type { AnyFunction } from '../functions/function-table.ts'
@@ -391,7 +391,7 @@ export class ActorHost {
   async #runExitHooks(): Promise<void> {
     const instance = this.#instance
     if (instance === undefined) return
-    for (const hook of ['onExit', Symbol.asyncDispose, Symbol.dispose]) {
+    for (const hook of exitHooks) {
       const method = instance[hook]
       if (typeof method !== 'function') continue
       try {

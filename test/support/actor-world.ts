@@ -151,7 +151,7 @@ export class ActorWorld {
     for (let i = 0; i < 2; i++) this.callers.push(new Caller(this, this.#client(this.#pick(this.#nodes))))
     const creation = taskOf(1, [], { terms: leaseTerms({}, {}), name: 'Actor', retriesLeft: 0 })
     const settings = { name: '', namespace: '', className: 'Actor', maxConcurrency: 1, groups: [] }
-    this.owned.create(creation, { id: this.actor, name: 'actor', settings }, maxRestarts)
+    this.owned.create(creation, { id: this.actor, name: 'actor', settings, hasExitHook: false }, maxRestarts)
     const [own, ...others] = this.callers
     const actor = this.owned.get(this.actor)
     if (actor !== undefined) own?.link.onStatus(this.owned.statusOf(actor))
