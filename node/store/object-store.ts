@@ -33,6 +33,8 @@ export interface ObjectStoreOptions {
   now(): number
   onPressure(usedBytes: number): void
   log(text: string): void
+  /** The disk does not do what it should. */
+  onTrouble?(text: string): void
 }
 
 export interface StoredSpec {
@@ -477,8 +479,13 @@ export class ObjectStore implements TransferStore {
     return asker
   }
 
+  #trouble(text: string): void {
+    this.#options.log(text)
+    this.#options.onTrouble?.(text)
+  }
+
   async #spill({ file, blocks }: StoreAction & { type: 'spill' }): Promise<void> {
-    const { spill, segment, log } = this.#options
+    const { spill, segment } = this.#options
     if (spill === undefined || segment === undefined) return
     try {
       const crcs = await spill.write(file, blocks, segment)
@@ -486,20 +493,20 @@ export class ObjectStore implements TransferStore {
     } catch (error) {
       const { message, code } = error as NodeJS.ErrnoException
       const isFull = code === 'ENOSPC' || code === 'EDQUOT'
-      log(`values could not be written to the disk in ${spill.directory}: ${message}`)
+      this.#trouble(`values could not be written to the disk in ${spill.directory}: ${message}`)
       this.#step({ type: 'spillFailed', file, reason: isFull ? 'the disk is full' : message, isFull })
     }
   }
 
   async #restore({ name, bytes, from, place }: StoreAction & { type: 'restore' }): Promise<void> {
-    const { spill, segment, log } = this.#options
+    const { spill, segment } = this.#options
     if (spill === undefined || segment === undefined) return
     try {
       await spill.read(from, bytes, place.offset, segment)
       this.#step({ type: 'restored', name })
     } catch (error) {
       const reason = (error as Error).message
-      log(`the value ${name} could not be read from the disk: ${reason}`)
+      this.#trouble(`the value ${name} could not be read from the disk: ${reason}`)
       this.#step({ type: 'restoreFailed', name, reason, isLost: error instanceof SpillDamagedError })
     }
   }
