@@ -255,6 +255,7 @@ export class ActorKeeper implements LeaseEnd {
       label: settings.className,
       job: this.id,
       isActor: true,
+      isRetriable: true,
     })
   }
 

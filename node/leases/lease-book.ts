@@ -14,6 +14,7 @@ import { Placement } from './placement.ts'
 import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
 import {
   busyRefusal,
+  closedRefusal,
   infeasibleRefusal,
   jobGoneRefusal,
   tooManyRequestsRefusal,
@@ -21,6 +22,9 @@ import {
 } from './refusals.ts'
 import { StartHealth } from './start-health.ts'
 import { WorkerTable } from './worker-table.ts'
+
+/** A worker and the lease under which it is somebody's. */
+export type HeldLease = Pick<Lease, 'leaseId' | 'job' | 'label' | 'isRetriable' | 'grantedAtMs'> & { workerId: number }
 
 /** Requests that may wait; more are refused. */
 const waitingMax = 100_000
@@ -60,7 +64,7 @@ export class LeaseBook {
 
   constructor(options: LeaseBookOptions) {
     this.#settings = leaseBookSettings(options)
-    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpuIds)
+    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpus)
     this.#startHealth = new StartHealth(this.#settings)
     this.#placement = new Placement({
       ledger: this.#ledger,
@@ -96,6 +100,11 @@ export class LeaseBook {
     )
   }
 
+  /** It takes no new work. */
+  get isClosed(): boolean {
+    return this.#placement.isClosed
+  }
+
   /** The names of which the node as a whole has too little for the request. */
   missing(request: ResourceSet): string[] {
     return this.#ledger.missing(request)
@@ -103,7 +112,12 @@ export class LeaseBook {
 
   /** True when such a request would be served at once, and the busiest resource be no more than half used then. */
   hasAmpleRoom(request: ResourceSet): boolean {
-    return this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
+    return !this.isClosed && this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
+  }
+
+  /** How much of each GPU is free: 0 to 1, by its number. */
+  gpusFree(): ReadonlyMap<number, number> {
+    return this.#ledger.gpusFree
   }
 
   /** What is free and what is going on, in figures. */
@@ -111,6 +125,13 @@ export class LeaseBook {
     const { total, available } = this.#ledger
     const queued = this.#placement.waiting.size
     return { total, available, workers: this.#workers.count, leases: this.#leases.size, queued }
+  }
+
+  /** Who has which worker. */
+  held(): HeldLease[] {
+    return Array.from(this.#leases.values(), ({ leaseId, job, label, isRetriable, grantedAtMs, worker }) => {
+      return { workerId: worker.workerId, leaseId, job, label, isRetriable, grantedAtMs }
+    })
   }
 
   /** The state of things, for status pages. */
@@ -146,6 +167,8 @@ export class LeaseBook {
         return this.#onWorkerExited(event, nowMs)
       case 'clientGone':
         return this.#onClientGone(event.client, nowMs)
+      case 'opened':
+        return this.#onOpened(event.isOpen, nowMs)
       case 'tick':
         return this.#onTick(nowMs)
     }
@@ -155,7 +178,7 @@ export class LeaseBook {
     if (this.#clients.request(event.client, event.requestId) !== undefined) return
     const missing = this.#ledger.missing(event.resources)
     if (missing.length > 0) {
-      this.#actions.push(infeasibleRefusal(event, this.#ledger.total, missing))
+      this.#actions.push(infeasibleRefusal(event, this.#ledger, missing))
       return
     }
     if (this.#placement.waiting.size >= waitingMax) {
@@ -163,7 +186,8 @@ export class LeaseBook {
       return
     }
     const job = event.job ?? event.client
-    const classKey = `${resourcesKey(event.resources)}|${event.envKey}`
+    const isRetriable = event.isRetriable ?? false
+    const classKey = `${resourcesKey(event.resources)}|${event.envKey}|${isRetriable ? 'again' : 'once'}`
     const request: LeaseRequest = {
       client: event.client,
       requestId: event.requestId,
@@ -173,6 +197,7 @@ export class LeaseBook {
       envVars: event.envVars ?? {},
       depth: event.depth,
       label: event.label,
+      isRetriable,
       isActor: event.isActor ?? false,
       sequence: ++this.#lastSequence,
       classKey,
@@ -188,7 +213,7 @@ export class LeaseBook {
     if (!this.#placement.waiting.has(request)) return
     if (event.mayWait === false) {
       this.#forgetRequest(request)
-      this.#actions.push(busyRefusal(event))
+      this.#actions.push(this.isClosed ? closedRefusal(event) : busyRefusal(event))
     } else this.#reclaimOwnLease(request)
   }
 
@@ -252,7 +277,9 @@ export class LeaseBook {
       this.#ledger.release(lease.allocation)
       if (state === 'leased') {
         this.#forgetLease(lease)
-        this.#actions.push({ type: 'lost', client: lease.client, leaseId: lease.leaseId, reason: event.reason })
+        const { reason, outOfMemory } = event
+        const lost = { type: 'lost', client: lease.client, leaseId: lease.leaseId, reason } as const
+        this.#actions.push(outOfMemory === undefined ? lost : { ...lost, outOfMemory })
       }
     }
     const diedYoung = state === 'idle' && !hasServed && nowMs - sinceMs < settleMs
@@ -293,6 +320,20 @@ export class LeaseBook {
     this.#actions.push({ type: 'stopWorker', workerId: lease.worker.workerId, reason })
   }
 
+  #onOpened(isOpen: boolean, nowMs: number): void {
+    if (isOpen !== this.isClosed) return
+    this.#placement.isClosed = !isOpen
+    if (isOpen) {
+      this.#placement.placeAll(nowMs)
+      return
+    }
+    for (const request of [...this.#placement.waiting.all(), ...this.#placement.placed()]) {
+      this.#forgetRequest(request)
+      this.#actions.push(closedRefusal(request))
+    }
+    for (const lease of this.#leases.values()) if (!lease.isReclaimed) this.#askBack(lease)
+  }
+
   #onTick(nowMs: number): void {
     const { waiting, reservations } = this.#placement
     reservations.lapse(nowMs)
@@ -308,7 +349,7 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
-    const { client, requestId, job, classKey, depth, label, isActor } = request
+    const { client, requestId, job, classKey, depth, label, isRetriable, isActor } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
@@ -318,6 +359,7 @@ export class LeaseBook {
       classKey,
       depth,
       label,
+      isRetriable,
       isActor,
       allocation,
       worker,
@@ -392,7 +434,7 @@ export class LeaseBook {
 
   #wantsPrestart(): boolean {
     const { prestart, workersMax } = this.#settings
-    return this.#workers.plainCount < prestart && this.#workers.count < workersMax
+    return !this.isClosed && this.#workers.plainCount < prestart && this.#workers.count < workersMax
   }
 
   /** Keeps the plain workers at their number, whatever became of them. */

@@ -1,3 +1,4 @@
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 
 /** What happens to the lease book. Ids that it does not know (late or repeated news) are ignored. */
@@ -15,6 +16,8 @@ export type LeaseEvent =
   | WorkerExitedEvent
   /** With it go the requests and leases of which it is the owner or the job. */
   | { type: 'clientGone'; client: string }
+  /** The node takes no new work, or does so again. What waits is sent away, and all leases are asked back. */
+  | { type: 'opened'; isOpen: boolean }
   | { type: 'tick' }
 
 /** An owner asks for a worker with resources of its own. */
@@ -37,6 +40,11 @@ export interface RequestedEvent {
   /** Name of the task, for status. */
   label: string
   /**
+   * Its tasks can be tried again.
+   * @default false
+   */
+  isRetriable?: boolean
+  /**
    * Its lease lasts for as long as the owner wants, and is not asked back for others.
    * @default false
    */
@@ -57,6 +65,8 @@ export interface WorkerExitedEvent {
   startFailed: boolean
   /** It was killed by somebody else's signal, which says nothing about whether workers can start. */
   isOutside?: boolean
+  /** It was ended because memory ran out. */
+  outOfMemory?: OutOfMemoryDetails | undefined
 }
 
 /** What the host is to do, in this order. */
@@ -74,7 +84,7 @@ export type LeaseAction =
   /** Others wait: the owner is to return the lease when what it has in flight on it is done. */
   | { type: 'reclaim'; client: string; leaseId: number }
   /** The worker died under the lease, or is stopped; there is nothing left to return. */
-  | { type: 'lost'; client: string; leaseId: number; reason: string }
+  | { type: 'lost'; client: string; leaseId: number; reason: string; outOfMemory?: OutOfMemoryDetails }
 
 /** The answer to a request that gets no lease. `details` holds the figures of the message. */
 export interface RefuseAction {

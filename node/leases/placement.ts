@@ -41,6 +41,8 @@ export interface PlacementComponents {
 export class Placement {
   readonly waiting = new WaitingRequests()
   readonly reservations: Reservations
+  /** Nothing is placed. */
+  isClosed = false
   #placedByKey = new Map<string, Set<LeaseRequest>>()
   #with: PlacementComponents
 
@@ -128,6 +130,10 @@ export class Placement {
   /** Places or refuses a waiting request. False when it has to go on waiting; its `wait` says why. */
   #place(request: LeaseRequest, nowMs: number): boolean {
     const { ledger, workers, onGranted } = this.#with
+    if (this.isClosed) {
+      request.wait.reason = { kind: 'closed' }
+      return false
+    }
     const names = ledger.shortOf(request.resources)
     if (names.length > 0) {
       request.wait.reason = { kind: 'resources', names }
@@ -188,6 +194,11 @@ export class Placement {
 
   #start(request: LeaseRequest, gpuIds: readonly number[], nowMs: number): void {
     const { workers, startHealth, emit } = this.#with
+    // A process that has used a device may keep its memory for as long as it lives.
+    for (const idle of workers.idleOn(gpuIds)) {
+      workers.setState(idle, 'stopping', nowMs)
+      emit({ type: 'stopWorker', workerId: idle.workerId, reason: 'its GPU goes to a worker of another kind' })
+    }
     const { workerId } = workers.start(request.envKey, gpuIds, nowMs)
     startHealth.started(request.envKey)
     emit({ type: 'startWorker', workerId, envKey: request.envKey, envVars: request.envVars, gpuIds })

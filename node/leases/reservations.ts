@@ -1,3 +1,4 @@
+import { asksFor } from '../../protocols/resources.ts'
 import type { LeaseRequest } from './lease-records.ts'
 import { isAhead } from './lease-records.ts'
 
@@ -33,7 +34,7 @@ export class Reservations {
   against(request: LeaseRequest): LeaseRequest | undefined {
     for (const [holder, { names }] of this.#byRequest) {
       if (!isAhead(holder, request)) continue
-      for (const name of Object.keys(request.resources)) if (names.has(name)) return holder
+      for (const name of names) if (asksFor(request.resources, name)) return holder
     }
     return undefined
   }

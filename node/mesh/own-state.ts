@@ -1,9 +1,9 @@
-import type { Advert } from '../../protocols/advert.ts'
+import { gpuNameBytesMax, type Advert, type GpuAdvert } from '../../protocols/advert.ts'
 import { mayOffer, type MemberRole } from '../../protocols/membership.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
-import type { NodeResources } from '../resources/detect.ts'
+import type { NodeGpu, NodeResources } from '../resources/detect.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { AdvertSource, type OwnAdvert } from '../view/advert-source.ts'
 import { loadPerCore } from '../view/load.ts'
@@ -82,6 +82,7 @@ export class OwnState {
 
   #now(): OwnAdvert {
     const { node, name, role, labels, startedAtMs, machine, book, store, addresses } = this.#from
+    const free = book.gpusFree()
     return {
       node,
       name,
@@ -90,14 +91,20 @@ export class OwnState {
       startedAtMs,
       addresses: addresses().slice(0, 16),
       ...book.load(),
-      gpus: machine.gpus.map(({ name: model, memoryBytes }) => ({
-        ...(model === undefined ? {} : { name: model }),
-        ...(memoryBytes === undefined ? {} : { memoryBytes }),
-      })),
+      gpus: machine.gpus.map((gpu) => gpuAdvert(gpu, free.get(gpu.index))),
       labels,
       load: loadPerCore(),
       store: { usedBytes: store.usedBytes, bytesMax: store.bytesMax },
-      isOpen: mayOffer(role),
+      isOpen: mayOffer(role) && !book.isClosed,
     }
+  }
+}
+
+function gpuAdvert({ name, type, memoryBytes }: NodeGpu, free = 1): GpuAdvert {
+  return {
+    ...(name === undefined ? {} : { name: name.replaceAll(/[^ -~]/g, '?').slice(0, gpuNameBytesMax) }),
+    ...(type === undefined ? {} : { type }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(free === 1 ? {} : { free }),
   }
 }

@@ -47,6 +47,7 @@ interface Asked {
 }
 
 const ended: Refusal = { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} }
+const closed: Refusal = { error: 'busy', message: 'the node takes no new work', details: {} }
 /** Another node may reach it. */
 const outOfReach: Refusal = { error: 'busy', message: 'there is no link to the node of its program', details: {} }
 
@@ -88,6 +89,9 @@ export class LeaseDesk {
 
   /** Told when something has changed: who has which worker, or what waits. */
   onChanged: () => void = () => {}
+
+  /** Told first of all when a worker's process has ended. */
+  onWorkerExit: (workerId: number) => void = () => {}
 
   /** Told when a worker is gone, after its leases were reported lost. */
   onWorkerGone: (client: Client) => void = () => {}
@@ -177,7 +181,7 @@ export class LeaseDesk {
       const reason = 'the program for which it ran has ended'
       // The other node hears of the end of the owner itself, and stops the worker, which may be running a task.
       if (lease.owner.id === client) continue
-      lease.owner.send('leaseLost', { leaseId: lease.alias, reason })
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason, outOfMemory: [] })
       this.#with.neighbours.killLease(lease.node, lease.owner.id, lease.leaseId, reason)
     }
     // The book first: what the router gives up would leave room there for requests of the same program.
@@ -190,7 +194,7 @@ export class LeaseDesk {
   /** A node asks for a worker here for one of its clients. The same question may come twice. */
   ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
     const { directory, neighbours } = this.#with
-    const { client, requestId, job, label, depth, mayWait, envKey, envVars, isActor } = body
+    const { client, requestId, job, label, depth, mayWait, envKey, envVars, isRetriable, isActor } = body
     const owner = directory.get(client)
     if (owner === undefined || nodeOf(client) !== node) {
       throw new ProtocolError('a node asks for a lease in the name of a client that is not its own')
@@ -201,6 +205,10 @@ export class LeaseDesk {
       this.#sendGrant(route, requestId)
       return
     }
+    if (this.#with.book.isClosed) {
+      neighbours.refuseAsk(node, key, closed)
+      return
+    }
     const resources = checked(body.resources, label)
     if (directory.get(job) === undefined) {
       neighbours.refuseAsk(node, key, directory.isLocal(job) ? ended : outOfReach)
@@ -208,7 +216,7 @@ export class LeaseDesk {
     }
     const why = neighbours.whyForbidden(job)
     if (why !== undefined) neighbours.refuseAsk(node, key, { error: 'forbidden', message: why, details: {} })
-    else this.#askBook({ ...key, resources, depth, job, label, envKey, envVars, isActor }, owner, mayWait)
+    else this.#askBook({ ...key, resources, depth, job, label, envKey, envVars, isRetriable, isActor }, owner, mayWait)
   }
 
   /** A node needs no worker here any more for what it asked; a lease that it was granted meanwhile it returns. */
@@ -233,7 +241,7 @@ export class LeaseDesk {
   onRemote(
     node: NodeId,
     name: 'leaseReclaim' | 'leaseLost' | 'leaseBlocked',
-    body: { leaseId: number; reason?: string; isBlocked?: boolean },
+    body: Partial<MessageBody<'leaseLost'> & MessageBody<'leaseBlocked'>> & { leaseId: number },
   ): void {
     const lease = this.remote.at(node, body.leaseId)
     if (lease === undefined) return
@@ -245,7 +253,8 @@ export class LeaseDesk {
   nodeGone(node: NodeId, clients: Iterable<ClientId>, reason: string): void {
     for (const lease of this.remote.ofNode(node)) {
       this.remote.remove(lease)
-      lease.owner.send('leaseLost', { leaseId: lease.alias, reason: `node ${node} is gone: ${reason}` })
+      const why = `node ${node} is gone: ${reason}`
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason: why, outOfMemory: [] })
     }
     const gone = new Set(clients)
     this.#refuseOutOfReach(gone)
@@ -266,6 +275,16 @@ export class LeaseDesk {
     }
   }
 
+  /** The node takes no new work, or does so again. */
+  setOpen(isOpen: boolean): void {
+    this.#tell({ type: 'opened', isOpen })
+  }
+
+  /** Ends all that runs: its owners may try it again elsewhere. */
+  killAll(reason: string): void {
+    for (const { workerId } of [...this.#routes.values()]) this.#with.pool.kill(workerId, reason)
+  }
+
   /** Something has happened that the router is to know. */
   route(event: RouterEvent): void {
     this.#take({ to: 'router', event })
@@ -276,6 +295,7 @@ export class LeaseDesk {
   }
 
   #onWorkerExit({ client, ...exit }: WorkerExit): void {
+    this.onWorkerExit(exit.workerId)
     this.#tell({ type: 'workerExited', ...exit })
     if (client !== undefined) this.onWorkerGone(client)
   }
@@ -365,9 +385,12 @@ export class LeaseDesk {
       case 'reclaim':
         directory.get(action.client)?.send('leaseReclaim', { leaseId: action.leaseId })
         return
-      case 'lost':
-        this.#routes.delete(action.leaseId)
-        directory.get(action.client)?.send('leaseLost', { leaseId: action.leaseId, reason: action.reason })
+      case 'lost': {
+        const { client, leaseId, reason, outOfMemory } = action
+        this.#routes.delete(leaseId)
+        const memory = outOfMemory === undefined ? [] : [outOfMemory]
+        directory.get(client)?.send('leaseLost', { leaseId, reason, outOfMemory: memory })
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { actorBenchmarks } from './actors.ts'
 import type { Benchmark } from './benchmark.ts'
 import { broadcastBenchmarks } from './broadcast.ts'
 import { callBenchmarks } from './calls.ts'
@@ -36,6 +37,7 @@ const benchmarks: readonly Benchmark[] = [
   manyTasksBenchmark,
   ...startBenchmarks,
   ...callBenchmarks,
+  ...actorBenchmarks,
   ...objectBenchmarks,
   ...remoteCallBenchmarks,
   ...schedulerBenchmarks,

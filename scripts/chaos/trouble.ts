@@ -80,7 +80,7 @@ export class Trouble {
       found,
       this.#trouble(found, isKill, isCut, lengthMs).finally(() => this.#out.delete(found)),
     )
-    return `${found.name} for ${(lengthMs / 1000).toFixed(1)} s${found === home ? ' (stopped: it is the program’s own)' : ''}`
+    return `${found.name} for ${(lengthMs / 1000).toFixed(1)} s${found === home ? ' (the program’s own)' : ''}`
   }
 
   async #trouble(machine: LabMachine, isKill: boolean, isCut: boolean, lengthMs: number): Promise<void> {

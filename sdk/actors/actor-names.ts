@@ -151,6 +151,7 @@ export function describedBy(text: string): ActorDescription {
     Array.isArray(concurrencyGroups) &&
     concurrencyGroups.every((each) => typeof each === 'string') &&
     typeof isDetached === 'boolean' &&
+    typeof described.hasExitHook === 'boolean' &&
     Number.isInteger(maxTaskRetries) &&
     Number.isInteger(maxPendingCalls)
   if (!isRight) throw new ProtocolError('the description of an actor is not complete')

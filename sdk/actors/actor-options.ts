@@ -20,7 +20,10 @@ export interface ConcurrencyGroup {
   methods?: readonly string[]
 }
 
-type Placing = Pick<TaskOptions, 'numGpus' | 'resources' | 'memoryBytes' | 'runtimeEnv' | 'schedulingStrategy'>
+type Placing = Pick<
+  TaskOptions,
+  'numGpus' | 'acceleratorType' | 'gpuMemoryBytes' | 'resources' | 'memoryBytes' | 'runtimeEnv' | 'schedulingStrategy'
+>
 
 /** What `remote(class, options)` and its `.options()` take. */
 export interface ActorOptions extends Placing {
@@ -77,11 +80,14 @@ export const defaultNamespace = 'default'
 const nameCharsMax = 128
 const concurrencyMax = 100_000
 
-const { numCpus, numGpus, resources, memoryBytes, runtimeEnv, schedulingStrategy } = taskOptionChecks
+const { numCpus, numGpus, acceleratorType, gpuMemoryBytes, resources, memoryBytes, runtimeEnv, schedulingStrategy } =
+  taskOptionChecks
 
 const checks: Record<keyof ActorOptions, (value: unknown, name: string) => void> = {
   numCpus,
   numGpus,
+  acceleratorType,
+  gpuMemoryBytes,
   resources,
   memoryBytes,
   runtimeEnv,
@@ -130,14 +136,17 @@ export function resolveActorOptions(options: ActorOptions): ResolvedActorOptions
 
 /** An actor that needs nothing fits everywhere, so that all of them would be on the node at hand. */
 function strategyOf(options: ActorOptions): Pick<TaskOptions, 'schedulingStrategy'> {
-  const amounts = [options.numCpus, options.numGpus, options.memoryBytes, ...Object.values(options.resources ?? {})]
-  const needsNothing = amounts.every((amount = 0) => amount === 0)
+  const { numCpus: cpus, numGpus: gpus, gpuMemoryBytes: gpuBytes, memoryBytes: bytes } = options
+  const amounts = [cpus, gpus, gpuBytes, bytes, ...Object.values(options.resources ?? {})]
+  const needsNothing = options.acceleratorType === undefined && amounts.every((amount = 0) => amount === 0)
   return options.schedulingStrategy === undefined && needsNothing ? { schedulingStrategy: 'spread' } : {}
 }
 
 /** Options that say where an actor runs, and mean what they mean for tasks. */
 const placingNames = new Set<keyof ActorOptions>([
   'numGpus',
+  'acceleratorType',
+  'gpuMemoryBytes',
   'resources',
   'memoryBytes',
   'runtimeEnv',

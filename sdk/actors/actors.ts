@@ -100,6 +100,7 @@ export class Actors {
           depth: role.depth(),
           label: task.name,
           job: task.job,
+          isRetriable: false,
           isActor: true,
         }),
       cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
@@ -184,6 +185,14 @@ export class Actors {
     return this.#linkOfCall.size
   }
 
+  /** Those calls, by the worker that their actor is on. */
+  *calls(): Generator<{ worker: ClientId; calls: Iterable<TaskRecord>; count: number; sentCount: number }> {
+    for (const link of this.#links.values()) {
+      const { worker, pendingCount: count, pushedCount: sentCount } = link
+      yield { worker, calls: link.calls(), count, sentCount }
+    }
+  }
+
   /** Those of them that are with their actors. */
   get pushedCount(): number {
     let count = 0
@@ -253,7 +262,8 @@ export class Actors {
     let link: ActorLink | undefined
     let some: TaskResult[] = []
     for (const result of results) {
-      const next = this.#linkOfCall.get(result.sequence)
+      // One that was cancelled has its error already; its link still counts it as being with the actor.
+      const next = this.#linkOfCall.get(result.sequence) ?? this.#linkTo(worker)
       if (next !== link && some.length > 0) {
         this.#deliver(link, worker, some)
         some = []
@@ -267,6 +277,11 @@ export class Actors {
   #deliver(link: ActorLink | undefined, worker: ClientId, results: readonly TaskResult[]): void {
     if (link !== undefined) link.onDone(worker, results)
     else for (const result of results) this.#discard(result, worker)
+  }
+
+  #linkTo(worker: ClientId): ActorLink | undefined {
+    for (const link of this.#links.values()) if (link.worker === worker) return link
+    return undefined
   }
 
   #onItem({ from, sequence, index, value }: MessageBody<'actorItem'>): void {
@@ -342,7 +357,7 @@ export class Actors {
     const { objects, functions, calls, role } = this.#host
     const target = remote.prepare(functions)
     if (options.isDetached) return this.#createDetached(remote, args, options, target)
-    const description = this.#describe(remote, options)
+    const description = this.#describe(remote, options, target)
     const described = options.name === '' ? '' : describedText(description)
     const coded = calls.encodeArguments(args)
     const life = objects.owned.create()
@@ -359,7 +374,8 @@ export class Actors {
     const settings = { name, namespace, className, maxConcurrency, groups }
     const { id } = life
     const label = name === '' ? className : name
-    const owned = this.owned.create(creation, { id, name: label, settings }, options.maxRestarts)
+    const { hasExitHook } = description
+    const owned = this.owned.create(creation, { id, name: label, settings, hasExitHook }, options.maxRestarts)
     if (name === '') this.owned.begin(owned)
     else {
       // Others will ask for it by its name, and not have heard of it from this process.
@@ -380,7 +396,7 @@ export class Actors {
     target: FunctionRecord,
   ): ActorHandle {
     const { connection, objects, exchange, role } = this.#host
-    const description = this.#describe(remote, options)
+    const description = this.#describe(remote, options, target)
     const { className } = description
     const described = describedText(description)
     const plain = args.map((each) => (each instanceof ObjectRef ? undefined : each))
@@ -392,7 +408,9 @@ export class Actors {
     const coded = { wire: value, holds: undefined, resolvedRefs: [] }
     const creation = creationOf({ sequence, className, function: target, terms, job: role.job(), ...coded })
     const settings = { name, namespace, className, maxConcurrency, groups }
-    const owned = this.owned.create(creation, { id, name: name === '' ? className : name, settings }, maxRestarts)
+    // Its keeper has it run its hooks; this process does not.
+    const made = { id, name: name === '' ? className : name, settings, hasExitHook: false }
+    const owned = this.owned.create(creation, made, maxRestarts)
     const prepare = async (): Promise<KeptActor> => {
       const resolved: KeptActor['creation']['resolved'] = []
       const functionIds = new Set([target.id, ...named])
@@ -533,9 +551,11 @@ export class Actors {
     return this.revive(actor, describedBy(description))
   }
 
-  #describe(remote: RemoteClass, options: ResolvedActorOptions): ActorDescription {
+  #describe(remote: RemoteClass, options: ResolvedActorOptions, target: FunctionRecord): ActorDescription {
     const { name, namespace, isDetached, maxTaskRetries, maxPendingCalls } = options
-    return { ...remote.describeMethods(), name, namespace, isDetached, maxTaskRetries, maxPendingCalls }
+    // A class without a name has the one of what it was assigned to, which is known when it has been captured.
+    const className = target.name
+    return { ...remote.describeMethods(), className, name, namespace, isDetached, maxTaskRetries, maxPendingCalls }
   }
 
   /** The handle that another process described. */
@@ -561,6 +581,13 @@ export class Actors {
     const from = connection.welcome.clientId
     if (leader === from) this.owned.kill(actor, mayRestart, 'it was killed by kill()')
     else connection.send('actorKill', { to: leader, from, actor, mayRestart })
+  }
+
+  /** True when it is known here that the actor is dead. */
+  isDead(handle: ActorHandle): boolean {
+    const { id } = partsOf(handle)
+    const owned = this.owned.get(id)
+    return (owned === undefined ? this.#links.get(id)?.status?.state : owned.lifecycle.publicState) === 'dead'
   }
 
   /** No handle is left, here or anywhere; or, of another process's actor, none is left here. */
@@ -618,6 +645,7 @@ export class Actors {
       retryExceptions: methodOptions.retryExceptions ?? false,
       replicas: methodOptions.replicas ?? 1,
       parent: role.currentTask(),
+      sinceMs: Math.round(performance.now()),
       retriesLeft: methodOptions.maxTaskRetries ?? description.maxTaskRetries,
       attempt: 0,
       state: 'waiting',
@@ -648,6 +676,11 @@ export class Actors {
 
   cancel(task: TaskRecord, recursive: boolean): void {
     this.#linkOfCall.get(task.sequence)?.cancel(task, recursive)
+  }
+
+  /** Cancels the calls that a task of this process has made. */
+  cancelChildren(parent: object): void {
+    for (const link of this.#links.values()) link.cancelChildren(parent)
   }
 
   #linkOf(id: ObjectId, life: ObjectRef | undefined, description: ActorDescription): ActorLink {
@@ -719,6 +752,7 @@ function creationOf({
     retryExceptions: false,
     replicas: 1,
     parent: undefined,
+    sinceMs: Math.round(performance.now()),
     retriesLeft: 0,
     attempt: 0,
     state: 'waiting',

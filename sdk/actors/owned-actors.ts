@@ -60,6 +60,7 @@ export interface OwnedActor {
   /** Its constructor's call. It has no results. */
   readonly creation: TaskRecord
   readonly settings: Omit<ActorSettings, 'restarts'>
+  readonly hasExitHook: boolean
   readonly lifecycle: ActorLifecycle
   readonly watchers: Set<ClientId>
   requestId: number | undefined
@@ -76,6 +77,7 @@ export class OwnedActors {
   readonly #byLease = new Map<number, OwnedActor>()
   #nextRequestId = requestIdsFrom
   #isClosed = false
+  #onDead: (actor: OwnedActor) => void = () => undefined
 
   constructor(host: OwnedActorsHost) {
     this.#host = host
@@ -99,7 +101,11 @@ export class OwnedActors {
   }
 
   /** `begin` has it started, when it may. */
-  create(creation: TaskRecord, actor: Pick<OwnedActor, 'id' | 'name' | 'settings'>, restartsMax: number): OwnedActor {
+  create(
+    creation: TaskRecord,
+    actor: Pick<OwnedActor, 'id' | 'name' | 'settings' | 'hasExitHook'>,
+    restartsMax: number,
+  ): OwnedActor {
     const owned: OwnedActor = {
       ...actor,
       creation,
@@ -141,6 +147,21 @@ export class OwnedActors {
   release(id: ObjectId, reason: string): void {
     const actor = this.#actors.get(id)
     if (actor !== undefined) this.#step(actor, { type: 'release', reason })
+  }
+
+  /** The program ends: actors that have something to do at their end are given the time for it. Resolves when they have. */
+  async endAll(timeoutMs: number): Promise<void> {
+    const isOpen = ({ hasExitHook, lifecycle }: OwnedActor): boolean => hasExitHook && lifecycle.publicState === 'alive'
+    const open = new Set([...this.#actors.values()].filter(isOpen))
+    if (open.size === 0) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, timeoutMs)
+    this.#onDead = (actor) => {
+      if (open.delete(actor) && open.size === 0) resolve()
+    }
+    for (const { id } of open) this.release(id, 'its program has ended')
+    await promise
+    clearTimeout(timer)
   }
 
   /** Nobody can ask for it any more. */
@@ -350,6 +371,7 @@ export class OwnedActors {
     if (death !== undefined) {
       actor.death = this.#host.encodeError(deathError(actor))
       this.#host.onDead(actor)
+      this.#onDead(actor)
     }
     this.#tell(actor)
   }

@@ -7,7 +7,7 @@ import {
   type ActorOptions,
   type ResolvedActorOptions,
 } from '../actors/actor-options.ts'
-import { describeMethods } from '../actors/describe-methods.ts'
+import { describeMethods, hasExitHook } from '../actors/describe-methods.ts'
 import type { AnyClass, ConstructorArguments } from '../actors/actor-types.ts'
 import type { AnyFunction, FunctionTable } from '../functions/function-table.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
@@ -20,6 +20,7 @@ type Target = { cls: AnyFunction } | { id: ObjectId }
 interface Description {
   className: string
   methods: Record<string, boolean>
+  hasExitHook: boolean
   options: ActorOptions
 }
 
@@ -29,32 +30,25 @@ interface Description {
  */
 export class RemoteClass<C extends AnyClass = AnyClass> {
   readonly #target: Target
-  readonly #options: ActorOptions
+  readonly #description: Description
   readonly #resolved: ResolvedActorOptions
-  readonly #className: string
-  readonly #methods: Record<string, boolean>
   /** Only in the type system: whose handles `remote` gives. */
   declare protected readonly classType: C
 
   /** @internal Use `remote()`. */
-  constructor(target: Target, className: string, methods: Record<string, boolean>, options: ActorOptions) {
+  constructor(target: Target, description: Description) {
     this.#target = target
-    this.#className = className
-    this.#methods = methods
-    this.#options = options
-    this.#resolved = resolveActorOptions(options)
+    this.#description = description
+    this.#resolved = resolveActorOptions(description.options)
     checkGroupMethods(this.#resolved.groups, this.describeMethods())
     this.remote = this.remote.bind(this)
   }
 
   /** @internal The remote class of a class of this program. */
   static of<C extends AnyClass>(cls: C, options: ActorOptions): RemoteClass<C> {
-    return new RemoteClass<C>(
-      { cls: cls as unknown as AnyFunction },
-      cls.name || 'anonymous',
-      describeMethods(cls),
-      options,
-    )
+    const target = { cls: cls as unknown as AnyFunction }
+    const described = { methods: describeMethods(cls), hasExitHook: hasExitHook(cls.prototype as object) }
+    return new RemoteClass<C>(target, { className: cls.name || 'anonymous', ...described, options })
   }
 
   /**
@@ -77,48 +71,44 @@ export class RemoteClass<C extends AnyClass = AnyClass> {
   /** The same class with other options; those not named stay as they are. */
   options(options: ActorOptions): RemoteClass<C> {
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-    return new RemoteClass<C>(this.#target, this.#className, this.#methods, { ...this.#options, ...given })
+    return new RemoteClass<C>(this.#target, {
+      ...this.#description,
+      options: { ...this.#description.options, ...given },
+    })
   }
 
   get name(): string {
-    return this.#className
+    return this.#description.className
   }
 
   /** @internal The class, when this process can ship it. */
   get local(): { fn: AnyFunction; name: string } | undefined {
-    return 'cls' in this.#target ? { fn: this.#target.cls, name: this.#className } : undefined
+    return 'cls' in this.#target ? { fn: this.#target.cls, name: this.name } : undefined
   }
 
   /** @internal */
   describeMethods(): ClassDescription {
-    return {
-      className: this.#className,
-      methods: this.#methods,
-      concurrencyGroups: this.#resolved.groups.map(({ name }) => name),
-    }
+    const { className, methods, hasExitHook: hook } = this.#description
+    return { className, methods, concurrencyGroups: this.#resolved.groups.map(({ name }) => name), hasExitHook: hook }
   }
 
   /** @internal Captures the class if that has not been done. */
   prepare(functions: FunctionTable): FunctionRecord {
     const target = this.#target
-    return 'cls' in target
-      ? functions.ship(target.cls, this.#className)
-      : functions.foreignRecord(target.id, this.#className)
+    return 'cls' in target ? functions.ship(target.cls, this.name) : functions.foreignRecord(target.id, this.name)
   }
 
   /** @internal How it travels inside a value. */
   describe(functions: FunctionTable): { id: ObjectId; data: Description } {
-    const { id } = this.prepare(functions)
-    return { id, data: { className: this.#className, methods: this.#methods, options: this.#options } }
+    return { id: this.prepare(functions).id, data: this.#description }
   }
 
   /** @internal The remote class that another process described. */
   static revive(id: ObjectId, data: unknown): RemoteClass {
-    const { className, methods, options } = data as Description
-    return new RemoteClass({ id }, className, methods, options)
+    return new RemoteClass({ id }, data as Description)
   }
 
   [inspect.custom](): string {
-    return `RemoteClass(${this.#className})`
+    return `RemoteClass(${this.name})`
   }
 }

@@ -2,12 +2,14 @@ import {
   InfeasibleError,
   InvalidArgumentError,
   MembershipError,
+  OutOfMemoryError,
   WorkerCrashedError,
   WorkerLimitError,
   WorkerStartError,
 } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import { triesText } from './lineage.ts'
 import type { TaskRecord } from './task-record.ts'
 
@@ -19,6 +21,19 @@ export function crashError(
   return new WorkerCrashedError(
     `the worker (pid ${pid} of node ${node}) died while it ran task ${task.name}: ${reason}; no retries are left after ${triesText(task.attempt + 1)}`,
     { task: task.name, workerPid: pid, node, reason, tries: task.attempt + 1 },
+  )
+}
+
+export function outOfMemoryError(
+  task: TaskRecord,
+  { workerPid }: { workerPid: number },
+  reason: string,
+  details: OutOfMemoryDetails,
+): OutOfMemoryError {
+  const tries = task.attempt + 1
+  return new OutOfMemoryError(
+    `task ${task.name}: ${reason}, and was ended; no retries are left after ${triesText(tries)}; ask for memory by memoryBytes, so that fewer run at a time, or work on smaller parts`,
+    { task: task.name, workerPid, tries, ...details },
   )
 }
 

@@ -198,7 +198,7 @@ export class KeeperWorld {
           const session = this.#sessionOf(node, place)
           this.#after(3000, () => {
             if (isThere() && node.leases.has(leaseId) && this.#sessionOf(node, place) !== session) {
-              node.keeper.send('leaseLost', { leaseId, reason: 'gone' })
+              node.keeper.send('leaseLost', { leaseId, reason: 'gone', outOfMemory: [] })
             }
           })
         }),
@@ -207,7 +207,7 @@ export class KeeperWorld {
       kill: (_: LeaseEnd, leaseId: number) => {
         if (!node.leases.has(leaseId)) return
         end(leaseId)
-        tell((keeper) => keeper.send('leaseLost', { leaseId, reason: 'killed' }))
+        tell((keeper) => keeper.send('leaseLost', { leaseId, reason: 'killed', outOfMemory: [] }))
       },
       routes: {
         get: (leaseId: number) =>
@@ -266,7 +266,7 @@ export class KeeperWorld {
       from.keeper.linkChanged(to.id, false)
       for (const [leaseId, instance] of from.leases) {
         if (instance === undefined) continue
-        if (instance.node === to) from.keeper.send('leaseLost', { leaseId, reason: 'node gone' })
+        if (instance.node === to) from.keeper.send('leaseLost', { leaseId, reason: 'node gone', outOfMemory: [] })
       }
     }
   }
@@ -374,7 +374,7 @@ export class KeeperWorld {
     instance.node.leases.delete(instance.leaseId)
     this.#instances.delete(instance)
     if (made.maxRestarts === 0) made.isKilled = true
-    instance.node.keeper.send('leaseLost', { leaseId: instance.leaseId, reason: 'crashed' })
+    instance.node.keeper.send('leaseLost', { leaseId: instance.leaseId, reason: 'crashed', outOfMemory: [] })
   }
 
   #fault(): void {

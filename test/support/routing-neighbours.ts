@@ -22,6 +22,7 @@ export function simulatedNeighbours(with_: {
         depth,
         envKey,
         isActor,
+        isRetriable: false,
         envVars: {},
         resources: { ...resources },
         mayWait,
