@@ -157,47 +157,47 @@ export const peerMessages = {
   holdersAsk: message(158, small, struct({ askId: u32, key: string(64) })),
   holdersReply: message(159, small, struct({ askId: u32, nodes: list(nodeId, 64) })),
 
-  // --- names of actors: nodes to the head
+  // --- names of actors: nodes to the head. Below 220 are the network's own frames
   /** All names that the sender's clients have: a part of the report with this number. The other questions come after it. */
   nameReport: message(
-    200,
+    220,
     limits.frameBytesMax,
     struct({ term, id: u48, part: u32, parts: u32, names: list(namedActor, 10_000) }),
   ),
   /** An actor of a client of the sender is to have this name. */
-  nameClaim: message(201, small, struct({ named: namedActor, handedBy: string(clientIdBytes * 2) })),
-  nameFind: message(202, small, struct({ askId: u32, isId: bool, namespace: actorName, name: actorName })),
+  nameClaim: message(221, small, struct({ named: namedActor, handedBy: string(clientIdBytes * 2) })),
+  nameFind: message(222, small, struct({ askId: u32, isId: bool, namespace: actorName, name: actorName })),
   /** The actor has the name no more. */
-  nameRelease: message(203, small, struct({ namespace: actorName, name: actorName, ...managed })),
+  nameRelease: message(223, small, struct({ namespace: actorName, name: actorName, ...managed })),
 
   // --- and the head's answers
   /** The head has no report of the receiver: what was sent over a link that has been replaced since does not count. */
-  nameUnreported: message(215, small, struct({ term })),
-  nameReported: message(204, small, struct({ term, id: u48 })),
+  nameUnreported: message(229, small, struct({ term })),
+  nameReported: message(224, small, struct({ term, id: u48 })),
   /** `holder`: who has the name now. */
   nameClaimed: message(
-    205,
+    225,
     small,
     struct({ term, ...managed, outcome: oneOf('given', 'taken', 'full'), holder: list(namedActor, 1) }),
   ),
-  nameFound: message(206, small, struct({ term, askId: u32, holder: list(namedActor, 1) })),
-  nameReleased: message(207, small, struct({ term, ...managed })),
+  nameFound: message(226, small, struct({ term, askId: u32, holder: list(namedActor, 1) })),
+  nameReleased: message(227, small, struct({ term, ...managed })),
   /** Two actors had one name, and `holder` keeps it: this one of the receiver is to end. */
   nameLost: message(
-    208,
+    228,
     small,
     struct({ term, namespace: actorName, name: actorName, ...managed, holder: list(namedActor, 1) }),
   ),
 
   /** Nobody leads the actor any more: the receiver, which can start it again, is to do so. */
-  nameLead: message(211, small, struct({ term, ...managed })),
+  nameLead: message(230, small, struct({ term, ...managed })),
 
   // --- detached actors
   /** The receiver is to lead this actor from now on: it has a worker for it. */
-  keepAsk: message(209, limits.frameBytesMax, struct({ kept: keptActor })),
+  keepAsk: message(231, limits.frameBytesMax, struct({ kept: keptActor })),
   /** `given`: it does. Else the sender of the question is to go on with the actor, or to say why it cannot be. */
   keepAnswer: message(
-    210,
+    232,
     small,
     struct({
       actor: objectId,
@@ -208,12 +208,12 @@ export const peerMessages = {
     }),
   ),
   /** The receiver is to be able to start this actor again when the sender, who leads it, is gone. */
-  keepBackup: message(212, limits.frameBytesMax, struct({ kept: keptActor })),
+  keepBackup: message(233, limits.frameBytesMax, struct({ kept: keptActor })),
   /** It is, or cannot be, for this reason. */
-  keepBackedUp: message(213, small, struct({ actor: objectId, problem: text })),
+  keepBackedUp: message(234, small, struct({ actor: objectId, problem: text })),
   /** The actor is dead. */
-  keepForget: message(214, small, struct({ actor: objectId })),
-  keepForgotten: message(216, small, struct({ actor: objectId })),
+  keepForget: message(235, small, struct({ actor: objectId })),
+  keepForgotten: message(236, small, struct({ actor: objectId })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type PeerMessageName = keyof typeof peerMessages
