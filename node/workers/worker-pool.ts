@@ -164,7 +164,8 @@ export class WorkerPool {
     this.#startEnded(workerId)
     if (this.#closing === undefined) {
       this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
-      const bySystem = kind === 'outside' ? this.systemEnded() : undefined
+      // If its connection ended first, the node has sent the same signal after it, for no reason of its own.
+      const bySystem = reason === 'signal SIGKILL' ? this.systemEnded() : undefined
       const hasWords = kind === 'crash' && client !== undefined && words !== ''
       this.onExit({
         workerId,
