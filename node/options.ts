@@ -37,6 +37,8 @@ export interface NodeOptions {
   spill?: boolean | undefined
   /** Where such values go. Default: a disk's folder for temporary files, if there is one. */
   spillDirectory?: string | undefined
+  /** False: values of other nodes of this machine come over the network, too, not from memory to memory. Default: true. */
+  handOver?: boolean | undefined
   /** Worker processes at most. */
   workersMax?: number | undefined
   /** Workers that are kept ready. Default: the number of CPUs. */
@@ -79,6 +81,7 @@ const types: Record<keyof NodeOptions, 'number' | 'string' | 'boolean' | 'object
   storeBytesMax: 'number',
   spill: 'boolean',
   spillDirectory: 'string',
+  handOver: 'boolean',
   workersMax: 'number',
   prestart: 'number',
   workerIdleMs: 'number',

@@ -255,6 +255,13 @@ export class UnreachableError extends ShoalError {
   }
 }
 
+/** Thrown when a node is not out of service in time; it goes on with that. */
+export class DrainIncompleteError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('DRAIN_INCOMPLETE', message, { retryable: true, details })
+  }
+}
+
 /** Thrown when a node does not belong to the mesh, may not do what it asks, or cannot be admitted; the message says why. */
 export class MembershipError extends ShoalError {
   constructor(message: string, details: Record<string, unknown> = {}) {
@@ -296,4 +303,5 @@ export const shoalErrorClasses = {
   ProtocolError,
   UnreachableError,
   MembershipError,
+  DrainIncompleteError,
 } as const

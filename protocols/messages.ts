@@ -31,6 +31,8 @@ const text = string(16 * 1024)
 const storedName = string(64)
 /** A client tells of so many values that it owns, and of so many that it borrows: they have to fit into one message. */
 export const referencesMax = 2000
+/** A client tells of so many of its tasks that have not ended. */
+export const liveTasksMax = 500
 /** Of each, so many borrowers. */
 export const referenceBorrowersMax = 32
 
@@ -374,6 +376,66 @@ export const messages = {
       borrowed: list(struct({ object: objectId, tasks: u32 }), referencesMax),
     }),
   ),
+
+  // --- what becomes of tasks, for people to read
+  /**
+   * From an SDK process, now and then: tasks that have ended. `isHere`: it ran in this process; else what ended it is told by its
+   * owner, and `node` and `pid` say where it ran, if it did. `count`: the record stands for so many of this name, the first of
+   * which is `sequence`. `left` were not recorded.
+   */
+  taskRuns: message(
+    95,
+    limits.frameBytesMax,
+    struct({
+      left: u32,
+      runs: list(
+        struct({
+          owner: clientId,
+          job: clientId,
+          sequence: u48,
+          attempt: u32,
+          name: string(1024),
+          state: oneOf('finished', 'failed', 'cancelled'),
+          code: string(256),
+          isHere: bool,
+          node: string(64),
+          pid: u32,
+          startMs: f64,
+          endMs: f64,
+          busyMs: f64,
+          count: u32,
+        }),
+        2000,
+      ),
+    }),
+  ),
+  /** Asks a client for those of its tasks that have not ended. */
+  tasksAsk: message(96, small, struct({ requestId: u32 })),
+  /** `queued`: for a worker, or on one behind another task. `node` is empty for what is on no worker. */
+  liveTasks: message(
+    97,
+    limits.frameBytesMax,
+    struct({
+      requestId: u32,
+      tasks: list(
+        struct({
+          sequence: u48,
+          name: string(1024),
+          job: clientId,
+          attempt: u32,
+          state: oneOf('waiting', 'queued', 'running'),
+          node: string(64),
+          workerPid: u32,
+          forMs: f64,
+        }),
+        liveTasksMax,
+      ),
+      more: u32,
+    }),
+  ),
+
+  /** So many objects of this client were lost for good, and so many made again; the first of them, and why. */
+  objectNews: message(98, small, struct({ lost: u32, remade: u32, object: string(64), reason: text })),
 
   // --- console output
   log: message(

@@ -2,11 +2,15 @@ import { readFileSync } from 'node:fs'
 import {
   checkAdminArgs,
   isAdminCall,
+  isNodeCall,
+  isSurveyCall,
   type AdminArgs,
   type AdminCallName,
   type AdminValue,
   type MemberReport,
+  type NodeCallName,
   type NodeReport,
+  type SurveyCallName,
 } from '../../protocols/admin.ts'
 import { InvalidArgumentError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
@@ -40,7 +44,7 @@ export interface MeshAdminParts {
   onLeft(): void
 }
 
-type MeshCallName = Exclude<AdminCallName, LocalCallName>
+type MeshCallName = Exclude<AdminCallName, LocalCallName | SurveyCallName | NodeCallName>
 type Calls = { [N in MeshCallName]: (args: AdminArgs<N>) => Promise<AdminValue<N>> | AdminValue<N> }
 
 const firstTokenUses = 10
@@ -79,7 +83,7 @@ export class MeshAdmin implements AdminCallee {
   }
 
   async call(name: string, args: unknown): Promise<unknown> {
-    if (!isAdminCall(name) || isLocalCall(name)) {
+    if (!isAdminCall(name) || isLocalCall(name) || isSurveyCall(name) || isNodeCall(name)) {
       throw new InvalidArgumentError(
         `a node knows no call '${name}'; it knows ${Object.keys(this.#calls).join(', ')}`,
         {

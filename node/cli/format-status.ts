@@ -37,6 +37,7 @@ function countedLines({ store: { counters }, traffic }: NodeStatus): string[] {
     ...bytes(counters.spilledBytes, 'spilled'),
     ...bytes(counters.restoredBytes, 'restored'),
     ...bytes(traffic?.transfers.bytesIn ?? 0, 'brought here'),
+    ...bytes(traffic?.transfers.bytesInNear ?? 0, 'of that from memory of this machine'),
     ...bytes(traffic?.transfers.bytesOut ?? 0, 'sent'),
   ]
   const lines = counts.length === 0 ? [] : [`since the start ${counts.join(', ')}`]

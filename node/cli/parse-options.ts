@@ -127,6 +127,15 @@ export function parseDuration(option: string): (text: string) => number {
   }
 }
 
+/** A number of seconds, or a time with its units; in milliseconds. */
+export function parseSeconds(option: string): (text: string) => number {
+  return (text) => {
+    const seconds = numberOf(text)
+    if (seconds === undefined) return parseDuration(option)(text)
+    return seconds > 0 ? Math.max(1, Math.round(seconds * 1000)) : refuse(option, 'a number of seconds', text)
+  }
+}
+
 /** One of some words. */
 export function parseChoice<const T extends string>(option: string, choices: readonly T[]): (text: string) => T {
   return (text) => choices.find((choice) => choice === text) ?? refuse(option, `one of ${choices.join(', ')}`, text)

@@ -25,6 +25,8 @@ export interface StartOptions {
   spillDir?: string
   /** False for `--no-spill`; true says nothing. */
   spill?: boolean
+  /** False for `--no-hand-over`; true says nothing. */
+  handOver?: boolean
   workersMax?: number
   name?: string
   label?: Record<string, string>
@@ -61,6 +63,7 @@ export function addStartOptions(command: Command): Command {
     .option('--store <size>', 'size of the object store', parseBytes('--store'))
     .option('--spill-dir <folder>', 'where values go that there is no room for (default: /var/tmp, if on a disk)')
     .option('--no-spill', 'refuse values that there is no room for')
+    .option('--no-hand-over', 'have values of other nodes of this machine come over the network, too')
     .option('--workers-max <count>', 'worker processes at most', parseCount('--workers-max', 'a whole number', 1))
     .option('--name <name>', "what the node is called in lists (default: the machine's name)")
     .option('--label <name=value>', 'what the node is or where it stands; may be repeated', parseLabel)
@@ -109,6 +112,7 @@ export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'jo
     listen,
     peers: peer,
     ...(options.spill === false ? { spill: false } : {}),
+    ...(options.handOver === false ? { handOver: false } : {}),
     ...(options.mdns === false ? { mdns: false } : {}),
     ...(options.mesh === false ? { mesh: false } : {}),
     ...more,

@@ -14,6 +14,7 @@ import { Placement } from './placement.ts'
 import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
 import {
   busyRefusal,
+  closedRefusal,
   infeasibleRefusal,
   jobGoneRefusal,
   tooManyRequestsRefusal,
@@ -99,6 +100,11 @@ export class LeaseBook {
     )
   }
 
+  /** It takes no new work. */
+  get isClosed(): boolean {
+    return this.#placement.isClosed
+  }
+
   /** The names of which the node as a whole has too little for the request. */
   missing(request: ResourceSet): string[] {
     return this.#ledger.missing(request)
@@ -106,7 +112,7 @@ export class LeaseBook {
 
   /** True when such a request would be served at once, and the busiest resource be no more than half used then. */
   hasAmpleRoom(request: ResourceSet): boolean {
-    return this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
+    return !this.isClosed && this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
   }
 
   /** How much of each GPU is free: 0 to 1, by its number. */
@@ -161,6 +167,8 @@ export class LeaseBook {
         return this.#onWorkerExited(event, nowMs)
       case 'clientGone':
         return this.#onClientGone(event.client, nowMs)
+      case 'opened':
+        return this.#onOpened(event.isOpen, nowMs)
       case 'tick':
         return this.#onTick(nowMs)
     }
@@ -205,7 +213,7 @@ export class LeaseBook {
     if (!this.#placement.waiting.has(request)) return
     if (event.mayWait === false) {
       this.#forgetRequest(request)
-      this.#actions.push(busyRefusal(event))
+      this.#actions.push(this.isClosed ? closedRefusal(event) : busyRefusal(event))
     } else this.#reclaimOwnLease(request)
   }
 
@@ -312,6 +320,20 @@ export class LeaseBook {
     this.#actions.push({ type: 'stopWorker', workerId: lease.worker.workerId, reason })
   }
 
+  #onOpened(isOpen: boolean, nowMs: number): void {
+    if (isOpen !== this.isClosed) return
+    this.#placement.isClosed = !isOpen
+    if (isOpen) {
+      this.#placement.placeAll(nowMs)
+      return
+    }
+    for (const request of [...this.#placement.waiting.all(), ...this.#placement.placed()]) {
+      this.#forgetRequest(request)
+      this.#actions.push(closedRefusal(request))
+    }
+    for (const lease of this.#leases.values()) if (!lease.isReclaimed) this.#askBack(lease)
+  }
+
   #onTick(nowMs: number): void {
     const { waiting, reservations } = this.#placement
     reservations.lapse(nowMs)
@@ -412,7 +434,7 @@ export class LeaseBook {
 
   #wantsPrestart(): boolean {
     const { prestart, workersMax } = this.#settings
-    return this.#workers.plainCount < prestart && this.#workers.count < workersMax
+    return !this.isClosed && this.#workers.plainCount < prestart && this.#workers.count < workersMax
   }
 
   /** Keeps the plain workers at their number, whatever became of them. */

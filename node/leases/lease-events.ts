@@ -16,6 +16,8 @@ export type LeaseEvent =
   | WorkerExitedEvent
   /** With it go the requests and leases of which it is the owner or the job. */
   | { type: 'clientGone'; client: string }
+  /** The node takes no new work, or does so again. What waits is sent away, and all leases are asked back. */
+  | { type: 'opened'; isOpen: boolean }
   | { type: 'tick' }
 
 /** An owner asks for a worker with resources of its own. */

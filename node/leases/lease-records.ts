@@ -32,6 +32,8 @@ export interface LeaseRequest {
 
 export type WaitReason =
   | { kind: 'turn' }
+  /** The node takes no new work. */
+  | { kind: 'closed' }
   /** Too little of these is free. */
   | { kind: 'resources'; names: readonly string[] }
   /** What it needs is kept for a request that has waited too long. */

@@ -84,6 +84,8 @@ function waitText(request: LeaseRequest, source: SnapshotSource): string {
   switch (reason.kind) {
     case 'turn':
       return 'waiting for its turn'
+    case 'closed':
+      return 'this node is being taken out of service and takes no new work: `shoal drain NODE --undo`'
     case 'resources':
       return reason.names.map((name) => resourceText(name, request, source.ledger)).join('; ')
     case 'reserved':

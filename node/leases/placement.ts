@@ -41,6 +41,8 @@ export interface PlacementComponents {
 export class Placement {
   readonly waiting = new WaitingRequests()
   readonly reservations: Reservations
+  /** Nothing is placed. */
+  isClosed = false
   #placedByKey = new Map<string, Set<LeaseRequest>>()
   #with: PlacementComponents
 
@@ -128,6 +130,10 @@ export class Placement {
   /** Places or refuses a waiting request. False when it has to go on waiting; its `wait` says why. */
   #place(request: LeaseRequest, nowMs: number): boolean {
     const { ledger, workers, onGranted } = this.#with
+    if (this.isClosed) {
+      request.wait.reason = { kind: 'closed' }
+      return false
+    }
     const names = ledger.shortOf(request.resources)
     if (names.length > 0) {
       request.wait.reason = { kind: 'resources', names }

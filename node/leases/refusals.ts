@@ -66,6 +66,11 @@ export function busyRefusal(asked: Asked): RefuseAction {
   return refusal(asked, 'busy', 'its resources are not free on this node now', {})
 }
 
+/** The node takes no new work: another one may. */
+export function closedRefusal(asked: Asked): RefuseAction {
+  return refusal(asked, 'busy', 'this node is being taken out of service (`shoal drain`) and takes no new work', {})
+}
+
 export function workerStartRefusal(asked: Asked, reason: string, failures: number): RefuseAction {
   return refusal(
     asked,

@@ -1,3 +1,4 @@
+import type { EventReport } from '../../protocols/admin.ts'
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { advert, type Advert } from '../../protocols/advert.ts'
 import { MembershipError, ProtocolError } from '../../protocols/errors.ts'
@@ -5,6 +6,7 @@ import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import { decodeBody, messageName, type MessageName } from '../../protocols/messages.ts'
 import { mayAdmit, maySubmit } from '../../protocols/membership.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
+import type { Survey } from '../admin/survey.ts'
 import type { BulkExchange } from '../bulk/bulk-exchange.ts'
 import { holdersMax, type ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
@@ -15,6 +17,7 @@ import { RefusalLog } from '../network/refusal-log.ts'
 import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
+import type { EventBook } from '../reports/event-book.ts'
 import type { RemoteValues } from '../store/remote-values.ts'
 import type { Replicas } from '../store/replicas.ts'
 import type { Transfers } from '../transfer/transfers.ts'
@@ -41,6 +44,8 @@ export interface MeshParts {
   questions: Questions
   /** Questions of the directory of objects: they may be many. */
   lookups: Questions
+  survey: Survey
+  events: EventBook
   clients: ClientTable
   leases: LeaseDesk
   relay: Relay
@@ -127,9 +132,9 @@ export class Mesh {
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, objects, replicas, log, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, replicas, now } = this.#parts
     const { node, name, version, role } = link.peer
-    log(`linked with ${name} (${node}, ${role}, shoal ${version})`)
+    this.#say('link', `linked with ${name} (${node}, ${role}, shoal ${version})`, node)
     linked.linkUp(node)
     view.linkUp(node, now())
     objects.linkUp(node, link.peer.publicKey)
@@ -141,11 +146,16 @@ export class Mesh {
     this.#tellHead()
   }
 
+  #say(kind: EventReport['kind'], text: string, about: NodeId, level: EventReport['level'] = 'info'): void {
+    this.#parts.log(text)
+    this.#parts.events.say(kind, text, { about, level })
+  }
+
   #onLinkDown(link: PeerLink, reason: string): void {
-    const { linked, view, leases, office, values, objects, clients, flush, log, now } = this.#parts
+    const { linked, view, leases, office, values, objects, clients, flush, now } = this.#parts
     const { questions, lookups } = this.#parts
     const { node, name } = link.peer
-    log(`the link with ${name} (${node}) is down: ${reason}`)
+    this.#say('link', `the link with ${name} (${node}) is down: ${reason}`, node, 'warning')
     const gone = linked.linkDown(node)
     view.linkDown(node, now())
     this.#tellPeers()
@@ -185,10 +195,12 @@ export class Mesh {
 
   /** The state of this node has changed, or it is time to say again that it has not. */
   #publish(state: Advert): void {
-    const { network, post, view, now } = this.#parts
+    const { network, post, view, office, now } = this.#parts
     view.apply(state, now(), 'direct')
     const head = this.reachableHead
-    if (head !== undefined) post.send(head, 'nodeState', { state })
+    // What comes back from here would be known already, and not get to the office.
+    if (head === network.self) office.onState(state)
+    else if (head !== undefined) post.send(head, 'nodeState', { state })
     const writer = new ByteWriter(512)
     advert.write(writer, state)
     network.publish(writer.take())
@@ -213,9 +225,9 @@ export class Mesh {
   }
 
   #tick(): void {
-    const { view, network, membership, leases, log, now } = this.#parts
+    const { view, network, membership, leases, now } = this.#parts
     if (++this.#ticks % sayAgainTicks === 0) leases.sayGrantsAgain()
-    for (const { type, node } of view.tick(now())) log(`node ${node} is ${type}`)
+    for (const { type, node } of view.tick(now())) this.#say('node', `node ${node} is ${type}`, node, 'warning')
     if (this.#isLeaving || now() < this.#nextCheckAtMs) return
     this.#nextCheckAtMs = now() + checkMs
     network.recheck()
@@ -275,7 +287,7 @@ export class Mesh {
 
   #handlers(): PeerMessageHandlers {
     const { leases, office, election, view, values, replicas, objects } = this.#parts
-    const { questions, lookups, membership, network, post, log } = this.#parts
+    const { questions, lookups, survey, membership, network, clients, post, log } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -312,6 +324,12 @@ export class Mesh {
         post.send(from, 'explainReply', { askId, explained: office.explain(client, requestId) ?? [] })
       },
       explainReply: (from, { askId, explained }) => questions.onAnswer(from, askId, explained),
+      surveyAsk: (from, { askId, name, args }) => {
+        const asker = network.link(from)?.peer
+        if (asker === undefined) return
+        void survey.answer(name, args, asker).then((answer) => post.send(from, 'surveyReply', { askId, answer }))
+      },
+      surveyReply: (from, { askId, answer }) => questions.onAnswer(from, askId, answer),
       revocations: (from, { list }) => {
         const isNew = membership.mergeRevocations(list)
         if (!isNew) return
@@ -322,13 +340,23 @@ export class Mesh {
       renewAsk: (from, { askId, credentials }) => this.#onRenewAsk(from, askId, credentials),
       renewReply: (from, body) => questions.onAnswer(from, body.askId, body),
       leaving: (from, { reason }) => {
-        log(`node ${from} leaves: ${reason}`)
+        this.#say('node', `node ${from} leaves: ${reason}`, from)
         view.remove(from)
       },
       dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
       dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
       storedFree: (from, { names }) => values.freedElsewhere(from, names),
       copyForgotten: (from, { name }) => values.forgottenElsewhere(from, name),
+      evacuateAsk: (from, { askId, values: leaving }) => {
+        const [there, gone] = partition(leaving, ({ owner }) => clients.get(owner) !== undefined)
+        const problem = 'the process that owns it is gone'
+        const standings = [
+          ...replicas.evacuate(from, network.self, there),
+          ...gone.map(({ name }) => ({ name, standing: 'nowhere' as const, problem })),
+        ]
+        post.send(from, 'evacuateReply', { askId, standings })
+      },
+      evacuateReply: (from, { askId, standings }) => questions.onAnswer(from, askId, standings),
       replicaAsk: (from, body) => replicas.onAsk(from, body),
       replicaAnswer: (from, body) => replicas.onAnswer(from, body),
       provide: (from, batch) => objects.onProvide(from, batch),
@@ -420,6 +448,13 @@ export class Mesh {
         throw new ProtocolError(`a client may not send ${name} to another node`)
     }
   }
+}
+
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] {
+  const first: T[] = []
+  const second: T[] = []
+  for (const item of items) (isFirst(item) ? first : second).push(item)
+  return [first, second]
 }
 
 function unpack(frame: Uint8Array): [MessageName, Buffer] {

@@ -95,7 +95,7 @@ export class OwnState {
       labels,
       load: loadPerCore(),
       store: { usedBytes: store.usedBytes, bytesMax: store.bytesMax },
-      isOpen: mayOffer(role),
+      isOpen: mayOffer(role) && !book.isClosed,
     }
   }
 }

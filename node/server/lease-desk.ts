@@ -47,6 +47,7 @@ interface Asked {
 }
 
 const ended: Refusal = { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} }
+const closed: Refusal = { error: 'busy', message: 'the node takes no new work', details: {} }
 /** Another node may reach it. */
 const outOfReach: Refusal = { error: 'busy', message: 'there is no link to the node of its program', details: {} }
 
@@ -204,6 +205,10 @@ export class LeaseDesk {
       this.#sendGrant(route, requestId)
       return
     }
+    if (this.#with.book.isClosed) {
+      neighbours.refuseAsk(node, key, closed)
+      return
+    }
     const resources = checked(body.resources, label)
     if (directory.get(job) === undefined) {
       neighbours.refuseAsk(node, key, directory.isLocal(job) ? ended : outOfReach)
@@ -268,6 +273,16 @@ export class LeaseDesk {
         neighbours.refuseAsk(nodeOf(client), { client, requestId }, outOfReach)
       }
     }
+  }
+
+  /** The node takes no new work, or does so again. */
+  setOpen(isOpen: boolean): void {
+    this.#tell({ type: 'opened', isOpen })
+  }
+
+  /** Ends all that runs: its owners may try it again elsewhere. */
+  killAll(reason: string): void {
+    for (const { workerId } of [...this.#routes.values()]) this.#with.pool.kill(workerId, reason)
   }
 
   /** Something has happened that the router is to know. */

@@ -4,9 +4,11 @@ import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
+import type { EventBook } from '../reports/event-book.ts'
+import type { TaskBook } from '../reports/task-book.ts'
 import type { Client } from './client.ts'
+import type { ClientQuestions } from './client-questions.ts'
 import type { LeaseDesk } from './lease-desk.ts'
-import type { ReferenceDesk } from './reference-desk.ts'
 import type { StoreDesk, ValuesElsewhere } from './store-desk.ts'
 
 /** What other nodes do for the clients of this one, besides leases. */
@@ -21,7 +23,10 @@ export interface RequestsOptions {
   leases: LeaseDesk
   blobs: BlobCache
   storeDesk: StoreDesk
-  references: ReferenceDesk
+  references: ClientQuestions<'referencesAsk'>
+  tasksOf: ClientQuestions<'tasksAsk'>
+  taskBook: TaskBook
+  events: EventBook
   output: OutputRelay
   elsewhere: Elsewhere
   /** Answers a question about the mesh, or makes a change to it. */
@@ -62,6 +67,9 @@ export class Requests {
       objectFreed: (_, body) => storeDesk.freed(body),
       storedOpen: (client, body) => storeDesk.open(client, body),
       references: (client, body) => options.references.answered(client, body),
+      liveTasks: (client, body) => options.tasksOf.answered(client, body),
+      objectNews: (client, body) => options.events.say('object', objectText(body), objectFacts(client, body)),
+      taskRuns: (client, body) => options.taskBook.add(client.pid, body),
       storedCancel: (client, body) => storeDesk.cancel(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])
@@ -82,4 +90,16 @@ export class Requests {
     if (handler === undefined) throw new ProtocolError(`a node takes no ${name} message`)
     handler(client, decodeBody(name, frame.body))
   }
+}
+
+function objectText({ lost, remade, object, reason }: MessageBody<'objectNews'>): string {
+  const counts = [
+    ...(lost === 0 ? [] : [`${lost} lost for good`]),
+    ...(remade === 0 ? [] : [`${remade} lost and made again`]),
+  ]
+  return `objects: ${counts.join(', ')}, such as ${object}: ${reason}`
+}
+
+function objectFacts({ pid }: Client, { lost }: MessageBody<'objectNews'>): { pid: number; level: 'error' | 'info' } {
+  return { pid, level: lost > 0 ? 'error' : 'info' }
 }

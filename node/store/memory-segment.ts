@@ -45,6 +45,10 @@ export class MemorySegment implements SegmentGate {
     return `/proc/${process.pid}/fd/${this.#memory.descriptor}`
   }
 
+  get descriptor(): number {
+    return this.#memory.descriptor
+  }
+
   get bytes(): number {
     return this.#bytes
   }

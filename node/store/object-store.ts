@@ -11,7 +11,7 @@ import { StoreBook } from './store-book.ts'
 import type { StoreAction, StoredKind, StoreEvent, ValuePlace } from './store-events.ts'
 import { storeFull } from './store-full.ts'
 import { isStoredName } from './stored-name.ts'
-import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from './transfer-store.ts'
+import type { IncomingRoom, IncomingSpec, MemoryPlace, OutgoingValue, TransferStore } from './transfer-store.ts'
 
 const tickMs = 40
 /** How often memory is looked for that nobody needs; and when some has been found. */
@@ -33,6 +33,8 @@ export interface ObjectStoreOptions {
   now(): number
   onPressure(usedBytes: number): void
   log(text: string): void
+  /** The disk does not do what it should. */
+  onTrouble?(text: string): void
 }
 
 export interface StoredSpec {
@@ -356,10 +358,12 @@ export class ObjectStore implements TransferStore {
       this.#step({ type: 'release', key, name })
     }
     try {
-      const opened = await this.#source(name, bytes, await this.locate(name))
+      const at = await this.locate(name)
+      const opened = await this.#source(name, bytes, at)
       source = opened
       return {
         bytes,
+        place: this.#placeForOthers(at),
         read: (offset, length) => {
           if (!isOpen || offset < 0 || length < 0 || offset + length > bytes) {
             return Promise.reject(new ObjectLostError(`no ${length} bytes at ${offset} of the value ${name}`))
@@ -372,6 +376,13 @@ export class ObjectStore implements TransferStore {
       close()
       throw error
     }
+  }
+
+  #placeForOthers(at: ValuePlace): MemoryPlace | undefined {
+    const { segment } = this.#options
+    if (segment === undefined || at.in !== 'memory') return undefined
+    const { offset, generation } = at
+    return { pid: process.pid, descriptor: segment.descriptor, offset, generation }
   }
 
   /** In memory, or on the disk when there is no room in memory. */
@@ -468,8 +479,13 @@ export class ObjectStore implements TransferStore {
     return asker
   }
 
+  #trouble(text: string): void {
+    this.#options.log(text)
+    this.#options.onTrouble?.(text)
+  }
+
   async #spill({ file, blocks }: StoreAction & { type: 'spill' }): Promise<void> {
-    const { spill, segment, log } = this.#options
+    const { spill, segment } = this.#options
     if (spill === undefined || segment === undefined) return
     try {
       const crcs = await spill.write(file, blocks, segment)
@@ -477,20 +493,20 @@ export class ObjectStore implements TransferStore {
     } catch (error) {
       const { message, code } = error as NodeJS.ErrnoException
       const isFull = code === 'ENOSPC' || code === 'EDQUOT'
-      log(`values could not be written to the disk in ${spill.directory}: ${message}`)
+      this.#trouble(`values could not be written to the disk in ${spill.directory}: ${message}`)
       this.#step({ type: 'spillFailed', file, reason: isFull ? 'the disk is full' : message, isFull })
     }
   }
 
   async #restore({ name, bytes, from, place }: StoreAction & { type: 'restore' }): Promise<void> {
-    const { spill, segment, log } = this.#options
+    const { spill, segment } = this.#options
     if (spill === undefined || segment === undefined) return
     try {
       await spill.read(from, bytes, place.offset, segment)
       this.#step({ type: 'restored', name })
     } catch (error) {
       const reason = (error as Error).message
-      log(`the value ${name} could not be read from the disk: ${reason}`)
+      this.#trouble(`the value ${name} could not be read from the disk: ${reason}`)
       this.#step({ type: 'restoreFailed', name, reason, isLost: error instanceof SpillDamagedError })
     }
   }

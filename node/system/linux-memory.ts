@@ -9,6 +9,9 @@ export interface SharedMemory {
   giveBack(offset: number, bytes: number): void
 }
 
+/** How the memory is called where the system lists what processes have open. */
+export const sharedMemoryName = 'shoal-store'
+
 const closeOnExec = 1
 const readAndWrite = 1 | 2
 const mapShared = 1
@@ -32,7 +35,7 @@ export async function makeSharedMemory(bytes: number): Promise<SharedMemory | un
     'void *mmap(void *at, size_t bytes, int protection, int flags, int descriptor, int64_t offset)',
   )
   const madvise = libc.func('int madvise(uint64_t at, size_t bytes, int advice)')
-  const descriptor = memfdCreate('shoal-store', closeOnExec) as number
+  const descriptor = memfdCreate(sharedMemoryName, closeOnExec) as number
   if (descriptor < 0) return undefined
   if ((ftruncate(descriptor, bytes) as number) !== 0) return undefined
   const at: unknown = mmap(null, bytes, readAndWrite, mapShared, descriptor, 0)

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import type { GpuVendor } from '../resources/gpu-visibility.ts'
+import type { EventBook } from '../reports/event-book.ts'
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
 import { outputMarker, type Whose } from './output-collector.ts'
@@ -17,6 +18,7 @@ export interface WorkerPoolOptions {
   gpuVendor: GpuVendor | undefined
   guardian: Guardian
   output: OutputRelay
+  events: Pick<EventBook, 'say'>
   log(text: string): void
 }
 
@@ -129,6 +131,8 @@ export class WorkerPool {
     if (worker.isReady) return `worker ${workerId} is connected already`
     worker.connected(client)
     this.#startEnded(workerId)
+    const { pid } = worker
+    this.#options.events.say('worker', `worker ${workerId} (pid ${pid}) has started`, { pid })
     return undefined
   }
 
@@ -152,6 +156,14 @@ export class WorkerPool {
     this.#closing = () => {}
   }
 
+  #sayEnded({ workerId, pid }: WorkerProcess, { reason, kind }: ProcessExit, words: string): void {
+    const { events, log } = this.#options
+    const text = `worker ${workerId} (pid ${pid}) ended: ${reason.split('\n', 1).join()}`
+    log(text)
+    const level = kind !== 'other' ? 'error' : isOrdinary(reason) ? 'info' : 'warning'
+    events.say('worker', kind === 'crash' && words !== '' ? `${text}; its last words: ${words}` : text, { pid, level })
+  }
+
   #onExit(worker: WorkerProcess, { reason, kind }: ProcessExit): void {
     const { workerId, client } = worker
     const streams = this.#outputs.get(workerId)
@@ -163,9 +175,9 @@ export class WorkerPool {
     this.#outputs.delete(workerId)
     this.#startEnded(workerId)
     if (this.#closing === undefined) {
-      this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
       const bySystem = kind === 'outside' ? this.systemEnded() : undefined
       const hasWords = kind === 'crash' && client !== undefined && words !== ''
+      this.#sayEnded(worker, { reason, kind }, words)
       this.onExit({
         workerId,
         reason:
@@ -179,4 +191,9 @@ export class WorkerPool {
       })
     } else if (this.#workers.size === 0) this.#closing()
   }
+}
+
+/** The node stops workers that it does not need. */
+function isOrdinary(reason: string): boolean {
+  return reason === 'idle' || reason === 'exit code 0' || reason.startsWith('its place is needed')
 }

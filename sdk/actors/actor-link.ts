@@ -106,6 +106,12 @@ export class ActorLink {
     return this.#inFlight.size
   }
 
+  /** Calls that have no result yet, those that are with the worker first. */
+  *calls(): Generator<TaskRecord> {
+    for (const { task } of this.#inFlight.values()) yield task
+    for (let at = 0; at < this.#queue.length; at++) yield this.#queue.peek(at) as TaskRecord
+  }
+
   submit(task: TaskRecord): void {
     this.#queue.push(task)
     if (this.#status?.state === 'dead') {

@@ -153,6 +153,14 @@ export class Actors {
     return this.#linkOfCall.size
   }
 
+  /** Those calls, by the worker that their actor is on. */
+  *calls(): Generator<{ worker: ClientId; calls: Iterable<TaskRecord>; count: number; sentCount: number }> {
+    for (const link of this.#links.values()) {
+      const { worker, pendingCount: count, pushedCount: sentCount } = link
+      yield { worker, calls: link.calls(), count, sentCount }
+    }
+  }
+
   /** Those of them that are with their actors. */
   get pushedCount(): number {
     let count = 0
@@ -293,6 +301,7 @@ export class Actors {
       retryExceptions: false,
       replicas: 1,
       parent: undefined,
+      sinceMs: Math.round(performance.now()),
       retriesLeft: 0,
       attempt: 0,
       state: 'waiting',
@@ -392,6 +401,7 @@ export class Actors {
       retryExceptions: methodOptions.retryExceptions ?? false,
       replicas: methodOptions.replicas ?? 1,
       parent: role.currentTask(),
+      sinceMs: Math.round(performance.now()),
       retriesLeft: methodOptions.maxTaskRetries ?? description.maxTaskRetries,
       attempt: 0,
       state: 'waiting',

@@ -17,6 +17,7 @@ import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { classById } from '../shipping/class-registry.ts'
 import { NodeStore } from '../store/node-store.ts'
 import type { ReadPlace, StoredFacts, StoreLink } from '../store/object-store.ts'
+import { liveTasks } from '../tasks/live-tasks.ts'
 import { copyableError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
@@ -190,6 +191,10 @@ export class Runtime {
           lineages: calls.lineages.lineages(),
         })
         this.connection.send('references', { requestId, ...told })
+      },
+      tasksAsk: ({ requestId }) => {
+        const told = liveTasks(this.calls.submitter, this.actors.calls(), performance.now())
+        this.connection.send('liveTasks', { requestId, ...told })
       },
       storedOpened: ({ requestId, ...answer }) => this.#requests.answer(requestId, answer),
       storePressure: () => {

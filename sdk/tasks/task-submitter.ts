@@ -81,6 +81,7 @@ export class TaskSubmitter {
   readonly #tasks = new Map<number, TaskRecord>()
   readonly #pumpSoon = new Set<Pool>()
   #lastPool: Pool | undefined
+  #submittedAtMs = 0
   #nextRequestId = 1
   #isIdleCheckPlanned = false
 
@@ -106,7 +107,14 @@ export class TaskSubmitter {
     return count
   }
 
+  leases(): Iterable<Lease> {
+    return [...this.#pools.values()].flatMap(({ leases }) => [...leases.values()])
+  }
+
   submit(task: TaskRecord): void {
+    // Of many in a row, all at once: asking for the time costs as much as a good part of the rest.
+    if (this.#pumpSoon.size === 0) this.#submittedAtMs = Math.round(this.#host.nowMs())
+    task.sinceMs = this.#submittedAtMs
     this.#tasks.set(task.sequence, task)
     this.#awaitArguments(task)
   }
@@ -171,6 +179,7 @@ export class TaskSubmitter {
 
   /** Pushes what the leases can take, and asks for more leases, or fewer, by what is left. */
   #pump(pool: Pool): void {
+    const nowMs = this.#host.nowMs()
     const batches = new Map<Lease, { specs: TaskSpec[]; bytes: number }>()
     for (let task = pool.queue.peek(); task !== undefined; task = pool.queue.peek()) {
       const lease = pool.shares === undefined ? bestLease(pool, task) : this.#leaseForSpread(pool, pool.shares, task)
@@ -187,7 +196,7 @@ export class TaskSubmitter {
         this.#finish(task, () => this.#host.fail(task, tooLarge(task, bytes, specBytesMax)))
         continue
       }
-      lease.add(task, bytes)
+      lease.add(task, bytes, nowMs)
       let batch = batches.get(lease)
       if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
       if (batch.bytes + bytes > pushBytesMax && batch.specs.length > 0) {
@@ -353,6 +362,7 @@ export class TaskSubmitter {
       return
     }
     lease.hasAnswered = true
+    lease.firstSinceMs = this.#host.nowMs()
     for (const result of results) {
       const task = lease.remove(result.sequence)
       if (task !== undefined) learn(task.function, result.durationUs / 1000)

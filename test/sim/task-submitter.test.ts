@@ -214,6 +214,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     retryExceptions: false,
     replicas: 1,
     parent: undefined,
+    sinceMs: 0,
     retriesLeft: maxRetries,
     attempt: 0,
     state: 'waiting',

@@ -502,6 +502,46 @@ describe('fairness', () => {
   })
 })
 
+describe('a node that is taken out of service', () => {
+  const closed = { type: 'opened', isOpen: false } as const
+
+  test('asks its leases back, sends away what waits, and grants nothing', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } })
+    const { leaseId } = harness.lease()
+    const { requestId } = harness.request({ client: 'b' })
+    const actions = harness.step(closed)
+    assert.deepEqual(all(actions, 'reclaim'), [{ type: 'reclaim', client: 'driver', leaseId }])
+    const refusal = only(actions, 'refuse')
+    assert.deepEqual([refusal.client, refusal.requestId, refusal.error], ['b', requestId, 'busy'])
+    harness.returned({ client: 'driver', leaseId })
+    assert.deepEqual(harness.book.load().leases, 0)
+    assert.equal(harness.book.hasAmpleRoom({ CPU: 0.1 }), false)
+    assert.equal(only(harness.request({ mayWait: false }).actions, 'refuse').error, 'busy')
+    assert.deepEqual(harness.request().actions, [])
+    assert.deepEqual(all(harness.tick(5_000), 'grant'), [])
+    assert.match(harness.book.snapshot().pending[0]?.reason ?? '', /taken out of service/)
+    assert.deepEqual(harness.step(closed), [])
+  })
+
+  test('starts no workers, and serves what waits when it is open again', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } }, { startsAtOnce: false })
+    harness.step(closed)
+    harness.step({ type: 'workerExited', workerId: 1, reason: 'gone', startFailed: false })
+    assert.deepEqual(all(harness.tick(10_000), 'startWorker'), [])
+    harness.request()
+    const actions = harness.step({ type: 'opened', isOpen: true })
+    const { workerId } = only(actions, 'startWorker')
+    only(harness.step({ type: 'workerReady', workerId }), 'grant')
+  })
+
+  test('what holds resources for a worker that is starting is sent away, too', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } }, { startsAtOnce: false })
+    harness.request()
+    only(harness.step(closed), 'refuse')
+    assert.deepEqual(harness.book.snapshot().available, { CPU: 1 })
+  })
+})
+
 test('the snapshot groups what waits and says why', () => {
   const harness = new BookHarness({ total: { CPU: 2 }, workersMax: 3 })
   harness.lease()
