@@ -8,6 +8,7 @@ import { answerAdmin } from './admin/admin-desk.ts'
 import { isLocalCall, LocalAdmin } from './admin/local-admin.ts'
 import { BlobCache } from './code/blob-cache.ts'
 import { compileCacheDirectory } from './home/compile-cache.ts'
+import { GroupDesk } from './groups/group-desk.ts'
 import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
 import { DaemonLog } from './home/daemon-log.ts'
 import { writeNodeFile } from './home/node-file.ts'
@@ -136,7 +137,10 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const expectsOthers = (): boolean => meshGround?.network.knowsOthers === true
   const router = new LeaseRouter({ self: nodeId, labels, expectsOthers, local: book })
   const neighbours = new Neighbours()
-  const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
+  const whyForbidden = (job: ClientId): string | undefined => neighbours.whyForbidden(job)
+  const groupParts = { self: nodeId, labels, book, directory, whyForbidden, expectsOthers, now }
+  const groups = parts.adopt(new GroupDesk(groupParts), (each) => each.close())
+  const desk = new LeaseDesk({ book, router, directory, pool, neighbours, groups, now })
   const leases = parts.adopt(desk, (each) => each.close())
 
   // Values and code.
@@ -162,11 +166,12 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const links = meshGround?.post ?? noLinks
   const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
   const start = { storeDirectory: storeDirectory || spillDirectory, startedAtMs: startedAt.getTime() }
-  const work = { book, clients, directory, leases, relay, output, store, pinTables, blobs, machine, router }
+  const work = { book, clients, directory, leases, groups, relay, output, store, pinTables, blobs, machine, router }
   const mesh =
     meshGround &&
     buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })
-  if (mesh !== undefined) parts.defer(() => mesh.close())
+  if (mesh === undefined) groups.openAlone()
+  else parts.defer(() => mesh.close())
 
   // Those who come.
   const sources = {
@@ -187,10 +192,11 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const elsewhere = mesh?.elsewhere ?? nowhereElse(blobs, store)
   const storeDesk = new StoreDesk({ store, directory, elsewhere })
   const references = new ReferenceDesk(clients)
-  const localAdmin = new LocalAdmin({ store, pinTables, references, now })
+  const localAdmin = new LocalAdmin({ store, pinTables, references, groups, now })
   const requests = new Requests({
     references,
     leases,
+    groups,
     blobs,
     storeDesk,
     output,

@@ -2,6 +2,7 @@ import { ByteReader, type ByteWriter } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
+import { bundlesMax, bundleSpecs, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
 import { taskResult, taskSpec } from './task-messages.ts'
@@ -108,14 +109,15 @@ export const messages = {
     small,
     struct({
       requestId: u32,
-      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden'),
+      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden', 'groupRemoved'),
       message: text,
       details: json,
     }),
   ),
   leaseReturn: message(14, small, struct({ leaseId: u32 })),
   leaseReclaim: message(15, small, struct({ leaseId: u32 })),
-  leaseLost: message(16, small, struct({ leaseId: u32, reason: text })),
+  /** `isGroupRemoved`: it was in a placement group that somebody has removed. */
+  leaseLost: message(16, small, struct({ leaseId: u32, reason: text, isGroupRemoved: bool })),
   leaseKill: message(17, small, struct({ leaseId: u32, reason: text })),
   /** To the worker: whose tasks come next. `depth` and `job` are those of the lease's request. */
   leaseStart: message(
@@ -300,6 +302,28 @@ export const messages = {
         referencesMax,
       ),
       borrowed: list(struct({ object: objectId, tasks: u32 }), referencesMax),
+    }),
+  ),
+
+  // --- placement groups
+  /** The client makes a group, and is told from now on how it stands. Its id begins with that of the client. */
+  groupCreate: message(
+    102,
+    1024 * 1024,
+    struct({ group: objectId, job: clientId, name: string(1024), strategy: placementStrategy, bundles: bundleSpecs }),
+  ),
+  /** Asks to be told how a group stands, now and when that changes; or not any more. */
+  groupWatch: message(103, small, struct({ group: objectId, isOn: bool })),
+  groupRemove: message(104, small, struct({ group: objectId })),
+  /** How a group stands. `nodes`: where each bundle is; empty for one that is nowhere. */
+  groupState: message(
+    105,
+    small,
+    struct({
+      group: objectId,
+      state: oneOf('pending', 'ready', 'infeasible', 'removed', 'refused'),
+      reason: text,
+      nodes: list(string(nodeIdBytes * 2), bundlesMax),
     }),
   ),
 

@@ -12,6 +12,17 @@ export { remote, RemoteFunction } from './api/remote-function.ts'
 export type { RemoteArguments } from './api/remote-types.ts'
 export type { LabelOption, SchedulingStrategyOption, TaskOptions } from './api/task-options.ts'
 export { nodes, type NodeInfo } from './api/nodes.ts'
+export {
+  placementGroup,
+  PlacementGroup,
+  placementGroups,
+  removePlacementGroup,
+  type Bundle,
+  type GroupOptions,
+  type PlacementGroupInfo,
+  type PlacementGroupOptions,
+  type ReadyOptions,
+} from './api/placement-group.ts'
 export { taskContext, type TaskContext } from './api/task-context.ts'
 export {
   cancel,
@@ -25,4 +36,5 @@ export {
 } from './api/values.ts'
 export { ObjectRef } from './objects/object-ref.ts'
 export { ObjectRefStream } from './runtime/object-ref-stream.ts'
+export type { PlacementStrategy } from '../protocols/placement-groups.ts'
 export * from '../protocols/errors.ts'

@@ -1,21 +1,26 @@
 import { resourcesKey, type ResourceSet } from '../../protocols/resources.ts'
-import type { Allocation } from '../resources/ledger.ts'
 import { ResourceLedger } from '../resources/ledger.ts'
 import type { LeaseBookOptions, LeaseBookSettings } from './lease-book-options.ts'
 import { leaseBookSettings } from './lease-book-options.ts'
 import { LeaseClients } from './lease-clients.ts'
+import { addTo, removeFrom } from '../store/set-map.ts'
+import type { Bundle } from './bundle-table.ts'
+import { HeldBundles } from './held-bundles.ts'
 import { JobShares } from './job-shares.ts'
-import type { LeaseAction, LeaseEvent, RequestedEvent, WorkerExitedEvent } from './lease-events.ts'
+import type { LeaseAction, LeaseEvent, RefuseAction, RequestedEvent, WorkerExitedEvent } from './lease-events.ts'
 import type { Lease, LeaseRequest, WorkerRecord } from './lease-records.ts'
 import type { LeaseSnapshot } from './lease-snapshot.ts'
 import { leaseSnapshot } from './lease-snapshot.ts'
 import { nextId } from './next-id.ts'
-import { Placement } from './placement.ts'
+import { Placement, type Taken } from './placement.ts'
 import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
 import {
+  bundleTooSmallRefusal,
   busyRefusal,
+  groupRemovedRefusal,
   infeasibleRefusal,
   jobGoneRefusal,
+  noBundleRefusal,
   tooManyRequestsRefusal,
   workerLimitRefusal,
 } from './refusals.ts'
@@ -50,6 +55,9 @@ export class LeaseBook {
   #shares = new JobShares()
   #startHealth: StartHealth
   #placement: Placement
+  #bundles: HeldBundles
+  /** Requests for bundles, by group. */
+  #requestsOfGroup = new Map<string, Set<LeaseRequest>>()
   /** The oldest first. */
   #leases = new Map<number, Lease>()
   #blockedCount = 0
@@ -57,19 +65,26 @@ export class LeaseBook {
   #lastLeaseId = 0
   #lastSequence = 0
   #actions: LeaseAction[] = []
+  #nowMs = 0
 
   constructor(options: LeaseBookOptions) {
     this.#settings = leaseBookSettings(options)
     this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpuIds)
     this.#startHealth = new StartHealth(this.#settings)
-    this.#placement = new Placement({
+    this.#bundles = new HeldBundles({
       ledger: this.#ledger,
+      isKept: (resources) => this.#placement.reservations.keeps(resources),
+      onEnded: (...ended) => this.#onBundleEnded(...ended),
+      emit: (action) => this.#actions.push(action),
+    })
+    this.#placement = new Placement({
+      ledgersFor: (request) => this.#bundles.ledgersFor(request),
       workers: this.#workers,
       startHealth: this.#startHealth,
       shares: this.#shares,
       settings: this.#settings,
       onGranted: (...granted) => this.#onGranted(...granted),
-      onRefused: (request) => this.#clients.removeRequest(request),
+      onRefused: (request) => this.#unlist(request),
       emit: (action) => this.#actions.push(action),
     })
   }
@@ -80,6 +95,7 @@ export class LeaseBook {
    */
   step(event: LeaseEvent, nowMs: number): LeaseAction[] {
     this.#actions = []
+    this.#nowMs = nowMs
     this.#on(event, nowMs)
     this.#refuseIfAllBlocked(nowMs)
     this.#prestart(nowMs)
@@ -106,6 +122,11 @@ export class LeaseBook {
     return this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
   }
 
+  /** Bundles of placement groups that are reserved here. */
+  get bundleCount(): number {
+    return this.#bundles.table.count
+  }
+
   /** What is free and what is going on, in figures. */
   load(): { total: ResourceSet; available: ResourceSet; workers: number; leases: number; queued: number } {
     const { total, available } = this.#ledger
@@ -123,6 +144,7 @@ export class LeaseBook {
       blockedCount: this.#blockedCount,
       waiting: this.#placement.waiting.all(),
       placed: this.#placement.placed(),
+      ledgersFor: (request) => this.#bundles.ledgersFor(request),
     })
   }
 
@@ -146,6 +168,14 @@ export class LeaseBook {
         return this.#onWorkerExited(event, nowMs)
       case 'clientGone':
         return this.#onClientGone(event.client, nowMs)
+      case 'bundlesReserve':
+      case 'bundlesClaim':
+      case 'bundlesRelease':
+      case 'groupsGone':
+      case 'bundlesTick':
+        this.#bundles.on(event, nowMs)
+        if (this.#bundles.settle()) this.#placement.placeAll(nowMs)
+        return
       case 'tick':
         return this.#onTick(nowMs)
     }
@@ -153,9 +183,9 @@ export class LeaseBook {
 
   #onRequested(event: RequestedEvent, nowMs: number): void {
     if (this.#clients.request(event.client, event.requestId) !== undefined) return
-    const missing = this.#ledger.missing(event.resources)
-    if (missing.length > 0) {
-      this.#actions.push(infeasibleRefusal(event, this.#ledger.total, missing))
+    const never = this.#neverRefusal(event)
+    if (never !== undefined) {
+      this.#actions.push(never)
       return
     }
     if (this.#placement.waiting.size >= waitingMax) {
@@ -163,12 +193,15 @@ export class LeaseBook {
       return
     }
     const job = event.job ?? event.client
-    const classKey = `${resourcesKey(event.resources)}|${event.envKey}`
+    const { bundle } = event
+    const bundleKey = bundle === undefined ? '' : `|${bundle.group}:${bundle.index}`
+    const classKey = `${resourcesKey(event.resources)}|${event.envKey}${bundleKey}`
     const request: LeaseRequest = {
       client: event.client,
       requestId: event.requestId,
       job,
       resources: event.resources,
+      bundle,
       envKey: event.envKey,
       envVars: event.envVars ?? {},
       depth: event.depth,
@@ -183,12 +216,26 @@ export class LeaseBook {
       reserveSpanMs: this.#placement.reservations.spanMs,
     }
     this.#clients.addRequest(request)
+    if (bundle !== undefined) addTo(this.#requestsOfGroup, bundle.group, request)
     this.#placement.add(request, nowMs)
     if (!this.#placement.waiting.has(request)) return
     if (event.mayWait === false) {
       this.#forgetRequest(request)
       this.#actions.push(busyRefusal(event))
     } else this.#reclaimOwnLease(request)
+  }
+
+  /** The answer to what can never be served here. */
+  #neverRefusal(event: RequestedEvent): RefuseAction | undefined {
+    const { resources, bundle } = event
+    if (bundle === undefined) {
+      const missing = this.#ledger.missing(resources)
+      return missing.length > 0 ? infeasibleRefusal(event, this.#ledger.total, missing) : undefined
+    }
+    const ledgers = this.#bundles.ledgersFor({ bundle })
+    const [first] = ledgers
+    if (first === undefined) return noBundleRefusal(event, bundle)
+    return ledgers.some((ledger) => ledger.fits(resources)) ? undefined : bundleTooSmallRefusal(event, bundle, first.total)
   }
 
   #onRequestCancelled(client: string, requestId: number, nowMs: number): void {
@@ -202,7 +249,7 @@ export class LeaseBook {
     const lease = this.#leases.get(leaseId)
     if (lease === undefined || lease.client !== client) return
     this.#forgetLease(lease)
-    this.#ledger.release(lease.allocation)
+    lease.from.release(lease.allocation)
     lease.worker.lease = undefined
     this.#placement.offer(lease.worker, nowMs)
     this.#placement.placeAll(nowMs)
@@ -214,7 +261,7 @@ export class LeaseBook {
     lease.isBlocked = true
     this.#blockedCount++
     this.#shares.add(lease.job, -1)
-    this.#ledger.releaseCpu(lease.allocation)
+    lease.from.releaseCpu(lease.allocation)
     this.#placement.placeAll(nowMs)
   }
 
@@ -225,7 +272,7 @@ export class LeaseBook {
     this.#blockedCount--
     this.#shares.add(lease.job, 1)
     this.#limitRefusedAtMs = -Infinity
-    this.#ledger.reacquireCpu(lease.allocation)
+    lease.from.reacquireCpu(lease.allocation)
   }
 
   #onWorkerReady(workerId: number, nowMs: number): void {
@@ -248,7 +295,8 @@ export class LeaseBook {
     this.#workers.remove(worker)
     if (lease !== undefined) {
       // Also for one that was being stopped: what it held is free only now that the process is gone.
-      this.#ledger.release(lease.allocation)
+      lease.from.release(lease.allocation)
+      this.#bundles.settle()
       if (state === 'leased') {
         this.#forgetLease(lease)
         this.#actions.push({ type: 'lost', client: lease.client, leaseId: lease.leaseId, reason: event.reason })
@@ -284,6 +332,26 @@ export class LeaseBook {
     }
   }
 
+  /** What runs in a bundle ends with it; what waits for it is sent back to where it came from. */
+  #onBundleEnded({ group, ledger }: Bundle, reason: string, isRemoved: boolean): void {
+    if (!ledger.isUnused) {
+      for (const lease of this.#leases.values()) {
+        if (lease.from !== ledger) continue
+        const why = isRemoved ? `placement group ${group} is there no more: ${reason}` : reason
+        this.#end(lease, why, this.#nowMs)
+        const { client, leaseId } = lease
+        this.#actions.push({ type: 'lost', client, leaseId, reason: why, isGroupRemoved: isRemoved })
+      }
+    }
+    for (const request of this.#requestsOfGroup.get(group) ?? []) {
+      const { bundle, placement } = request
+      const hasPlace = placement === undefined ? this.#bundles.ledgersFor(request).length > 0 : placement.from !== ledger
+      if (bundle === undefined || hasPlace) continue
+      this.#forgetRequest(request)
+      this.#actions.push(isRemoved ? groupRemovedRefusal(request, bundle, reason) : noBundleRefusal(request, bundle))
+    }
+  }
+
   /** Ends a lease by stopping its worker, which may be running a task of it. */
   #end(lease: Lease, reason: string, nowMs: number): void {
     this.#forgetLease(lease)
@@ -306,7 +374,7 @@ export class LeaseBook {
     }
   }
 
-  #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
+  #onGranted(request: LeaseRequest, worker: WorkerRecord, { allocation, from }: Taken, nowMs: number): void {
     const { client, requestId, job, classKey, depth, label } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
@@ -318,12 +386,14 @@ export class LeaseBook {
       depth,
       label,
       allocation,
+      from,
+      group: request.bundle?.group,
       worker,
       grantedAtMs: nowMs,
       isBlocked: false,
       isReclaimed: false,
     }
-    this.#clients.removeRequest(request)
+    this.#unlist(request)
     this.#clients.addLease(lease)
     this.#leases.set(leaseId, lease)
     this.#shares.add(job, 1)
@@ -336,8 +406,13 @@ export class LeaseBook {
     this.#actions.push({ type: 'grant', client, requestId, leaseId, workerId, gpuIds: allocation.gpuIds })
   }
 
-  #forgetRequest(request: LeaseRequest): void {
+  #unlist(request: LeaseRequest): void {
     this.#clients.removeRequest(request)
+    if (request.bundle !== undefined) removeFrom(this.#requestsOfGroup, request.bundle.group, request)
+  }
+
+  #forgetRequest(request: LeaseRequest): void {
+    this.#unlist(request)
     this.#placement.remove(request)
   }
 

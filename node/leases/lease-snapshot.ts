@@ -43,6 +43,7 @@ interface SnapshotSource {
   blockedCount: number
   waiting: Iterable<LeaseRequest>
   placed: Iterable<LeaseRequest>
+  ledgersFor(request: LeaseRequest): readonly ResourceLedger[]
 }
 
 export function leaseSnapshot(source: SnapshotSource): LeaseSnapshot {
@@ -80,11 +81,12 @@ function workerStatus(worker: WorkerRecord): WorkerStatus {
 
 function waitText(request: LeaseRequest, source: SnapshotSource): string {
   const { reason } = request.wait
+  const [ledger = source.ledger] = source.ledgersFor(request)
   switch (reason.kind) {
     case 'turn':
       return 'waiting for its turn'
     case 'resources':
-      return reason.names.map((name) => resourceText(name, request, source.ledger)).join('; ')
+      return reason.names.map((name) => resourceText(name, request, ledger)).join('; ')
     case 'reserved':
       return `waiting behind '${reason.by.label}', which has waited long for ${formatResources(reason.by.resources)}`
     case 'workers':

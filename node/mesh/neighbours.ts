@@ -28,7 +28,7 @@ export class Neighbours implements LeaseNeighbours {
   }
 
   askLease(node: NodeId, request: RoutedRequest, mayWait: boolean): void {
-    const { resources, envVars, strategy: _, ...rest } = request
+    const { resources, envVars, ...rest } = request
     this.#with?.post.send(node, 'leaseAsk', { ...rest, resources: { ...resources }, envVars: { ...envVars }, mayWait })
   }
 

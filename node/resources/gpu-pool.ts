@@ -15,8 +15,9 @@ export interface GpuShare {
 export class GpuPool {
   #freeById: Map<number, number>
 
-  constructor(ids: readonly number[]) {
-    this.#freeById = new Map(ids.toSorted((a, b) => a - b).map((id) => [id, wholeDevice]))
+  /** @param unitsEach how much of each device there is to give out */
+  constructor(ids: readonly number[], unitsEach = wholeDevice) {
+    this.#freeById = new Map(ids.toSorted((a, b) => a - b).map((id) => [id, unitsEach]))
   }
 
   /** True when enough is free in the right shape; the sum alone does not say so. */

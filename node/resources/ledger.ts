@@ -30,12 +30,13 @@ export class ResourceLedger {
   /**
    * @param total what the node offers
    * @param gpuIds its devices; as many as `total.GPU`
+   * @param gpuShare how much of each device it may give out: less than 1 for a part of one
    */
-  constructor(total: ResourceSet, gpuIds: readonly number[] = []) {
-    const checked = checkResources({ ...total, GPU: gpuIds.length }, 'the node')
+  constructor(total: ResourceSet, gpuIds: readonly number[] = [], gpuShare = 1) {
+    const checked = checkResources({ ...total, GPU: gpuIds.length * gpuShare }, 'the node')
     for (const [name, amount] of Object.entries(checked)) this.#total.set(name, toUnits(name, amount))
     this.#available = new Map(this.#total)
-    this.#gpus = new GpuPool(gpuIds)
+    this.#gpus = new GpuPool(gpuIds, toUnits('GPU', gpuShare))
   }
 
   get total(): ResourceSet {

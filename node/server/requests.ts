@@ -2,6 +2,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
 import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
+import type { GroupDesk } from '../groups/group-desk.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { Client } from './client.ts'
@@ -19,6 +20,7 @@ export interface Elsewhere extends ValuesElsewhere {
 
 export interface RequestsOptions {
   leases: LeaseDesk
+  groups: GroupDesk
   blobs: BlobCache
   storeDesk: StoreDesk
   references: ReferenceDesk
@@ -37,7 +39,7 @@ export class Requests {
   readonly #handlers: Handlers
 
   constructor(options: RequestsOptions) {
-    const { leases, blobs, storeDesk, output, elsewhere } = options
+    const { leases, groups, blobs, storeDesk, output, elsewhere } = options
     this.#handlers = {
       leaseRequest: (client, body) => leases.request(client, body),
       leaseCancel: (client, { requestId }) => leases.cancelRequest(client, requestId),
@@ -63,6 +65,9 @@ export class Requests {
       storedOpen: (client, body) => storeDesk.open(client, body),
       references: (client, body) => options.references.answered(client, body),
       storedCancel: (client, body) => storeDesk.cancel(client, body),
+      groupCreate: (client, body) => groups.create(client, body),
+      groupWatch: (client, body) => groups.watch(client, body),
+      groupRemove: (client, body) => groups.remove(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])
         void flushed.then(() => client.send('logFlushed', { requestId }))

@@ -2,6 +2,7 @@ import { ShoalError } from '../../protocols/errors.ts'
 import { nodeOf, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
+import { PlacementGroup } from '../api/placement-group.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { FunctionTable, type AnyFunction } from '../functions/function-table.ts'
@@ -42,7 +43,7 @@ export class FunctionExchange {
       clientId,
       takeSequence: () => host.objects.owned.takeSequence(),
       localFunctionOf: (handle) => (handle instanceof RemoteFunction ? handle.local : undefined),
-      isHandle: (value) => value instanceof ObjectRef || value instanceof RemoteFunction,
+      isHandle: (value) => value instanceof ObjectRef || value instanceof RemoteFunction || value instanceof PlacementGroup,
       encodeManifest: (manifest) => host.coder.encode(manifest),
       putBlob: (hash, content) => connection.send('blobPut', { hash, content }),
       request: (id) => this.#request(id),

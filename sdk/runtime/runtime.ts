@@ -8,6 +8,7 @@ import {
 } from '../../protocols/errors.ts'
 import { nodeOf, objectId, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
+import type { GroupId } from '../../protocols/placement-groups.ts'
 import type { StoredValue, WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
@@ -20,6 +21,7 @@ import type { ReadPlace, StoredFacts, StoreLink } from '../store/object-store.ts
 import { copyableError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
+import { GroupCalls, type GroupDefinition } from './group-calls.ts'
 import { ObjectExchange } from './object-exchange.ts'
 import { ObjectReader } from './object-reader.ts'
 import { references } from './references.ts'
@@ -65,6 +67,7 @@ export class Runtime {
   readonly functions: FunctionExchange
   readonly calls: TaskCalls
   readonly reader: ObjectReader
+  readonly groups: GroupCalls
   readonly #requests = new Requests()
   readonly #store: NodeStore
   readonly #stored: StoredValues
@@ -127,6 +130,11 @@ export class Runtime {
       waiting: (promise) => this.waiting(promise),
     })
     this.reader = new ObjectReader(this.objects, this.calls.recovery)
+    this.groups = new GroupCalls({
+      connection,
+      job: () => role.job(),
+      takeSequence: () => this.objects.owned.takeSequence(),
+    })
   }
 
   /** Handlers of the messages that every process takes; drivers and workers add their own. */
@@ -136,6 +144,7 @@ export class Runtime {
       ...objects,
       ...this.functions.handlers(),
       ...this.calls.handlers(),
+      ...this.groups.handlers(),
       nodeGone: (body) => {
         // First: whoever asks again because of it is to be believed.
         this.calls.recovery.nodeGone(body.node)
@@ -261,6 +270,12 @@ export class Runtime {
     return this.calls.call(remote, args, options)
   }
 
+  /** Makes a placement group, which begins to look for its nodes. */
+  createGroup(definition: GroupDefinition): GroupId {
+    this.#assertAlive()
+    return this.groups.create(definition)
+  }
+
   /** Asks the node about its mesh. Rejects with the error that it answers with. */
   async admin<N extends AdminCallName>(name: N, args: AdminArgs<N>): Promise<AdminValue<N>> {
     this.#assertAlive()
@@ -320,9 +335,9 @@ export class Runtime {
     for (const value of values) if (value.kind === 'stored') this.#stored.free(value.name)
   }
 
-  /** True while others need this process: for objects that it owns, or tasks that it has submitted. */
+  /** True while others need this process: for objects or placement groups of its, or tasks that it has submitted. */
   get isNeeded(): boolean {
-    return this.objects.owned.borrowedCount > 0 || this.calls.submitter.pendingCount > 0
+    return this.objects.owned.borrowedCount + this.calls.submitter.pendingCount + this.groups.ownCount > 0
   }
 
   /** The node is gone: everything that waits fails now. */
@@ -338,6 +353,7 @@ export class Runtime {
     this.#store.close()
     this.calls.submitter.failAll(error)
     this.#requests.failAll(error)
+    this.groups.failAll(error)
   }
 
   #assertAlive(): void {

@@ -146,7 +146,7 @@ export class TaskCalls {
       leaseGrant: (body) => submitter.onGrant(body),
       leaseRefuse: (body) => submitter.onRefuse(body),
       leaseReclaim: ({ leaseId }) => submitter.onReclaim(leaseId),
-      leaseLost: ({ leaseId, reason }) => submitter.onLost(leaseId, reason),
+      leaseLost: ({ leaseId, reason, isGroupRemoved }) => submitter.onLost(leaseId, reason, isGroupRemoved),
       leaseBlocked: ({ leaseId, isBlocked }) => submitter.onBlocked(leaseId, isBlocked),
       taskHandBack: ({ leaseId, sequences }) => submitter.onHandBack(leaseId, sequences),
       taskCancelOwned: ({ object, force, recursive }) => {

@@ -2,6 +2,7 @@ import {
   InfeasibleError,
   InvalidArgumentError,
   MembershipError,
+  PlacementGroupRemovedError,
   WorkerCrashedError,
   WorkerLimitError,
   WorkerStartError,
@@ -22,6 +23,11 @@ export function crashError(
   )
 }
 
+/** The group in which a task ran, or was to run, was removed. */
+export function groupRemovedError(task: TaskRecord, reason: string): PlacementGroupRemovedError {
+  return new PlacementGroupRemovedError(`task ${task.name}: ${reason}`, { task: task.name, reason })
+}
+
 export function tooLarge(task: TaskRecord, bytes: number, bytesMax: number): InvalidArgumentError {
   return new InvalidArgumentError(
     `the arguments of task ${task.name} take ${bytes} bytes in its message, more than the ${bytesMax} that are possible: there are too many ObjectRefs in them; put() parts of them and pass their refs`,
@@ -38,6 +44,7 @@ export function refusalError(
   const text = `task ${name}: ${message}`
   if (kind === 'infeasible') return new InfeasibleError(text, details)
   if (kind === 'forbidden') return new MembershipError(text, details)
+  if (kind === 'groupRemoved') return new PlacementGroupRemovedError(text, details)
   if (kind === 'workerLimit') return new WorkerLimitError(text, details)
   return new WorkerStartError(text, details)
 }

@@ -9,7 +9,7 @@ import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
-import { crashError, refusalError, tooLarge } from './task-errors.ts'
+import { crashError, groupRemovedError, refusalError, tooLarge } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
 import type { StreamRecord } from './stream-record.ts'
 import type { FunctionRecord, TaskRecord } from './task-record.ts'
@@ -418,8 +418,11 @@ export class TaskSubmitter {
     task.stream?.rewind()
   }
 
-  /** The worker died. What it may have begun has used a try; what it cannot have begun has not. */
-  onLost(leaseId: number, reason: string): void {
+  /**
+   * The worker died. What it may have begun has used a try; what it cannot have begun has not. Without its placement group
+   * none of it has another try.
+   */
+  onLost(leaseId: number, reason: string, isGroupRemoved = false): void {
     const pool = this.#poolOfLease.get(leaseId)
     const lease = pool?.leases.get(leaseId)
     if (pool === undefined || lease === undefined) return
@@ -427,6 +430,10 @@ export class TaskSubmitter {
     const again: TaskRecord[] = []
     for (const { task, mayHaveBegun } of lease.unfinished()) {
       if (!this.#tasks.has(task.sequence)) continue
+      if (isGroupRemoved) {
+        this.#finish(task, () => this.#host.fail(task, groupRemovedError(task, reason)))
+        continue
+      }
       if (mayHaveBegun) {
         if (task.retriesLeft === 0) {
           this.#finish(task, () => this.#host.fail(task, crashError(task, lease, reason)))

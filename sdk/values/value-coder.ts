@@ -19,6 +19,7 @@ import {
   type StoredValue,
   type WireValue,
 } from '../../protocols/wire-value.ts'
+import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
 import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
@@ -218,6 +219,7 @@ export class ValueCoder {
     }
     const remote = this.#host.describeFunction(value)
     if (remote !== undefined) return { tag: 'remote', data: [remote.id, remote.data] }
+    if (value instanceof PlacementGroup) return { tag: 'group', data: value.describe() }
     if (typeof value === 'function') {
       throw new NotCloneableError(
         `cannot copy the function ${value.name || '(anonymous)'}: wrap it with remote(), or let a shipped function close over it`,
@@ -255,6 +257,7 @@ export class ValueCoder {
       const [id, rest] = data as [ObjectId, unknown]
       return this.#host.functionOf(id, rest)
     }
+    if (tag === 'group') return PlacementGroup.revive(data)
     if (tag === 'table') {
       const [functionId, bytes] = data as [ObjectId, Uint8Array]
       const table = this.#host.tableOf(functionId, bytes)

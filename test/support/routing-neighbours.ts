@@ -13,8 +13,9 @@ export function simulatedNeighbours(with_: {
 }): LeaseNeighbours {
   const { mail, state, onCancelled } = with_
   return {
-    askLease(node, { resources, client, requestId, job, label, depth, envKey }, mayWait) {
-      const body = { client, requestId, job, label, depth, envKey, envVars: {}, resources: { ...resources }, mayWait }
+    askLease(node, { resources, client, requestId, job, label, depth, strategy, envKey }, mayWait) {
+      const asked = { client, requestId, job, label, depth, strategy, envKey, envVars: {} }
+      const body = { ...asked, resources: { ...resources }, mayWait }
       mail(node, { name: 'leaseAsk', body })
     },
     cancelAsk(node, key) {

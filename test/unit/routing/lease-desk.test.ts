@@ -114,7 +114,7 @@ class DeskHarness {
 
 function ask(requestId: number, job = stranger): PeerMessageBody<'leaseAsk'> {
   const common = { resources: { CPU: 1 }, envVars: {}, envKey: '', depth: 0, label: 'f', mayWait: true }
-  return { ...common, client: stranger, requestId, job }
+  return { ...common, strategy: { kind: 'default' }, client: stranger, requestId, job }
 }
 
 describe('leases of clients of other nodes', () => {
