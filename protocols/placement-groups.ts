@@ -91,7 +91,9 @@ function checkBundle(bundle: unknown, index: number): BundleSpec {
   }
   const resources = checkResources(amounts as Record<string, number>, what)
   if (Object.keys(resources).length === 0) {
-    throw new InvalidArgumentError(`${what} asks for nothing: it needs an amount above 0, such as { CPU: 1 }`, { index })
+    throw new InvalidArgumentError(`${what} asks for nothing: it needs an amount above 0, such as { CPU: 1 }`, {
+      index,
+    })
   }
   return { resources, labels: checkLabelSelector(labels, `${what}: labels`) }
 }
@@ -99,9 +101,7 @@ function checkBundle(bundle: unknown, index: number): BundleSpec {
 /** A bundle for a person to read: "CPU 2, GPU 1 on nodes with zone=lab1". */
 export function formatBundle({ resources, labels }: BundleSpec): string {
   const asked = formatResources(resources)
-  return Object.keys(labels).length === 0
-    ? asked
-    : `${asked} ${formatStrategy({ kind: 'labels', selector: labels })}`
+  return Object.keys(labels).length === 0 ? asked : `${asked} ${formatStrategy({ kind: 'labels', selector: labels })}`
 }
 
 export const placementStrategy = oneOf(...placementStrategies)

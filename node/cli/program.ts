@@ -12,6 +12,7 @@ import { leaveCommand } from './leave.ts'
 import { memberCommand } from './member.ts'
 import { meshCommand } from './mesh.ts'
 import { nodesCommand } from './nodes.ts'
+import { placementGroupsCommand } from './placement-groups.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
 import { tokenCommand } from './token.ts'
@@ -47,6 +48,7 @@ const commands = [
   statusCommand,
   nodesCommand,
   explainCommand,
+  placementGroupsCommand,
   objectsCommand,
   memoryCommand,
   runCommand,

@@ -431,7 +431,7 @@ export class GroupBook {
       return
     }
     group.watchers.add(node)
-    this.#actions.push({ type: 'tell', node, told: told(group) })
+    this.#actions.push({ type: 'tell', node, told: toldOf(group) })
   }
 
   #setState(group: Group, state: GroupState, reason: string): void {
@@ -442,7 +442,7 @@ export class GroupBook {
   }
 
   #tell(group: Group): void {
-    for (const node of group.watchers) this.#actions.push({ type: 'tell', node, told: told(group) })
+    for (const node of group.watchers) this.#actions.push({ type: 'tell', node, told: toldOf(group) })
   }
 
   #isReachable(node: NodeId): boolean {
@@ -476,6 +476,6 @@ function isHere({ places, attempt, tryNumber }: Group, node: NodeId, key: Bundle
   return key.tryNumber === tryNumber && attempt?.byNode.get(node)?.indices.includes(key.index) === true
 }
 
-function told({ id, state, reason, places }: Group): GroupTold {
+function toldOf({ id, state, reason, places }: Group): GroupTold {
   return { group: id, state, reason, nodes: places.map((place) => place?.node ?? '') }
 }

@@ -227,7 +227,7 @@ export class GroupDesk {
         else this.#tell({ type: 'asked', node: from, group, want })
       },
       groupTold: (from, told) => {
-        if (this.#isHome(from, told.group)) this.route({ type: 'told', told: told as GroupTold })
+        if (this.#isHome(from, told.group)) this.route({ type: 'told', told })
       },
     }
   }
@@ -314,7 +314,9 @@ export class GroupDesk {
       others: () => Promise.resolve([]),
       send: (to, name, body) => {
         if (to !== self) return false
-        const handler = (handlers as Partial<PeerMessageHandlers>)[name] as ((from: NodeId, body: unknown) => void) | undefined
+        const handler = (handlers as Partial<PeerMessageHandlers>)[name] as
+          | ((from: NodeId, body: unknown) => void)
+          | undefined
         queueMicrotask(() => this.#isClosed || handler?.(self, body))
         return true
       },

@@ -14,7 +14,7 @@ export interface GroupTold {
   readonly state: GroupState
   readonly reason: string
   /** Where each bundle is; empty for one that is nowhere. */
-  readonly nodes: readonly (NodeId | '')[]
+  readonly nodes: readonly NodeId[]
 }
 
 /** What happens at the home of groups. News that is too old, or about groups that are not there, is ignored. */

@@ -98,7 +98,8 @@ export class GroupPlanner {
   /** A node is gone: so are its wishes. */
   nodeGone(node: NodeId): void {
     if (this.#nodes.delete(node)) this.#changed()
-    for (const { wish } of [...this.#wishes.values()]) if (wish.home === node) this.end(wish.group, wish.tryNumber, false)
+    for (const { wish } of [...this.#wishes.values()])
+      if (wish.home === node) this.end(wish.group, wish.tryNumber, false)
   }
 
   /** Takes a wish in. One that is known is answered again; a later try takes the place of an earlier one. */
@@ -258,7 +259,8 @@ function whyNotNow(wish: GroupWish, rooms: readonly Room[]): string {
 
 function unfitText({ strategy, bundles, placed }: GroupWish, rooms: readonly Room[]): string {
   const together = formatResources(sumOf(bundles))
-  if (strategy === 'STRICT_PACK') return `STRICT_PACK wants ${together} on one node, and none of ${rooms.length} has that`
+  if (strategy === 'STRICT_PACK')
+    return `STRICT_PACK wants ${together} on one node, and none of ${rooms.length} has that`
   if (strategy === 'STRICT_SPREAD') {
     const able = rooms.filter((room) => !placed.includes(room.node) && bundles.some((bundle) => room.fits(bundle)))
     const where = placed.length === 0 ? '' : ` besides the ${placed.length} that have one already`
@@ -271,7 +273,9 @@ function reasons(bundle: WantedBundle, rooms: readonly Room[]): string {
   const counts = new Map<string, number>()
   for (const room of rooms) {
     const name = room.lacks(bundle.resources)
-    const unmatched = Object.entries(bundle.labels).find(([label, match]) => !matchesLabels(room.labels, { [label]: match }))
+    const unmatched = Object.entries(bundle.labels).find(
+      ([label, match]) => !matchesLabels(room.labels, { [label]: match }),
+    )
     const why =
       unmatched !== undefined
         ? labelText(unmatched[0], room.labels[unmatched[0]])

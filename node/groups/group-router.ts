@@ -379,8 +379,10 @@ export class GroupRouter {
         if (nowMs < open.againAtMs) continue
         if (open.bundle === 'any') open.tried.clear()
         this.#place(open, nowMs)
-      } else if (open.bundle === 'any' && place.mayWait && nowMs - place.sinceMs >= roundMs) {
-        this.#lookRound(open, nowMs)
+      } else if (this.#hasOthers(open) && place.mayWait && nowMs - place.sinceMs >= roundMs) {
+        open.tried.clear()
+        this.#leavePlace(open)
+        this.#place(open, nowMs)
       } else if (place.kind === 'remote' && nowMs - place.askedAtMs >= askAgainMs) {
         place.askedAtMs = nowMs
         const { request } = open
@@ -390,14 +392,12 @@ export class GroupRouter {
     for (const group of [...this.#groups.values()]) this.#look(group, nowMs)
   }
 
-  /** A request that waits at one node of several. */
-  #lookRound(open: OpenRequest, nowMs: number): void {
-    const nodes = new Set(this.#groups.get(open.group)?.told?.nodes)
+  /** Any bundle will do, and they are on several nodes. */
+  #hasOthers({ bundle, group }: OpenRequest): boolean {
+    if (bundle !== 'any') return false
+    const nodes = new Set(this.#groups.get(group)?.told?.nodes)
     nodes.delete('')
-    if (nodes.size < 2) return
-    open.tried.clear()
-    this.#leavePlace(open)
-    this.#place(open, nowMs)
+    return nodes.size > 1
   }
 
   #look(group: KnownGroup, nowMs: number): void {
@@ -433,7 +433,11 @@ export class GroupRouter {
 }
 
 function removedRefusal(group: GroupId, reason: string): Refusal {
-  return { error: 'groupRemoved', message: `placement group ${group} is there no more: ${reason}`, details: { group, reason } }
+  return {
+    error: 'groupRemoved',
+    message: `placement group ${group} is there no more: ${reason}`,
+    details: { group, reason },
+  }
 }
 
 function keyOf({ client, requestId }: RequestKey): string {

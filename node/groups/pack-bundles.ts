@@ -59,9 +59,8 @@ function onOne({ bundles, placed, home }: PackRequest, rooms: readonly Room[]): 
   for (const room of rooms) {
     if (room.lacks(all) !== undefined) continue
     if (!bundles.every(({ labels }) => matchesLabels(room.labels, labels))) continue
-    const used = room.costOf(all)
-    // A node with GPUs costs more than 1 for what needs none: the lowest whole part, then the fullest.
-    const cost = Math.floor(used) * 2 - (used % 1) - (room.node === home ? 0.01 : 0) - (placed.includes(room.node) ? 10 : 0)
+    const isBetter = (room.node === home ? 0.01 : 0) + (placed.includes(room.node) ? 10 : 0)
+    const cost = (room.wastesGpus(all) ? 2 : 0) - room.shareWith(all) - isBetter
     if (best === undefined || cost < best.cost) best = { room, cost }
   }
   return best && new Map(bundles.map(({ index }) => [index, best.room.node]))
@@ -110,7 +109,7 @@ function evenly({ placed }: PackRequest, bundles: WantedBundle[], rooms: readonl
       let best: { room: Room; cost: number } | undefined
       for (const room of rooms) {
         if (!room.fits(bundle)) continue
-        const cost = (counts.get(room.node) ?? 0) * 4 + room.costOf(bundle.resources)
+        const cost = (counts.get(room.node) ?? 0) * 4 + costOf(room, bundle)
         if (best === undefined || cost < best.cost) best = { room, cost }
       }
       if (best === undefined) return false
@@ -128,7 +127,7 @@ function spreadOut({ placed }: PackRequest, bundles: WantedBundle[], rooms: read
   const takenBy = new Map<Room, WantedBundle>()
   const choices = new Map(
     bundles.map((bundle) => {
-      const able = free.filter((room) => room.fits(bundle)).map((room) => ({ room, cost: room.costOf(bundle.resources) }))
+      const able = free.filter((room) => room.fits(bundle)).map((room) => ({ room, cost: costOf(room, bundle) }))
       return [bundle, able.sort((a, b) => a.cost - b.cost).map(({ room }) => room)]
     }),
   )
@@ -145,6 +144,11 @@ function spreadOut({ placed }: PackRequest, bundles: WantedBundle[], rooms: read
   }
   if (!bundles.every((bundle) => seat(bundle, new Set()))) return undefined
   return new Map(Array.from(takenBy, ([{ node }, { index }]) => [index, node]))
+}
+
+/** The emptiest is the cheapest, and those with GPUs the dearest for what needs none. */
+function costOf(room: Room, { resources }: WantedBundle): number {
+  return room.shareWith(resources) + (room.wastesGpus(resources) ? 1 : 0)
 }
 
 /** Every way, as far as there is time. */

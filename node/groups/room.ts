@@ -51,16 +51,20 @@ export class Room {
     }
   }
 
-  /** How much of its scarcest resource would be used with this: 0 to 1. A node with GPUs counts as busier for what needs none. */
-  costOf(resources: ResourceSet): number {
+  /** It has GPUs, which are better kept for others than these. */
+  wastesGpus(resources: ResourceSet): boolean {
+    return (this.#total.get('GPU') ?? 0) > 0 && (resources['GPU'] ?? 0) === 0
+  }
+
+  /** How much of its scarcest resource would be used with this: 0 to 1. */
+  shareWith(resources: ResourceSet): number {
     let busiest = 0
     for (const [name, total] of this.#total) {
       if (total <= 0) continue
       const used = total - (this.#free.get(name) ?? 0) + toUnits(name, resources[name] ?? 0)
       busiest = Math.max(busiest, used / total)
     }
-    const wastesGpus = (this.#total.get('GPU') ?? 0) > 0 && (resources['GPU'] ?? 0) === 0
-    return busiest + (wastesGpus ? 1 : 0)
+    return busiest
   }
 
   /** What a name's share of a bundle is of this node, for telling large bundles from small ones. */

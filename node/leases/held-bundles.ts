@@ -88,8 +88,9 @@ export class HeldBundles {
     for (const { index, resources } of bundles) {
       const allocation = isKept(resources) ? undefined : ledger.tryAcquire(resources)
       if (allocation === undefined) {
+        const reason = this.#whyNot(index, resources)
         for (const bundle of taken) ledger.release(bundle.allocation)
-        emit({ ...answer, outcome: 'refused', reason: this.#whyNot(index, resources) })
+        emit({ ...answer, outcome: 'refused', reason })
         return
       }
       const state = { isClaimed: false, sinceMs: nowMs }

@@ -142,6 +142,7 @@ export class LeaseBook {
       workerCount: this.#workers.count,
       workersMax: this.#settings.workersMax,
       blockedCount: this.#blockedCount,
+      bundles: this.#bundles.table.all(),
       waiting: this.#placement.waiting.all(),
       placed: this.#placement.placed(),
       ledgersFor: (request) => this.#bundles.ledgersFor(request),
@@ -235,7 +236,9 @@ export class LeaseBook {
     const ledgers = this.#bundles.ledgersFor({ bundle })
     const [first] = ledgers
     if (first === undefined) return noBundleRefusal(event, bundle)
-    return ledgers.some((ledger) => ledger.fits(resources)) ? undefined : bundleTooSmallRefusal(event, bundle, first.total)
+    return ledgers.some((ledger) => ledger.fits(resources))
+      ? undefined
+      : bundleTooSmallRefusal(event, bundle, first.total)
   }
 
   #onRequestCancelled(client: string, requestId: number, nowMs: number): void {
@@ -345,7 +348,8 @@ export class LeaseBook {
     }
     for (const request of this.#requestsOfGroup.get(group) ?? []) {
       const { bundle, placement } = request
-      const hasPlace = placement === undefined ? this.#bundles.ledgersFor(request).length > 0 : placement.from !== ledger
+      const hasPlace =
+        placement === undefined ? this.#bundles.ledgersFor(request).length > 0 : placement.from !== ledger
       if (bundle === undefined || hasPlace) continue
       this.#forgetRequest(request)
       this.#actions.push(isRemoved ? groupRemovedRefusal(request, bundle, reason) : noBundleRefusal(request, bundle))

@@ -1,6 +1,7 @@
 import type { ResourceSet } from '../../protocols/resources.ts'
 import { formatAmount, formatResources, resourcesKey } from '../../protocols/resources.ts'
 import type { ResourceLedger } from '../resources/ledger.ts'
+import type { Bundle } from './bundle-table.ts'
 import type { LeaseRequest, WorkerRecord } from './lease-records.ts'
 
 /** The lease book at one moment, as plain data. */
@@ -10,6 +11,17 @@ export interface LeaseSnapshot {
   available: ResourceSet
   workers: WorkerStatus[]
   pending: PendingStatus[]
+  bundles: BundleStatus[]
+}
+
+/** A bundle of a placement group that is reserved here. */
+export interface BundleStatus {
+  group: string
+  index: number
+  /** The group has it for good. */
+  isClaimed: boolean
+  resources: ResourceSet
+  available: ResourceSet
 }
 
 export interface WorkerStatus {
@@ -41,6 +53,7 @@ interface SnapshotSource {
   workerCount: number
   workersMax: number
   blockedCount: number
+  bundles: Iterable<Bundle>
   waiting: Iterable<LeaseRequest>
   placed: Iterable<LeaseRequest>
   ledgersFor(request: LeaseRequest): readonly ResourceLedger[]
@@ -55,6 +68,13 @@ export function leaseSnapshot(source: SnapshotSource): LeaseSnapshot {
     available: source.ledger.available,
     workers: Array.from(source.workers, workerStatus),
     pending: [...pending.values()],
+    bundles: Array.from(source.bundles, ({ group, index, isClaimed, allocation, ledger }) => ({
+      group,
+      index,
+      isClaimed,
+      resources: allocation.resources,
+      available: ledger.available,
+    })),
   }
 }
 

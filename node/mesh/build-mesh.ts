@@ -223,6 +223,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const explainer = new Explainer({
     self,
     router: work.router,
+    groups: work.groups,
     office,
     questions,
     view,

@@ -129,7 +129,8 @@ export class LeaseDesk {
     const { directory, router, neighbours } = this.#with
     const { requestId, job, label } = body
     const key = { client: client.id, requestId }
-    if (router.has(key) || this.#groups.has(key)) throw new ProtocolError(`lease request ${requestId} is under way already`)
+    if (router.has(key) || this.#groups.has(key))
+      throw new ProtocolError(`lease request ${requestId} is under way already`)
     const resources = checked(body.resources, label)
     if (directory.get(job) === undefined) {
       // Of work that has been ended already: its last requests were still on their way.

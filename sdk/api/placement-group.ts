@@ -251,10 +251,12 @@ export interface GroupOptions {
 /** The checks of {@link GroupOptions}. */
 export const groupOptionChecks = {
   placementGroup: (value: unknown, name: string) => {
-    if (!(value instanceof PlacementGroup)) throw invalid(name, value, 'a placement group, as placementGroup() gives it')
+    if (!(value instanceof PlacementGroup))
+      throw invalid(name, value, 'a placement group, as placementGroup() gives it')
   },
   bundleIndex: (value: unknown, name: string) => {
-    if (!Number.isInteger(value) || (value as number) < 0) throw invalid(name, value, 'the number of a bundle, 0 or more')
+    if (!Number.isInteger(value) || (value as number) < 0)
+      throw invalid(name, value, 'the number of a bundle, 0 or more')
   },
 }
 

@@ -173,11 +173,7 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
   if (memoryBytes > 0) set['memory'] = memoryBytes
   for (const [name, value] of Object.entries(resources)) if (value > 0) set[name] = value
   return {
-    terms: leaseTerms(
-      set satisfies ResourceSet,
-      options.runtimeEnv?.envVars ?? {},
-      placeOf(options, set),
-    ),
+    terms: leaseTerms(set satisfies ResourceSet, options.runtimeEnv?.envVars ?? {}, placeOf(options, set)),
     maxRetries: options.maxRetries ?? 3,
     retryExceptions: options.retryExceptions ?? false,
     numReturns: options.numReturns,

@@ -43,7 +43,8 @@ export class FunctionExchange {
       clientId,
       takeSequence: () => host.objects.owned.takeSequence(),
       localFunctionOf: (handle) => (handle instanceof RemoteFunction ? handle.local : undefined),
-      isHandle: (value) => value instanceof ObjectRef || value instanceof RemoteFunction || value instanceof PlacementGroup,
+      isHandle: (value) =>
+        value instanceof ObjectRef || value instanceof RemoteFunction || value instanceof PlacementGroup,
       encodeManifest: (manifest) => host.coder.encode(manifest),
       putBlob: (hash, content) => connection.send('blobPut', { hash, content }),
       request: (id) => this.#request(id),

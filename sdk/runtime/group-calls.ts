@@ -53,8 +53,8 @@ export class GroupCalls {
     return group
   }
 
-  /** Where its bundles are, as far as this process has heard. */
-  nodesOf(group: GroupId): readonly (NodeId | '')[] | undefined {
+  /** Where its bundles are, as far as this process has heard; empty for one that is nowhere. */
+  nodesOf(group: GroupId): readonly NodeId[] | undefined {
     return this.#groups.get(group)?.status?.nodes
   }
 

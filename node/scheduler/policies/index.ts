@@ -13,7 +13,13 @@ import { nodeAffinity } from './node-affinity.ts'
 import type { Policy } from './policy.ts'
 import { spread } from './spread.ts'
 
-const policies: Record<SchedulingStrategy['kind'], Policy> = { default: hybrid, spread, node: nodeAffinity, labels, group }
+const policies: Record<SchedulingStrategy['kind'], Policy> = {
+  default: hybrid,
+  spread,
+  node: nodeAffinity,
+  labels,
+  group,
+}
 
 export function policyOf({ kind }: SchedulingStrategy): Policy {
   return policies[kind]
