@@ -41,6 +41,7 @@ interface Group {
   state: GroupState
   reason: string
   isReady: boolean
+  hasBeenReady: boolean
 }
 
 /** A head that has not answered by then may not have heard. */
@@ -155,6 +156,7 @@ export class GroupBook {
       state: 'pending',
       reason: '',
       isReady: false,
+      hasBeenReady: false,
     }
     this.#groups.set(id, group)
     this.#plan(group, [], nowMs)
@@ -272,8 +274,9 @@ export class GroupBook {
     this.#setState(group, isSure ? 'infeasible' : 'pending', reason)
   }
 
-  #isInfeasible({ infeasibleSinceMs }: Group, nowMs: number): boolean {
-    if (infeasibleSinceMs === undefined) return false
+  /** One that had its place and lost it waits for the node to come back, or for another one. */
+  #isInfeasible({ infeasibleSinceMs, hasBeenReady }: Group, nowMs: number): boolean {
+    if (infeasibleSinceMs === undefined || hasBeenReady) return false
     return nowMs - infeasibleSinceMs >= infeasibleGraceMs || (this.#links.size === 0 && !this.#options.expectsOthers())
   }
 
@@ -307,6 +310,7 @@ export class GroupBook {
       return
     }
     group.isReady = true
+    group.hasBeenReady = true
     this.#setState(group, 'ready', '')
   }
 

@@ -150,7 +150,7 @@ export class GroupDesk {
           this.#mesh.send(action.home, 'groupAsk', { group: action.group, want: action.want })
           break
         case 'tellClient':
-          this.#with.directory.get(action.client)?.send('groupState', message(action.told))
+          this.#with.directory.get(action.client)?.send('groupState', stateOf(action.told))
           break
         default:
           actions.push(action)
@@ -288,7 +288,7 @@ export class GroupDesk {
         return
       }
       case 'tell':
-        send(action.node, 'groupTold', message(action.told))
+        send(action.node, 'groupTold', stateOf(action.told))
     }
   }
 
@@ -324,6 +324,6 @@ export class GroupDesk {
   }
 }
 
-function message({ group, state, reason, nodes }: GroupTold): MessageBody<'groupState'> {
+function stateOf({ group, state, reason, nodes }: GroupTold): MessageBody<'groupState'> {
   return { group, state, reason, nodes: [...nodes] }
 }

@@ -9,6 +9,7 @@ import { directoryBenchmark } from './directory.ts'
 import { failoverBenchmark } from './failover.ts'
 import { manyTasksBenchmark } from './many-tasks.ts'
 import { objectBenchmarks } from './objects.ts'
+import { placementGroupBenchmarks } from './placement-groups.ts'
 import { profile } from './profiler.ts'
 import type { BenchRun } from './result.ts'
 import { remoteCallBenchmarks } from './remote-calls.ts'
@@ -36,6 +37,7 @@ const benchmarks: readonly Benchmark[] = [
   manyTasksBenchmark,
   ...startBenchmarks,
   ...callBenchmarks,
+  ...placementGroupBenchmarks,
   ...objectBenchmarks,
   ...remoteCallBenchmarks,
   ...schedulerBenchmarks,
