@@ -4,7 +4,7 @@ import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
 import { messageBytesMax, messages, type MessageName, type MessageType } from './messages.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
-import { bundlesMax, bundleSpec, groupsMax, placementStrategy } from './placement-groups.ts'
+import { bundleResources, bundlesMax, bundleSpec, groupsMax, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
 
 /**
@@ -160,7 +160,7 @@ export const peerMessages = {
     struct({
       group: groupId,
       tryNumber: u32,
-      bundles: list(struct({ index: u32, resources: map(f64, 256) }), bundlesMax),
+      bundles: list(struct({ index: u32, resources: bundleResources }), bundlesMax),
     }),
   ),
   /** Node to home. `lost`: bundles that were claimed and are not there. */

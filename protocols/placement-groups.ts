@@ -106,23 +106,37 @@ export function formatBundle({ resources, labels }: BundleSpec): string {
 
 export const placementStrategy = oneOf(...placementStrategies)
 
+/** What a bundle holds, on the wire. Reading throws ProtocolError for what cannot be. */
+export const bundleResources: Codec<ResourceSet> = {
+  write: (writer, resources) => json.write(writer, resources),
+  read: (reader) => checkedResources(json.read(reader)),
+}
+
 /** One bundle on the wire. Reading throws ProtocolError for what cannot be. */
 export const bundleSpec: Codec<BundleSpec> = {
   write: (writer, bundle) => json.write(writer, [bundle.resources, bundle.labels]),
   read(reader) {
     const [resources, labels] = pair(json.read(reader))
     try {
-      return {
-        resources: checkResources(resources as Record<string, number>, 'a bundle'),
-        labels: checkLabelSelector(labels),
-      }
+      return { resources: checkedResources(resources), labels: checkLabelSelector(labels) }
     } catch (error) {
-      throw new ProtocolError((error as Error).message)
+      throw error instanceof ProtocolError ? error : new ProtocolError((error as Error).message)
     }
   },
 }
 
 export const bundleSpecs = list(bundleSpec, bundlesMax)
+
+function checkedResources(input: unknown): ResourceSet {
+  let resources: ResourceSet
+  try {
+    resources = checkResources(input as Record<string, number>, 'a bundle')
+  } catch (error) {
+    throw new ProtocolError((error as Error).message)
+  }
+  if (Object.keys(resources).length === 0) throw new ProtocolError('a bundle asks for nothing')
+  return resources
+}
 
 function pair(value: unknown): [unknown, unknown] {
   if (Array.isArray(value) && value.length === 2) return value as [unknown, unknown]

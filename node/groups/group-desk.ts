@@ -209,7 +209,13 @@ export class GroupDesk {
         else this.#tell({ type: 'unplaced', group, tryNumber, isInfeasible: outcome === 'infeasible', reason })
       },
       bundleReserve: (from, { group, tryNumber, bundles }) => {
-        if (this.#isHome(from, group)) this.tellBook({ type: 'bundlesReserve', group, tryNumber, bundles })
+        if (!this.#isHome(from, group)) return
+        const why = this.#with.whyForbidden(ownerOf(group))
+        if (why === undefined) this.tellBook({ type: 'bundlesReserve', group, tryNumber, bundles })
+        else {
+          const keys = bundles.map(({ index }) => ({ index, tryNumber }))
+          this.answer({ type: 'bundlesAnswer', group, bundles: keys, outcome: 'refused', reason: why })
+        }
       },
       bundleReply: (from, { group, bundles, outcome, reason }) => {
         this.#tell({ type: outcome, node: from, group, bundles, reason })

@@ -32,6 +32,9 @@ export interface RequestsOptions {
   onStop(): void
 }
 
+/** What tasks may know. */
+const forWorkers: ReadonlySet<string> = new Set(['nodes', 'placementGroups'])
+
 type Handlers = { [N in MessageName]?: (client: Client, body: MessageBody<N>) => void }
 
 /** What clients ask of the node itself. */
@@ -76,7 +79,7 @@ export class Requests {
       nodeStop: () => options.onStop(),
       adminCall: (client, { requestId, name, args }) => {
         // Workers run users' code, and that is not the user.
-        if (client.role === 'worker' && name !== 'nodes') throw new ProtocolError(`a worker may not call ${name}`)
+        if (client.role === 'worker' && !forWorkers.has(name)) throw new ProtocolError(`a worker may not call ${name}`)
         void options.admin(name, args).then((reply) => client.send('adminReply', { requestId, reply }))
       },
     }

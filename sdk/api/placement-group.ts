@@ -119,6 +119,8 @@ export class PlacementGroup {
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
+      // When the task that waits is cancelled, nobody waits any more.
+      ends.abort()
     }
   }
 
@@ -225,7 +227,7 @@ export async function removePlacementGroup(group: PlacementGroup): Promise<void>
 
 /**
  * The placement groups of the mesh, the oldest first, a thousand at most: how they stand, why they wait, where their bundles
- * are. Only programs can ask, not tasks.
+ * are.
  *
  * @example
  * for (const { name, state, reason } of await placementGroups()) console.log(name, state, reason)

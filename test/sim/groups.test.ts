@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { GroupWorld, type GroupWorldSettings } from '../support/group-world.ts'
 
-const runs = Number(process.env['SHOAL_SIM_RUNS'] ?? 100)
+const runs = Number(process.env['SHOAL_SIM_RUNS'] ?? 60)
 
 /** Adds up what happened in the runs. */
 function runMany(settings: Omit<GroupWorldSettings, 'seed'>, count: number): (what: string) => number {
@@ -40,7 +40,7 @@ describe('placement groups across nodes', () => {
   })
 
   test('survive single messages that are lost or come twice', () => {
-    const sum = runMany({ lossShare: 0.05, doubleShare: 0.05 }, runs)
-    assert.ok(sum('lost') >= runs, `only ${sum('lost')} messages were lost: the runs show nothing`)
+    const sum = runMany({ lossShare: 0.05, doubleShare: 0.05 }, Math.ceil(runs / 2))
+    assert.ok(sum('lost') >= runs / 2, `only ${sum('lost')} messages were lost: the runs show nothing`)
   })
 })
