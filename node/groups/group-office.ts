@@ -13,14 +13,17 @@ export interface GroupOfficeOptions {
   now(): number
 }
 
-/** What has become free may be looked at so much later. */
+/** What has become free may be looked at so much later, */
 const lookMs = 5
+/** and so many times as long as the last look took: a head has other things to do. */
+const restFactor = 10
 
 /** The head's work for placement groups. All that it knows was told since it took office. */
 export class GroupOffice {
   readonly #with: GroupOfficeOptions
   #office: { readonly term: Term; readonly planner: GroupPlanner } | undefined
   #timer: NodeJS.Timeout | undefined
+  #lookTookMs = 0
   #isStepPlanned = false
 
   constructor(options: GroupOfficeOptions) {
@@ -65,10 +68,13 @@ export class GroupOffice {
   /** Something may have become free. */
   lookLater(): void {
     if (this.#office?.planner.isWaited !== true || this.#timer !== undefined) return
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      this.#step()
-    }, lookMs)
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#step(true)
+      },
+      Math.max(lookMs, restFactor * this.#lookTookMs),
+    )
   }
 
   #stepSoon(): void {
@@ -76,17 +82,20 @@ export class GroupOffice {
     this.#isStepPlanned = true
     queueMicrotask(() => {
       this.#isStepPlanned = false
-      this.#step()
+      this.#step(false)
+      this.lookLater()
     })
   }
 
-  #step(): void {
+  #step(isForAll: boolean): void {
     if (this.#office === undefined) return
     const { term, planner } = this.#office
     const { self, ownState, now, send } = this.#with
+    const beganMs = now()
     planner.lookAtSelf({ ...ownState(), node: self, version: 0 })
-    for (const { home, nodes, ...plan } of planner.step(now())) {
+    for (const { home, nodes, ...plan } of planner.step(beganMs, isForAll)) {
       send(home, 'groupPlanned', { ...plan, term, nodes: [...nodes] })
     }
+    if (isForAll) this.#lookTookMs = now() - beganMs
   }
 }

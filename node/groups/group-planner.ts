@@ -143,11 +143,11 @@ export class GroupPlanner {
     }
   }
 
-  /** Gives out places. */
-  step(nowMs: number): PlanAction[] {
+  /** Gives out places: to wishes that are new, or are told again, and with `isForAll` to those that have waited. */
+  step(nowMs: number, isForAll = true): PlanAction[] {
     const actions: PlanAction[] = []
     for (const record of this.#wishes.values()) {
-      if (record.isServed || record.seenAt === this.#changes) continue
+      if (record.isServed || record.seenAt === this.#changes || (!isForAll && record.seenAt !== -1)) continue
       record.seenAt = this.#changes
       const action = record.packing === undefined ? this.#place(record) : this.#placed(record, record.packing)
       const { outcome, reason } = action
