@@ -27,9 +27,11 @@ const silentMs = 30_000
 export class HeldBundles {
   readonly table = new BundleTable()
   readonly #parts: HeldBundlesParts
+  readonly #own: readonly ResourceLedger[]
 
   constructor(parts: HeldBundlesParts) {
     this.#parts = parts
+    this.#own = [parts.ledger]
   }
 
   on(event: BundleEvent, nowMs: number): void {
@@ -57,7 +59,7 @@ export class HeldBundles {
 
   /** The ledgers from which a request may take: that of the node, or those of bundles. None: it is for a bundle that is not here. */
   ledgersFor({ bundle }: Pick<LeaseRequest, 'bundle'>): readonly ResourceLedger[] {
-    if (bundle === undefined) return [this.#parts.ledger]
+    if (bundle === undefined) return this.#own
     if (bundle.index === 'any') return this.table.of(bundle.group).map(({ ledger }) => ledger)
     const one = this.table.get(bundle.group, bundle.index)
     return one === undefined ? [] : [one.ledger]

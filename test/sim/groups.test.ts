@@ -19,6 +19,16 @@ function runMany(settings: Omit<GroupWorldSettings, 'seed'>, count: number): (wh
   return (what) => sums.get(what) ?? 0
 }
 
+describe('the simulation of groups finds out', () => {
+  for (const neverArrives of ['groupPlanned', 'bundleReply', 'bundleClaim', 'groupTold']) {
+    test(`that nodes do not hear a ${neverArrives}`, () => {
+      assert.throws(() => {
+        for (let seed = 1; seed <= 30; seed++) new GroupWorld({ seed, neverArrives }).run()
+      }, assert.AssertionError)
+    })
+  }
+})
+
 describe('placement groups across nodes', () => {
   test('survive links, nodes, heads and programs that come and go', () => {
     const sum = runMany({}, runs)

@@ -196,6 +196,7 @@ export class GroupNode {
   onMail(from: NodeId, mail: Mail): void {
     switch (mail.name) {
       case 'group': {
+        if (mail.message === this.world.settings.neverArrives) return
         const handlers = this.#handlers as Record<string, (from: NodeId, body: unknown) => void>
         handlers[mail.message]?.(from, structuredClone(mail.body))
         return

@@ -19,6 +19,8 @@ export interface GroupWorldSettings {
   /** How often single messages are lost, or come twice, on links that are up. */
   readonly lossShare?: number
   readonly doubleShare?: number
+  /** Messages of this name are lost, all of them, to see that it is found out. */
+  readonly neverArrives?: string
 }
 
 const stormMs = 6_000
@@ -31,6 +33,7 @@ const restMs = 36_000
  * has all of its bundles, or none could be placed, and nothing else is reserved.
  */
 export class GroupWorld {
+  readonly settings: GroupWorldSettings
   readonly clock = new VirtualClock()
   readonly random: () => number
   readonly network: SimulatedNetwork
@@ -44,6 +47,7 @@ export class GroupWorld {
   #isCalm = false
 
   constructor(settings: GroupWorldSettings) {
+    this.settings = settings
     const random = (this.random = seededRandom(settings.seed))
     this.network = new SimulatedNetwork({ ...settings, clock: this.clock, random, onLost: () => this.count('lost') })
     const count = 1 + Math.floor(random() * 5)
