@@ -95,6 +95,33 @@ export class TaskError extends ShoalError {
   }
 }
 
+/**
+ * Thrown by `get` on a call of an actor that cannot be reached now, or that is being started again. Whether the call has run
+ * is not known; the actor may answer later ones.
+ */
+export class ActorUnavailableError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('ACTOR_UNAVAILABLE', message, { retryable: true, details })
+  }
+}
+
+/**
+ * Thrown by `get` on a call of an actor that is dead and does not come back: why, when and where it died is in `details`. An
+ * error of its constructor is the `cause`.
+ */
+export class ActorDiedError extends ShoalError {
+  constructor(message: string, options: { cause?: unknown; details?: Details } = {}) {
+    super('ACTOR_DIED', message, options)
+  }
+}
+
+/** Thrown by a call of an actor of which `maxPendingCalls` calls have no result yet: wait for some of them first. */
+export class PendingCallsLimitError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('PENDING_CALLS_LIMIT', message, { retryable: true, details })
+  }
+}
+
 /** Thrown by `get` when every copy of a value is gone. */
 export class ObjectLostError extends ShoalError {
   constructor(message: string, details: Details = {}) {
@@ -198,6 +225,9 @@ export const shoalErrorClasses = {
   TaskCancelledError,
   WorkerCrashedError,
   TaskError,
+  ActorUnavailableError,
+  ActorDiedError,
+  PendingCallsLimitError,
   ObjectLostError,
   OwnerDiedError,
   ObjectStoreFullError,

@@ -4,6 +4,7 @@ import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
 import { bundlesMax, bundleSpecs, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
+import { actorCall, actorSettings } from './actor-messages.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
 import { taskResult, taskSpec } from './task-messages.ts'
 import { wireValue } from './wire-value.ts'
@@ -14,7 +15,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 5
+export const protocolVersion = 6
 
 export interface MessageType<T> {
   code: number
@@ -88,6 +89,8 @@ export const messages = {
       label: string(1024),
       /** The driver at the root of this work: console output goes there. */
       job: clientId,
+      /** The worker is kept for as long as its owner wants it: it is not asked back for others. */
+      isActor: bool,
     }),
   ),
   leaseCancel: message(11, small, struct({ requestId: u32 })),
@@ -197,6 +200,62 @@ export const messages = {
   clientGone: message(50, small, struct({ client: clientId })),
   /** Another node is gone, and all its clients with it. */
   nodeGone: message(51, small, struct({ node: nodeId, reason: text })),
+
+  // --- actors: their owner to the worker of the lease, and back
+  /** The worker is this actor from now on: `creation` holds the class and the arguments of its constructor. */
+  actorStart: message(
+    180,
+    limits.frameBytesMax,
+    struct({ leaseId: u32, actor: objectId, creation: taskSpec, settings: actorSettings }),
+  ),
+  actorStarted: message(181, limits.frameBytesMax, struct({ leaseId: u32, result: taskResult })),
+  /** The actor is to end when it has done what it was asked for so far. */
+  actorEnd: message(182, small, struct({ leaseId: u32 })),
+  /** The actor has ended in good order: nothing more comes from it. */
+  actorEnded: message(183, small, struct({ leaseId: u32, reason: text })),
+
+  // --- actors: who calls, and the worker. From client to client, as above
+  actorPush: message(
+    184,
+    limits.frameBytesMax,
+    struct({ to: clientId, from: clientId, requestId: u32, actor: objectId, calls: list(actorCall, 100_000) }),
+  ),
+  actorDone: message(
+    185,
+    limits.frameBytesMax,
+    struct({ to: clientId, from: clientId, results: list(taskResult, 100_000) }),
+  ),
+  actorItem: message(
+    186,
+    limits.frameBytesMax,
+    struct({ to: clientId, from: clientId, sequence: u48, index: u48, value: wireValue }),
+  ),
+  actorConsumed: message(187, small, struct({ to: clientId, from: clientId, sequence: u48, count: u48 })),
+  actorCancel: message(188, small, struct({ to: clientId, from: clientId, sequence: u48, recursive: bool })),
+
+  // --- actors: who calls, and the owner
+  /** Asks how an actor of `to` is, now and whenever that changes. */
+  actorWatch: message(189, small, struct({ to: clientId, from: clientId, requestId: u32, actor: objectId })),
+  actorUnwatch: message(191, small, struct({ to: clientId, from: clientId, actor: objectId })),
+  actorState: message(
+    190,
+    limits.frameBytesMax,
+    struct({
+      to: clientId,
+      from: clientId,
+      actor: objectId,
+      state: oneOf('pending', 'alive', 'restarting', 'dead'),
+      /** Where it is alive: the worker, and how often it was started before. */
+      worker: string(clientIdBytes * 2),
+      incarnation: u32,
+      /** Under this id its worker knows it. */
+      target: objectId,
+      reason: text,
+      /** What calls of a dead actor give. */
+      error: list(wireValue, 1),
+    }),
+  ),
+  actorKill: message(192, small, struct({ to: clientId, from: clientId, actor: objectId, mayRestart: bool })),
 
   // --- shipped code, by the hash of its content
   blobPut: message(60, limits.blobBytesMax, struct({ hash: hex(32), content: bytes })),

@@ -13,7 +13,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 3
+export const peerProtocolVersion = 4
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
@@ -58,6 +58,7 @@ export const peerMessages = {
       job: clientId,
       /** Of a placement group: which bundle of the receiver's. */
       strategy: schedulingStrategy,
+      isActor: bool,
       /** False: grant it now or refuse it as busy. */
       mayWait: bool,
     }),
@@ -207,6 +208,19 @@ const clientMessagesOnLinks = [
   'functionReply',
   'taskCancelOwned',
   'clientGone',
+  'actorStart',
+  'actorStarted',
+  'actorEnd',
+  'actorEnded',
+  'actorPush',
+  'actorDone',
+  'actorItem',
+  'actorConsumed',
+  'actorCancel',
+  'actorWatch',
+  'actorUnwatch',
+  'actorState',
+  'actorKill',
 ] as const satisfies MessageName[]
 
 const peerNameByCode: (PeerMessageName | undefined)[] = []

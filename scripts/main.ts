@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { benchCommand } from './bench/command.ts'
 import { build } from './build.ts'
+import { chaosCommand } from './chaos/command.ts'
 import { check, stepNames } from './check.ts'
 import { demoCommand } from './demo/command.ts'
 import { soakCommand } from './soak/command.ts'
@@ -11,6 +12,7 @@ const program = new Command('scripts').description('What is done with the source
 program.addCommand(demoCommand())
 program.addCommand(benchCommand())
 program.addCommand(soakCommand())
+program.addCommand(chaosCommand())
 program
   .command('build')
   .description('writes dist/: JavaScript, declarations and source maps, as they are published')

@@ -23,6 +23,12 @@ export {
   type PlacementGroupOptions,
   type ReadyOptions,
 } from './api/placement-group.ts'
+export { RemoteClass } from './api/remote-class.ts'
+export { kill, type KillOptions } from './api/actors.ts'
+export { actorContext, exitActor, type ActorContext } from './api/actor-context.ts'
+export type { ActorHandle } from './actors/actor-handle.ts'
+export type { ActorOptions, ConcurrencyGroup } from './actors/actor-options.ts'
+export type { ActorMethod, ActorMethods, MethodOptions } from './actors/actor-types.ts'
 export { taskContext, type TaskContext } from './api/task-context.ts'
 export {
   cancel,

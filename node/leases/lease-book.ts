@@ -207,6 +207,7 @@ export class LeaseBook {
       envVars: event.envVars ?? {},
       depth: event.depth,
       label: event.label,
+      isActor: event.isActor ?? false,
       sequence: ++this.#lastSequence,
       classKey,
       lineKey: `${job}|${classKey}`,
@@ -379,7 +380,7 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, { allocation, from }: Taken, nowMs: number): void {
-    const { client, requestId, job, classKey, depth, label } = request
+    const { client, requestId, job, classKey, depth, label, isActor } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
@@ -389,6 +390,7 @@ export class LeaseBook {
       classKey,
       depth,
       label,
+      isActor,
       allocation,
       from,
       group: request.bundle?.group,

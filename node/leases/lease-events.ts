@@ -63,6 +63,11 @@ export interface RequestedEvent {
   /** A bundle of a placement group, from whose resources it is to be served; by default those of the node. */
   bundle?: BundleRef | undefined
   /**
+   * Its lease lasts for as long as the owner wants, and is not asked back for others.
+   * @default false
+   */
+  isActor?: boolean
+  /**
    * False: refuse it as `busy` if it cannot be served at once (starting a worker for it counts as that).
    * @default true
    */

@@ -15,6 +15,7 @@ export interface LeaseRequest {
   readonly envVars: Readonly<Record<string, string>>
   readonly depth: number
   readonly label: string
+  readonly isActor: boolean
   /** Its place in the order of arrival. */
   readonly sequence: number
   /** Equal for requests that the same leases could serve. */
@@ -50,6 +51,8 @@ export interface Lease {
   readonly classKey: string
   readonly depth: number
   readonly label: string
+  /** It lasts for as long as its owner wants. */
+  readonly isActor: boolean
   readonly allocation: Allocation
   /** From which it was taken: the node's own, or that of a bundle. */
   readonly from: ResourceLedger

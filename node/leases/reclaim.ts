@@ -55,6 +55,7 @@ function findLease(
 
 /** True when the return of the lease would bring the request nearer to its grant, and the request goes first. */
 export function isWorthReclaiming(lease: Lease, request: LeaseRequest): boolean {
+  if (lease.isActor) return false
   // Deeper tasks are what shallower ones wait for.
   if (lease.depth > request.depth) return false
   // An owner that asks for one more of the same would hand over one to get one.

@@ -18,6 +18,8 @@ export interface RoutedRequest extends RequestKey {
   /** The driver at the root of the work. */
   readonly job: ClientId
   readonly label: string
+  /** The worker is kept for as long as its owner wants it. */
+  readonly isActor: boolean
 }
 
 /** `forbidden`: the work's node may not submit. `groupRemoved`: the placement group is there no more. The others are those of a lease book. */

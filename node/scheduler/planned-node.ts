@@ -8,12 +8,15 @@ export class PlannedNode {
   #totals: [string, number][]
   /** Its own queue, and what was sent there since. */
   queued: number
+  /** Workers that are somebody's, and those given out since. */
+  leases: number
 
   constructor(state: SchedulerNode) {
     this.state = state
     this.#free = { ...state.available }
     this.#totals = Object.entries(state.total).filter(([, total]) => total > 0)
     this.queued = state.queued
+    this.leases = state.leases ?? 0
   }
 
   update(state: SchedulerNode): void {
@@ -21,6 +24,7 @@ export class PlannedNode {
     this.#free = { ...state.available }
     this.#totals = Object.entries(state.total).filter(([, total]) => total > 0)
     this.queued = state.queued
+    this.leases = state.leases ?? 0
   }
 
   fits(resources: ResourceSet): boolean {
@@ -32,10 +36,12 @@ export class PlannedNode {
   }
 
   take(resources: ResourceSet): void {
+    this.leases++
     for (const name in resources) this.#free[name] = (this.#free[name] ?? 0) - (resources[name] ?? 0)
   }
 
   giveBack(resources: ResourceSet): void {
+    this.leases = Math.max(0, this.leases - 1)
     for (const name in resources) this.#free[name] = (this.#free[name] ?? 0) + (resources[name] ?? 0)
   }
 

@@ -10,6 +10,8 @@ export interface SchedulerNode {
   readonly labels: Labels
   /** Requests that wait in its own queue. */
   readonly queued: number
+  /** Workers that are somebody's. @default 0 */
+  readonly leases?: number
   /** Counts up with every change at the node; older news is ignored. */
   readonly version: number
   /** False: it takes no new work. */

@@ -212,7 +212,7 @@ export class LeaseDesk {
   /** A node asks for a worker here for one of its clients. The same question may come twice. */
   ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
     const { directory, neighbours } = this.#with
-    const { client, requestId, job, label, depth, mayWait, strategy, envKey, envVars } = body
+    const { client, requestId, job, label, depth, mayWait, strategy, envKey, envVars, isActor } = body
     const owner = directory.get(client)
     if (owner === undefined || nodeOf(client) !== node) {
       throw new ProtocolError('a node asks for a lease in the name of a client that is not its own')
@@ -230,7 +230,7 @@ export class LeaseDesk {
     }
     const why = neighbours.whyForbidden(job)
     if (why !== undefined) neighbours.refuseAsk(node, key, { error: 'forbidden', message: why, details: {} })
-    else this.#askBook({ ...key, resources, depth, job, label, strategy, envKey, envVars }, owner, mayWait)
+    else this.#askBook({ ...key, resources, depth, job, label, strategy, envKey, envVars, isActor }, owner, mayWait)
   }
 
   /** A node needs no worker here any more for what it asked; a lease that it was granted meanwhile it returns. */
@@ -335,12 +335,13 @@ export class LeaseDesk {
   }
 
   #askBook(request: RoutedRequest, owner: LeaseEnd, mayWait: boolean): void {
-    const { client, requestId, depth, job, label, resources, envKey, envVars } = request
+    const { client, requestId, depth, job, label, resources, envKey, envVars, isActor } = request
     const asked = this.#asked.get(client) ?? new Map<number, Asked>()
     if (asked.has(requestId)) return
     this.#asked.set(client, asked.set(requestId, { owner, depth, job, label, resources }))
     const bundle = bundleOf(request)
-    this.#tell({ type: 'requested', client, requestId, depth, job, label, resources, envKey, envVars, bundle, mayWait })
+    const keys = { client, requestId, depth, job, label }
+    this.#tell({ type: 'requested', ...keys, resources, envKey, envVars, isActor, bundle, mayWait })
   }
 
   /** What an action leads to may be an event of its own; it waits until all actions before it are done. */

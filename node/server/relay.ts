@@ -46,6 +46,19 @@ goes(workerToOwner, 'taskDone', 'taskHandBack', 'streamItem')
 goes(clientToClient, 'objectReply', 'borrowAdd', 'borrowRelease', 'functionReply', 'taskCancelOwned')
 goes(clientToClient, 'borrowAsk', 'borrowSettle')
 goes(clientToClientAsking, 'objectGet', 'functionGet')
+goes(ownerToWorker, 'actorStart', 'actorEnd')
+goes(workerToOwner, 'actorStarted', 'actorEnded')
+goes(
+  clientToClient,
+  'actorDone',
+  'actorItem',
+  'actorConsumed',
+  'actorCancel',
+  'actorUnwatch',
+  'actorState',
+  'actorKill',
+)
+goes(clientToClientAsking, 'actorPush', 'actorWatch')
 
 const idsBytes = clientIdBytes * 2
 /** In a `borrowAdd`, behind the two ids and that of the object. */

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
 import { outputMarker, type Whose } from './output-collector.ts'
@@ -26,11 +27,17 @@ export interface WorkerExit {
   client: Client | undefined
 }
 
+/** Workers that are starting at a time: each keeps a core busy for a while. */
+const startsMax = Math.max(4, availableParallelism())
+
 /** The worker processes. When to start and to stop one is not decided here. */
 export class WorkerPool {
   readonly #options: WorkerPoolOptions
   readonly #workers = new Map<number, WorkerProcess>()
   readonly #outputs = new Map<number, { stdout: WorkerStream; stderr: WorkerStream }>()
+  /** Those that wait until fewer are starting. */
+  readonly #toStart: WorkerStart[] = []
+  readonly #starting = new Set<number>()
   #closing: (() => void) | undefined
   startedCount = 0
   /** Told when a worker is gone for good. */
@@ -48,9 +55,23 @@ export class WorkerPool {
     return this.#workers.values()
   }
 
+  /** Starts a worker, when few others are just starting: many at once would keep each other from it for too long. */
   start(start: WorkerStart): void {
-    const { entry, socketPath, compileCacheDirectory, startMs, guardian, output } = this.#options
     if (this.#closing !== undefined) return
+    this.#toStart.push(start)
+    this.#startNext()
+  }
+
+  #startNext(): void {
+    while (this.#starting.size < startsMax && this.#closing === undefined) {
+      const start = this.#toStart.shift()
+      if (start === undefined) return
+      this.#spawn(start)
+    }
+  }
+
+  #spawn(start: WorkerStart): void {
+    const { entry, socketPath, compileCacheDirectory, startMs, guardian, output } = this.#options
     this.startedCount++
     let worker
     try {
@@ -59,12 +80,12 @@ export class WorkerPool {
     } catch (error) {
       // An environment variable that no process can have, for instance.
       const reason = `could not be started: ${(error as Error).message}`
-      const exit = { workerId: start.workerId, reason, startFailed: true, isOutside: false, client: undefined }
-      setImmediate(() => this.#closing === undefined && this.onExit(exit))
+      this.#tellNeverStarted(start.workerId, reason)
       return
     }
     this.#workers.set(start.workerId, worker)
     if (worker.pid === 0) return
+    this.#starting.add(start.workerId)
     guardian.watch(worker.pid)
     const { pid, outputToken } = worker
     const { stdout, stderr } = worker.child
@@ -74,6 +95,15 @@ export class WorkerPool {
       stdout: output.attach(stdout, pid, false, marker),
       stderr: output.attach(stderr, pid, true, marker),
     })
+  }
+
+  #tellNeverStarted(workerId: number, reason: string): void {
+    const exit = { workerId, reason, startFailed: true, isOutside: false, client: undefined }
+    setImmediate(() => this.#closing === undefined && this.onExit(exit))
+  }
+
+  #startEnded(workerId: number): void {
+    if (this.#starting.delete(workerId)) this.#startNext()
   }
 
   /** A worker has another lease: what it prints without saying whose it is, is theirs. */
@@ -90,11 +120,17 @@ export class WorkerPool {
     if (worker.pid !== client.pid) return `worker ${workerId} of this node is another process (pid ${worker.pid})`
     if (worker.isReady) return `worker ${workerId} is connected already`
     worker.connected(client)
+    this.#startEnded(workerId)
     return undefined
   }
 
   kill(workerId: number, reason: string): void {
-    this.#workers.get(workerId)?.kill(reason)
+    const at = this.#toStart.findIndex((start) => start.workerId === workerId)
+    if (at === -1) this.#workers.get(workerId)?.kill(reason)
+    else {
+      this.#toStart.splice(at, 1)
+      this.#tellNeverStarted(workerId, reason)
+    }
   }
 
   /** Kills all workers and waits for their ends. */
@@ -116,6 +152,7 @@ export class WorkerPool {
     this.#options.guardian.forget(worker.pid)
     this.#workers.delete(workerId)
     this.#outputs.delete(workerId)
+    this.#startEnded(workerId)
     if (this.#closing === undefined) {
       this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
       this.onExit({

@@ -62,6 +62,9 @@ interface Attachment {
   context: ShoalContext
 }
 
+/** How long exit hooks of actors may keep a program from its end. */
+const actorsEndMs = 5000
+
 let attachment: Attachment | undefined
 let starting: Promise<ShoalContext> | undefined
 
@@ -198,6 +201,7 @@ export async function shutdown(): Promise<void> {
   attachment = undefined
   setCurrentRuntime(undefined)
   process.removeListener('beforeExit', onBeforeExit)
+  await ending.runtime.actors.owned.endAll(actorsEndMs)
   await ending.runtime.flushLogs().catch(() => undefined)
   ending.printer.close()
   await ending.runtime.close(new NotInitializedError('the program was detached from its node by shutdown()'))

@@ -1,9 +1,12 @@
 import { inspect } from 'node:util'
-import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
+import { InvalidArgumentError } from '../../protocols/errors.ts'
 import type { ObjectId } from '../../protocols/ids.ts'
 import type { AnyFunction, FunctionTable } from '../functions/function-table.ts'
+import type { ActorOptions } from '../actors/actor-options.ts'
+import type { AnyClass } from '../actors/actor-types.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
+import { RemoteClass } from './remote-class.ts'
 import type { NumReturnsOf, DefaultReturns, RemoteArguments, Returned } from './remote-types.ts'
 import { resolveTaskOptions, show, type ResolvedOptions, type TaskOptions } from './task-options.ts'
 
@@ -111,18 +114,19 @@ const generatorTags = new Set(['GeneratorFunction', 'AsyncGeneratorFunction'])
  * const square = remote((x: number) => x * x)
  * console.log(await get(square.remote(4))) // 16
  */
+export function remote<C extends AnyClass>(cls: C, options?: ActorOptions): RemoteClass<C>
 export function remote<A extends unknown[], R, const O extends TaskOptions = Record<never, never>>(
   fn: (...args: A) => R,
   options?: O,
-): RemoteFunction<A, Awaited<R>, NumReturnsOf<O, DefaultReturns<Awaited<R>>>> {
+): RemoteFunction<A, Awaited<R>, NumReturnsOf<O, DefaultReturns<Awaited<R>>>>
+export function remote(fn: AnyFunction | AnyClass, options?: TaskOptions | ActorOptions): RemoteFunction | RemoteClass {
   if (typeof fn !== 'function') {
     throw new InvalidArgumentError(`remote() takes a function; got ${show(fn)}`, { argument: 'fn' })
   }
   if (/^class\b/.test(Function.prototype.toString.call(fn))) {
-    throw new NotSupportedError(
-      `remote() of a class makes an actor, and actors are not built yet: use functions (class ${fn.name || '(anonymous)'})`,
-    )
+    return RemoteClass.of(fn as AnyClass, options ?? {})
   }
   const isGenerator = generatorTags.has((fn as unknown as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? '')
-  return new RemoteFunction({ fn: fn, name: fn.name || 'anonymous' }, isGenerator, options ?? {})
+  const target = { fn: fn as AnyFunction, name: fn.name || 'anonymous' }
+  return new RemoteFunction(target, isGenerator, options ?? {})
 }

@@ -79,7 +79,8 @@ const resourcesMax = 100
 /** What the node itself sets for its workers. */
 const reservedVariables = /^(SHOAL_(SOCKET|WORKER_ID|OUTPUT_TOKEN)|CUDA_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
 
-const checks: Record<keyof TaskOptions, Check> = {
+/** What each option of a task must be. */
+export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
   numCpus: amount,
   numGpus: (value, name) => {
     amount(value, name)
@@ -166,7 +167,7 @@ const checks: Record<keyof TaskOptions, Check> = {
 
 /** Checks options. Throws InvalidArgumentError or NotSupportedError that names the option. */
 export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
-  checkOptions(options, checks, 'remote()')
+  checkOptions(options, taskOptionChecks, 'remote()')
   const { numCpus = 1, numGpus = 0, memoryBytes = 0, resources = {} } = options
   const set: Record<string, number> = { CPU: numCpus }
   if (numGpus > 0) set['GPU'] = numGpus

@@ -21,7 +21,7 @@ export class ObjectRecord {
   /** The task of this process that makes it, so that it can be cancelled. */
   task: TaskRecord | undefined
   /** How a stored value that this process owns is made again when it is lost, or what it is that cannot be. */
-  lineage: Lineage | 'put' | undefined
+  lineage: Lineage | 'put' | 'actor' | undefined
   #waiters: (() => void)[] | undefined
 
   constructor(owner: ClientId, sequence: number) {

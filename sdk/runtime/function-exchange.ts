@@ -2,6 +2,8 @@ import { ShoalError } from '../../protocols/errors.ts'
 import { nodeOf, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
+import { isActorHandle } from '../actors/actor-handle.ts'
+import { RemoteClass } from '../api/remote-class.ts'
 import { PlacementGroup } from '../api/placement-group.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -42,9 +44,14 @@ export class FunctionExchange {
     this.table = new FunctionTable({
       clientId,
       takeSequence: () => host.objects.owned.takeSequence(),
-      localFunctionOf: (handle) => (handle instanceof RemoteFunction ? handle.local : undefined),
+      localFunctionOf: (handle) =>
+        handle instanceof RemoteFunction || handle instanceof RemoteClass ? handle.local : undefined,
       isHandle: (value) =>
-        value instanceof ObjectRef || value instanceof RemoteFunction || value instanceof PlacementGroup,
+        value instanceof ObjectRef ||
+        value instanceof RemoteFunction ||
+        value instanceof RemoteClass ||
+        value instanceof PlacementGroup ||
+        isActorHandle(value),
       encodeManifest: (manifest) => host.coder.encode(manifest),
       putBlob: (hash, content) => connection.send('blobPut', { hash, content }),
       request: (id) => this.#request(id),

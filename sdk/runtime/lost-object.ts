@@ -19,6 +19,9 @@ export function refusalOf(record: ObjectRecord, value: StoredValue | undefined):
     const where = value === undefined ? '' : ` on node ${nodeOf(value.name)}`
     return `it was put by process ${record.owner}${where}, and no task can make it again: let a task make what must not be lost`
   }
+  if (lineage === 'actor') {
+    return 'a call of an actor made it, and calls are not made again for that: a second one might give something else'
+  }
   return 'nothing is kept of how it was made'
 }
 

@@ -67,5 +67,5 @@ function madeBy({ lineage }: ObjectRecord): string {
   if (lineage instanceof Lineage) {
     return `${lineage.isStream ? 'item' : 'result'} of ${lineage.name.slice(0, madeCharsMax)}`
   }
-  return lineage ?? ''
+  return lineage === 'actor' ? 'result of an actor' : (lineage ?? '')
 }

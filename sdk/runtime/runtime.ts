@@ -28,6 +28,9 @@ import { references } from './references.ts'
 import { ownerDied, Requests } from './requests.ts'
 import { StoredValues } from './stored-values.ts'
 import { TaskCalls } from './task-calls.ts'
+import { Actors } from '../actors/actors.ts'
+import { isActorHandle, partsOf, type ActorDescription } from '../actors/actor-handle.ts'
+import { RemoteClass } from '../api/remote-class.ts'
 
 /** When others have let go of a worker's objects, it looks after this time for what can be freed. */
 const collectAfterMs = 1000
@@ -66,6 +69,7 @@ export class Runtime {
   readonly objects: ObjectExchange
   readonly functions: FunctionExchange
   readonly calls: TaskCalls
+  readonly actors: Actors
   readonly reader: ObjectReader
   readonly groups: GroupCalls
   readonly #requests = new Requests()
@@ -101,6 +105,10 @@ export class Runtime {
       refOf: (id) => this.objects.acquireRef(id),
       describeFunction: (value) => (value instanceof RemoteFunction ? value.describe(this.functions.table) : undefined),
       functionOf: (id, data) => RemoteFunction.revive(id, data),
+      describeRemoteClass: (value) => (value instanceof RemoteClass ? value.describe(this.functions.table) : undefined),
+      remoteClassOf: (id, data) => RemoteClass.revive(id, data),
+      describeActor: (value) => (isActorHandle(value) ? partsOf(value) : undefined),
+      actorOf: (id, description) => this.actors.revive(id, description as ActorDescription),
       describeClass: (value) => this.functions.describeClass(value),
       classOf: (classId) => classById(classId) as (new () => object) | undefined,
       describeTable: (value) => this.functions.describeTable(value),
@@ -127,7 +135,18 @@ export class Runtime {
       store: this.#store,
       encodeError,
       replicate: (record, wire, replicas) => this.#replicate(record, wire, replicas),
+      cancelOwn: (record, how) => this.cancelOwn(record, how),
+      callCounts: () => ({ pending: this.actors.pendingCount, running: this.actors.pushedCount }),
       waiting: (promise) => this.waiting(promise),
+    })
+    this.actors = new Actors({
+      connection,
+      role,
+      objects: this.objects,
+      functions: this.functions.table,
+      coder: this.coder,
+      calls: this.calls,
+      encodeError,
     })
     this.reader = new ObjectReader(this.objects, this.calls.recovery)
     this.groups = new GroupCalls({
@@ -145,12 +164,30 @@ export class Runtime {
       ...this.functions.handlers(),
       ...this.calls.handlers(),
       ...this.groups.handlers(),
+      ...this.actors.handlers(),
+      leaseGrant: (body) => {
+        if (!this.actors.owned.onGrant(body)) this.calls.submitter.onGrant(body)
+      },
+      leaseRefuse: (body) => {
+        if (!this.actors.owned.onRefuse(body)) this.calls.submitter.onRefuse(body)
+      },
+      leaseLost: ({ leaseId, reason, isGroupRemoved }) => {
+        if (!this.actors.owned.onLost(leaseId, reason)) this.calls.submitter.onLost(leaseId, reason, isGroupRemoved)
+      },
+      clientGone: (body) => {
+        objects.clientGone?.(body)
+        this.actors.clientGone(body.client)
+      },
       nodeGone: (body) => {
         // First: whoever asks again because of it is to be believed.
         this.calls.recovery.nodeGone(body.node)
         objects.nodeGone?.(body)
+        this.actors.nodeGone(body.node, body.reason)
       },
-      undeliverable: ({ requestId, client }) => this.#requests.fail(requestId, ownerDied(client)),
+      undeliverable: ({ requestId, client }) => {
+        if (requestId === 0) this.actors.undeliverable(client)
+        else this.#requests.fail(requestId, ownerDied(client))
+      },
       logFlushed: ({ requestId }) => this.#requests.answer(requestId, undefined),
       adminReply: ({ requestId, reply }) => this.#requests.answer(requestId, reply),
       referencesAsk: ({ requestId }) => {
@@ -290,8 +327,15 @@ export class Runtime {
   /** Cancels the task that makes the object, whoever owns it. */
   cancel(record: ObjectRecord, how: { force: boolean; recursive: boolean }): void {
     if (record.value !== undefined) return
-    if (record.owner === this.connection.welcome.clientId) this.calls.cancel(record, how)
+    if (record.owner === this.connection.welcome.clientId) this.cancelOwn(record, how)
     else this.connection.send('taskCancelOwned', { ...this.objects.address(record.id), object: record.id, ...how })
+  }
+
+  /** Cancels the task, or the call of an actor, that makes an object of this process. */
+  cancelOwn(record: ObjectRecord, how: { force: boolean; recursive: boolean }): void {
+    const { task } = record
+    if (task?.call === undefined) this.calls.cancel(record, how)
+    else this.actors.cancel(task, how.recursive)
   }
 
   /**
@@ -337,7 +381,10 @@ export class Runtime {
 
   /** True while others need this process: for objects or placement groups of its, or tasks that it has submitted. */
   get isNeeded(): boolean {
-    return this.objects.owned.borrowedCount + this.calls.submitter.pendingCount + this.groups.ownCount > 0
+    return (
+      this.objects.owned.borrowedCount + this.calls.submitter.pendingCount + this.groups.ownCount > 0 ||
+      this.actors.isNeeded
+    )
   }
 
   /** The node is gone: everything that waits fails now. */
@@ -352,6 +399,7 @@ export class Runtime {
     this.calls.close()
     this.#store.close()
     this.calls.submitter.failAll(error)
+    this.actors.failAll(error)
     this.#requests.failAll(error)
     this.groups.failAll(error)
   }

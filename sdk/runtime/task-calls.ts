@@ -16,7 +16,7 @@ import { TaskCounter, type TaskCounts } from '../tasks/task-counter.ts'
 import { TaskSubmitter } from '../tasks/task-submitter.ts'
 import type { CodedValue, ValueCoder } from '../values/value-coder.ts'
 import type { ObjectExchange } from './object-exchange.ts'
-import { ObjectRefStream } from './object-ref-stream.ts'
+import { ObjectRefStream, type StreamHost } from './object-ref-stream.ts'
 import { Recovery } from './recovery.ts'
 import type { RuntimeRole } from './runtime.ts'
 import type { StoredValues } from './stored-values.ts'
@@ -33,6 +33,10 @@ export interface TaskCallsHost {
   encodeError(error: unknown): WireValue
   /** Has a large value kept on so many nodes. */
   replicate(record: ObjectRecord, wire: WireValue, replicas: number): void
+  /** Cancels whatever makes an object of this process. */
+  cancelOwn(record: ObjectRecord, how: { force: boolean; recursive: boolean }): void
+  /** Calls of actors: those without a result, and those of them that are with their actors. */
+  callCounts(): { pending: number; running: number }
   waiting<T>(promise: Promise<T>): Promise<T>
 }
 
@@ -87,6 +91,7 @@ export class TaskCalls {
             depth: role.depth(),
             label,
             job,
+            isActor: false,
           }),
         cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
         returnLease: (leaseId) => connection.send('leaseReturn', { leaseId }),
@@ -121,19 +126,33 @@ export class TaskCalls {
           this.#streams.delete(task.sequence)
           this.results.failWith(task, argument)
         },
-        isRetriable: (task, error) => this.#isRetriable(task, error),
-        named: (argument) => {
-          if (objects.isOwn(argument.id)) objects.owned.share(argument)
-        },
+        isRetriable: (task, error) => this.isRetriable(task, error),
+        named: (argument) => this.named(argument),
         streamPart: (task, stream) => this.recovery.streamPart(task, stream),
-        moveToStore: (task, value) => this.#moveToStore(task, value),
+        moveToStore: (task, value) => this.moveToStore(task, value),
       },
     )
     const counts = (): TaskCounts => {
-      const running = this.submitter.pushedCount
-      return { running, queued: Math.max(0, this.submitter.pendingCount - running) }
+      const { actors, submitter } = { actors: host.callCounts(), submitter: this.submitter }
+      const running = submitter.pushedCount + actors.running
+      return { running, queued: Math.max(0, submitter.pendingCount + actors.pending - running) }
     }
     this.#counter = new TaskCounter(counts, (told) => connection.send('taskCounts', told))
+  }
+
+  /** The value of an argument goes off as a name: whoever cannot read it will ask by its id. */
+  named(argument: ObjectRecord): void {
+    const { objects } = this.#host
+    if (objects.isOwn(argument.id)) objects.owned.share(argument)
+  }
+
+  /** There is a new call. */
+  wakeCounter(): void {
+    this.#counter.wake()
+  }
+
+  collectGarbage(): void {
+    this.#host.stored.collectGarbage()
   }
 
   close(): void {
@@ -143,15 +162,12 @@ export class TaskCalls {
   handlers(): MessageHandlers {
     const { submitter } = this
     return {
-      leaseGrant: (body) => submitter.onGrant(body),
-      leaseRefuse: (body) => submitter.onRefuse(body),
       leaseReclaim: ({ leaseId }) => submitter.onReclaim(leaseId),
-      leaseLost: ({ leaseId, reason, isGroupRemoved }) => submitter.onLost(leaseId, reason, isGroupRemoved),
       leaseBlocked: ({ leaseId, isBlocked }) => submitter.onBlocked(leaseId, isBlocked),
       taskHandBack: ({ leaseId, sequences }) => submitter.onHandBack(leaseId, sequences),
       taskCancelOwned: ({ object, force, recursive }) => {
         const record = this.#host.objects.owned.find(object)
-        if (record !== undefined) this.cancel(record, { force, recursive })
+        if (record !== undefined) this.#host.cancelOwn(record, { force, recursive })
       },
       taskDone: ({ leaseId, results }) => submitter.onDone(leaseId, results),
       streamItem: (body) => this.#onStreamItem(body),
@@ -164,7 +180,7 @@ export class TaskCalls {
     if (this.submitter.pendingCount >= limits.tasksPendingMax) throw tooManyTasks()
     const target = remote.prepare(functions)
     const numReturns = options.numReturns ?? (remote.isGenerator ? 'streaming' : 1)
-    const coded = this.#encodeArguments(args)
+    const coded = this.encodeArguments(args)
     const returns: ObjectRecord[] = []
     if (numReturns !== 'streaming') for (let i = 0; i < numReturns; i++) returns.push(objects.owned.create())
     const stream = numReturns === 'streaming' ? new StreamRecord() : undefined
@@ -173,6 +189,7 @@ export class TaskCalls {
       name: options.name ?? target.name,
       function: target,
       terms: options.terms,
+      call: undefined,
       job: role.job(),
       args: coded.wire,
       argsBytes: wireBytes(coded.wire),
@@ -208,7 +225,7 @@ export class TaskCalls {
     if (record.task !== undefined) this.submitter.cancel(record.task, how)
   }
 
-  #encodeArguments(args: readonly unknown[]): CodedValue & { resolvedRefs: TaskRecord['resolvedRefs'] } {
+  encodeArguments(args: readonly unknown[]): CodedValue & { resolvedRefs: TaskRecord['resolvedRefs'] } {
     let resolvedRefs: { position: number; ref: ObjectRef }[] | undefined
     let plain: unknown[] | undefined
     for (let position = 0; position < args.length; position++) {
@@ -222,14 +239,14 @@ export class TaskCalls {
     return { wire, holds, resolvedRefs: resolvedRefs ?? noResolvedRefs }
   }
 
-  #moveToStore(task: TaskRecord, value: WireValue): WireValue {
+  moveToStore(task: TaskRecord, value: WireValue): WireValue {
     if (value.kind === 'stored') return value
     const stored = this.#host.coder.toStored(value)
     this.results.moved(task, stored.name)
     return stored
   }
 
-  #isRetriable(task: TaskRecord, error: WireValue): boolean {
+  isRetriable(task: TaskRecord, error: WireValue): boolean {
     const { retryExceptions } = task
     if (typeof retryExceptions === 'boolean') return retryExceptions
     if (error.kind === 'stored') return false
@@ -243,12 +260,19 @@ export class TaskCalls {
   }
 
   #openStream(task: TaskRecord, stream: StreamRecord): ObjectRefStream<unknown> {
-    const { coder } = this.#host
-    return new ObjectRefStream(stream, {
-      refOf: (record) => new ObjectRef(record),
-      decodeError: (wire) => coder.decode(wire),
+    return this.streamOf(stream, {
       consumed: (count) => this.#consumed(task, count),
       stop: () => this.#stopStream(task, stream),
+    })
+  }
+
+  /** What a caller gets of a stream of results. */
+  streamOf(stream: StreamRecord, host: Pick<StreamHost, 'consumed' | 'stop'>): ObjectRefStream<unknown> {
+    const { coder } = this.#host
+    return new ObjectRefStream(stream, {
+      ...host,
+      refOf: (record) => new ObjectRef(record),
+      decodeError: (wire) => coder.decode(wire),
       wait: <T>(promise: Promise<T>) => this.#host.waiting(promise),
     })
   }

@@ -58,8 +58,9 @@ export class TaskResults {
       return
     }
     this.#host.recovery.ended(record, true)
-    if (wire.kind === 'stored') record.lineage = task.lineage ??= new Lineage(task, this.#host)
-    else record.lineage = undefined
+    if (wire.kind !== 'stored') record.lineage = undefined
+    else if (task.call !== undefined) record.lineage = 'actor'
+    else record.lineage = task.lineage ??= new Lineage(task, this.#host)
     this.#give(record, wire, worker)
     this.#host.replicate(record, wire, task.replicas)
   }
@@ -79,7 +80,8 @@ export class TaskResults {
     } else if (index > stream.received || stream.end !== undefined) this.drop(wire, worker)
     else {
       const record = this.#host.create()
-      if (wire.kind === 'stored') {
+      if (wire.kind === 'stored' && task.call !== undefined) record.lineage = 'actor'
+      else if (wire.kind === 'stored') {
         record.lineage = task.lineage ??= new Lineage(task, this.#host)
         record.lineage.addItem(index, record)
       }
@@ -143,6 +145,11 @@ export class TaskResults {
   /** An argument of the task is an error, and that is the task's own. */
   failWith(task: TaskRecord, argument: ObjectRef): void {
     this.#failWith(task, recordOf(argument).value as WireValue, [argument])
+  }
+
+  /** The task has no result: this error, as it came, is that of all its results. */
+  failAs(task: TaskRecord, error: WireValue): void {
+    this.#failWith(task, error)
   }
 
   /** One error, as it came, for all results of a task. */

@@ -1,17 +1,15 @@
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import { objectIdBytes, type ClientId } from '../../protocols/ids.ts'
-import { limits } from '../../protocols/limits.ts'
+import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
-import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
-import type { ObjectRecord } from '../objects/object-record.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
 import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
 import { crashError, groupRemovedError, refusalError, tooLarge } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
-import type { StreamRecord } from './stream-record.ts'
+import { hasArguments, pushBytesMax, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from './task-spec.ts'
 import type { FunctionRecord, TaskRecord } from './task-record.ts'
 
 /** What the submitter sends. Everything goes to the node, or through it to the worker of a lease. */
@@ -25,7 +23,7 @@ export interface SubmitterMessages {
 }
 
 /** What the submitter needs of its process. */
-export interface SubmitterHost {
+export interface SubmitterHost extends TaskSpecHost {
   /** An idle lease is kept this long: the next task of its kind starts without asking. 0 gives it back at once. */
   readonly idleLeaseMs: number
   nowMs(): number
@@ -43,12 +41,6 @@ export interface SubmitterHost {
   failWith(task: TaskRecord, argument: ObjectRef): void
   /** True when the thrown error is one that the task's options retry. */
   isRetriable(task: TaskRecord, error: WireValue): boolean
-  /** The value of an argument that was given as a ref goes off as a name: whoever cannot read it will ask by its id. */
-  named(argument: ObjectRecord): void
-  /** Which items of a stream its next try is to send. */
-  streamPart(task: TaskRecord, stream: StreamRecord): { skip: number; limit: number }
-  /** Moves a value that is too large for its message into the store. */
-  moveToStore(task: TaskRecord, value: WireValue): WireValue
 }
 
 /** Tasks that can use each other's leases: of one job, with the same needs. */
@@ -71,10 +63,6 @@ const cancelGraceMs = 2000
 const spreadLookMs = 50
 /** Lease requests of one kind that may wait at the node at a time. */
 const requestsPendingMax = 16
-/** What one task may take in its message: large values are in the store by then, so this is names and references. */
-const specBytesMax = limits.frameBytesMax - 64 * 1024
-/** A push message is sent off when its tasks have this many bytes. */
-const pushBytesMax = limits.frameBytesMax / 4
 
 /**
  * The owner's side of running tasks: queues them by what they need, asks the node for leases, pushes tasks to the leased
@@ -184,12 +172,12 @@ export class TaskSubmitter {
       const lease = pool.shares === undefined ? bestLease(pool, task) : this.#leaseForSpread(pool, pool.shares, task)
       if (lease === undefined) break
       pool.queue.shift()
-      if (!task.resolvedRefs.every(isThere)) {
+      if (!hasArguments(task)) {
         // One has been lost since the task was queued; it is being made again.
         this.#awaitArguments(task)
         continue
       }
-      const spec = this.#specOf(task)
+      const spec = taskSpecOf(task, this.#host)
       const bytes = specBytes(spec)
       if (bytes > specBytesMax) {
         this.#finish(task, () => this.#host.fail(task, tooLarge(task, bytes, specBytesMax)))
@@ -222,31 +210,6 @@ export class TaskSubmitter {
       })
     }
     return best
-  }
-
-  #specOf(task: TaskRecord): TaskSpec {
-    let resolvedBytes = 0
-    const resolved = task.resolvedRefs.map(({ position, ref }) => {
-      const record = recordOf(ref)
-      let value = record.value as WireValue
-      resolvedBytes += wireBytes(value)
-      if (resolvedBytes > pushBytesMax && value.kind === 'inline') value = this.#host.moveToStore(task, value)
-      if (value.kind === 'stored') this.#host.named(record)
-      return { position, object: record.id, value }
-    })
-    const part = task.stream === undefined ? undefined : this.#host.streamPart(task, task.stream)
-    return {
-      sequence: task.sequence,
-      functionId: task.function.id,
-      attempt: task.attempt,
-      returnCount: task.stream === undefined ? task.returns.length : 0,
-      isCareful: task.attempt > 0 || task.retriesLeft === 0,
-      streamSkip: part?.skip ?? 0,
-      streamLimit: part?.limit ?? 0,
-      name: task.name,
-      args: task.args,
-      resolved,
-    }
   }
 
   #balanceRequests(pool: Pool): void {
@@ -507,22 +470,12 @@ export class TaskSubmitter {
   }
 }
 
-function isThere({ ref }: TaskRecord['resolvedRefs'][number]): boolean {
-  return recordOf(ref).value?.isError === false
-}
-
 function bestLease(pool: Pool, task: TaskRecord): Lease | undefined {
   let best: Lease | undefined
   for (const lease of pool.leases.values()) {
     if (lease.canTake(task) && (best === undefined || lease.loadMs < best.loadMs)) best = lease
   }
   return best
-}
-
-function specBytes(spec: TaskSpec): number {
-  let bytes = 48 + spec.name.length + wireBytes(spec.args)
-  for (const { value } of spec.resolved) bytes += wireBytes(value) + 4 + objectIdBytes
-  return bytes
 }
 
 /** Rises fast and sinks slowly: a guess that is too low makes tasks wait behind a long one. */

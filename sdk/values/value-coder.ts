@@ -34,6 +34,12 @@ export interface ValueCoderHost {
   /** How a RemoteFunction travels, or undefined when `value` is not one. */
   describeFunction(value: object): { id: ObjectId; data: unknown } | undefined
   functionOf(id: ObjectId, data: unknown): object
+  /** How a RemoteClass travels, or undefined when `value` is not one. */
+  describeRemoteClass(value: object): { id: ObjectId; data: unknown } | undefined
+  remoteClassOf(id: ObjectId, data: unknown): object
+  /** What a handle of an actor stands for, or undefined when `value` is not one. `life` keeps the actor alive. */
+  describeActor(value: object): { id: ObjectId; life: ObjectRef | undefined; description: unknown } | undefined
+  actorOf(id: ObjectId, description: unknown): object
   /** The class of a user's instance and the function that ships it; undefined when it cannot be copied. */
   describeClass(value: object): { classId: string; functionId: ObjectId } | undefined
   classOf(classId: string): (new () => object) | undefined
@@ -220,6 +226,17 @@ export class ValueCoder {
     const remote = this.#host.describeFunction(value)
     if (remote !== undefined) return { tag: 'remote', data: [remote.id, remote.data] }
     if (value instanceof PlacementGroup) return { tag: 'group', data: value.describe() }
+    const remoteClass = this.#host.describeRemoteClass(value)
+    if (remoteClass !== undefined) return { tag: 'class', data: [remoteClass.id, remoteClass.data] }
+    const actor = this.#host.describeActor(value)
+    if (actor !== undefined) {
+      const { id, life, description } = actor
+      if (life !== undefined) {
+        this.#host.onRefEncoded(life)
+        ;(this.#refs ??= []).push(life)
+      }
+      return { tag: 'actor', data: [id, description] }
+    }
     if (typeof value === 'function') {
       throw new NotCloneableError(
         `cannot copy the function ${value.name || '(anonymous)'}: wrap it with remote(), or let a shipped function close over it`,
@@ -258,6 +275,15 @@ export class ValueCoder {
       return this.#host.functionOf(id, rest)
     }
     if (tag === 'group') return PlacementGroup.revive(data)
+    if (tag === 'class') {
+      const [id, rest] = data as [ObjectId, unknown]
+      return this.#host.remoteClassOf(id, rest)
+    }
+    if (tag === 'actor') {
+      const [id, description] = data as [unknown, unknown]
+      if (typeof id !== 'string' || !isObjectId(id)) throw new ProtocolError('a value has a handle of no actor')
+      return this.#host.actorOf(id, description)
+    }
     if (tag === 'table') {
       const [functionId, bytes] = data as [ObjectId, Uint8Array]
       const table = this.#host.tableOf(functionId, bytes)

@@ -54,17 +54,22 @@ export class Executor {
     this.#runner = new TaskRunner(runtime, {
       sendItem: (task, index, value) => this.#sendItem(task, index, value),
       beginWait: () => this.beginWait(),
-      encodeResult: (value, share, sequence) =>
+      encodeResult: ({ caller }, value, share, sequence) =>
         this.#held(
           this.#runtime.coder.encode(value, {
-            owner: this.#lease?.owner,
+            owner: caller,
             sequence,
             inlineBytesMax: Math.min(limits.inlineBytesMax, resultBytesMax / share),
           }),
         ),
       dropResults: (values) => this.#runtime.dropValues(values),
-      encodeError: (error) => this.#held(this.#runtime.encodeError(error, this.#lease?.owner)),
+      encodeError: ({ caller }, error) => this.#held(this.#runtime.encodeError(error, caller)),
     })
+  }
+
+  /** The lease that this worker has now. */
+  get lease(): LeaseStart | undefined {
+    return this.#lease
   }
 
   handlers(): MessageHandlers {

@@ -4,6 +4,10 @@ import { setTaskContext } from '../api/task-context.ts'
 import { setCurrentRuntime } from '../runtime/current-runtime.ts'
 import { Runtime } from '../runtime/runtime.ts'
 import { sdkUrl } from '../sdk-url.ts'
+import { setCurrentActor } from '../api/actor-context.ts'
+import { nodeOf } from '../../protocols/ids.ts'
+import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
+import { ActorHost } from './actor-host.ts'
 import { Executor } from './executor.ts'
 import { taskStorage } from './running-task.ts'
 import { WorkerOutput } from './worker-output.ts'
@@ -22,12 +26,16 @@ async function main(): Promise<void> {
     job: () => taskStorage.getStore()?.job ?? connection.welcome.clientId,
     depth: () => (taskStorage.getStore()?.depth ?? 0) + 1,
     currentTask: () => taskStorage.getStore(),
-    beginWait: () => executor.beginWait(),
+    beginWait: () => {
+      const task = taskStorage.getStore()
+      return actor === undefined || task === undefined ? executor.beginWait() : actor.beginWait(task)
+    },
     interrupted: () => taskStorage.getStore()?.cancelled,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),
   })
   setCurrentRuntime(runtime)
+  let actor: ActorHost | undefined
   setTaskContext(() => taskStorage.getStore())
   const output = new WorkerOutput(process.env['SHOAL_OUTPUT_TOKEN'] ?? '', () => {
     const task = taskStorage.getStore()
@@ -35,7 +43,31 @@ async function main(): Promise<void> {
   })
   output.install()
   const executor = new Executor(connection, runtime, () => output.forget())
-  const handlers = { ...runtime.handlers(), ...executor.handlers() }
+  const become = (start: MessageBody<'actorStart'>): void => {
+    const { lease } = executor
+    if (lease?.leaseId !== start.leaseId || actor !== undefined) return
+    actor = new ActorHost(connection, runtime, lease, start)
+    setCurrentActor(actor)
+    void actor.construct()
+  }
+  const common = runtime.handlers()
+  const handlers: MessageHandlers = {
+    ...common,
+    ...executor.handlers(),
+    clientGone: (body) => {
+      common.clientGone?.(body)
+      actor?.callersGone((caller) => caller === body.client)
+    },
+    nodeGone: (body) => {
+      common.nodeGone?.(body)
+      actor?.callersGone((caller) => nodeOf(caller) === body.node)
+    },
+    actorStart: become,
+    actorPush: (body) => actor?.onPush(body),
+    actorEnd: () => actor?.exit('no handle of it was left', false),
+    actorConsumed: (body) => actor?.onConsumed(body),
+    actorCancel: (body) => actor?.onCancel(body),
+  }
   connection.start(handlers, {
     onClosed: (error) => runtime.onClosed(error),
     afterMessage: () => executor.tellNeeded(),

@@ -3,6 +3,7 @@ import { TaskCancelledError } from '../../protocols/errors.ts'
 import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
 import type { TaskContext } from '../api/task-context.ts'
+import type { AnyFunction } from '../functions/function-table.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import type { StreamSender } from './stream-sender.ts'
 
@@ -23,6 +24,10 @@ export class RunningTask implements TaskContext {
   /** Arguments that were lost, and that the task has by their own refs therefore. */
   readonly recovered: ObjectRef[] = []
   stream: StreamSender | undefined
+  /** What it calls; undefined for the function that its spec names. */
+  readonly method: AnyFunction | undefined
+  /** Whose task it is, and who gets the result. */
+  readonly caller: ClientId
   /** Calls of `get` and `wait` that it waits in. */
   waits = 0
   isCancelled = false
@@ -31,10 +36,13 @@ export class RunningTask implements TaskContext {
 
   constructor(
     spec: TaskSpec,
-    lease: { gpuIds: readonly number[]; job: ClientId; depth: number },
+    lease: { owner: ClientId; gpuIds: readonly number[]; job: ClientId; depth: number },
     holds: readonly (readonly ObjectRef[] | undefined)[],
     nodeId: NodeId,
+    method?: AnyFunction,
   ) {
+    this.method = method
+    this.caller = lease.owner
     this.spec = spec
     this.nodeId = nodeId
     this.gpuIds = lease.gpuIds

@@ -18,8 +18,8 @@ export interface RunnerHost {
    * Copies a result on behalf of the task's owner; it is one of `share` that travel together. `sequence`: the owner's number
    * for it, 0 when that is not known yet.
    */
-  encodeResult(value: unknown, share: number, sequence: number): WireValue
-  encodeError(error: unknown): WireValue
+  encodeResult(task: RunningTask, value: unknown, share: number, sequence: number): WireValue
+  encodeError(task: RunningTask, error: unknown): WireValue
   /** Lets go of results that will not be sent. */
   dropResults(values: readonly WireValue[]): void
 }
@@ -37,7 +37,7 @@ export class TaskRunner {
   /** Runs a task. Returns its result at once when nothing in it waits. */
   run(task: RunningTask): TaskResult | Promise<TaskResult> {
     const { spec } = task
-    const fn = this.#runtime.functions.table.loaded(spec.functionId)
+    const fn = task.method ?? this.#runtime.functions.table.loaded(spec.functionId)
     const { coder } = this.#runtime
     const isHere = coder.isHere(spec.args) && spec.resolved.every(({ value }) => coder.isHere(value))
     if (fn === undefined || !isHere) return this.#prepareAndRun(task)
@@ -46,7 +46,7 @@ export class TaskRunner {
       args = coder.decodeNow(spec.args as never) as unknown[]
       for (const { position, value } of spec.resolved) args[position] = coder.decodeNow(value as never)
     } catch (error) {
-      return this.#failed(spec, error, 0)
+      return this.#failed(task, error, 0)
     }
     return taskStorage.run(task, () => this.#call(task, fn, args))
   }
@@ -55,7 +55,7 @@ export class TaskRunner {
     const { spec } = task
     const functions = this.#runtime.functions.table
     try {
-      const [fn, args] = await Promise.all([functions.load(spec.functionId), this.#readArguments(spec)])
+      const [fn, args] = await Promise.all([task.method ?? functions.load(spec.functionId), this.#readArguments(spec)])
       // Together: when several are lost, they are made again at the same time.
       const resolved = await Promise.all(spec.resolved.map((argument) => this.#readResolved(task, argument)))
       for (const [i, { position }] of spec.resolved.entries()) args[position] = resolved[i]
@@ -63,7 +63,7 @@ export class TaskRunner {
       return await taskStorage.run(task, () => this.#call(task, fn, args))
     } catch (error) {
       if (task.isCancelled) return { sequence: spec.sequence, status: 'cancelled', durationUs: 0, values: [] }
-      return this.#failed(spec, error, 0)
+      return this.#failed(task, error, 0)
     }
   }
 
@@ -101,18 +101,18 @@ export class TaskRunner {
       const value = (fn as (...args: unknown[]) => unknown)(...args)
       if (task.spec.returnCount === 0) return this.#stream(task, value, startMs)
       if (isThenable(value)) return this.#settle(task, value, startMs)
-      return this.#finished(task.spec, value, startMs)
+      return this.#finished(task, value, startMs)
     } catch (error) {
-      return this.#failed(task.spec, error, startMs)
+      return this.#failed(task, error, startMs)
     }
   }
 
   async #settle(task: RunningTask, value: PromiseLike<unknown>, startMs: number): Promise<TaskResult> {
     try {
-      return this.#finished(task.spec, await value, startMs)
+      return this.#finished(task, await value, startMs)
     } catch (error) {
       if (task.isCancelled) return this.#cancelled(task.spec, startMs)
-      return this.#failed(task.spec, error, startMs)
+      return this.#failed(task, error, startMs)
     }
   }
 
@@ -122,31 +122,33 @@ export class TaskRunner {
       const items = iteratorOf(await value, spec.name)
       const part = { skip: spec.streamSkip, limit: spec.streamLimit }
       const sender = new StreamSender(items, part, {
-        send: (index, item) => this.#host.sendItem(task, index, this.#host.encodeResult(item, 1, 0)),
+        send: (index, item) => this.#host.sendItem(task, index, this.#host.encodeResult(task, item, 1, 0)),
         beginStall: () => this.#host.beginWait(),
       })
       task.stream = sender
       if (task.isCancelled) sender.stop()
       await sender.run()
     } catch (error) {
-      return this.#failed(spec, error, startMs)
+      return this.#failed(task, error, startMs)
     }
     if (task.isCancelled) return this.#cancelled(spec, startMs)
     return { sequence: spec.sequence, status: 'streamEnd', durationUs: sinceUs(startMs), values: [] }
   }
 
-  #finished(spec: TaskSpec, value: unknown, startMs: number): TaskResult {
+  #finished(task: RunningTask, value: unknown, startMs: number): TaskResult {
+    const { spec } = task
     const durationUs = sinceUs(startMs)
     try {
       const values =
-        spec.returnCount === 1 ? [this.#host.encodeResult(value, 1, spec.sequence)] : this.#several(spec, value)
+        spec.returnCount === 1 ? [this.#host.encodeResult(task, value, 1, spec.sequence)] : this.#several(task, value)
       return { sequence: spec.sequence, status: 'ok', durationUs, values }
     } catch (error) {
-      return this.#failed(spec, error, startMs)
+      return this.#failed(task, error, startMs)
     }
   }
 
-  #several(spec: TaskSpec, value: unknown): WireValue[] {
+  #several(task: RunningTask, value: unknown): WireValue[] {
+    const { spec } = task
     const items =
       typeof value === 'object' && value !== null && Symbol.iterator in value
         ? [...(value as Iterable<unknown>)]
@@ -158,7 +160,7 @@ export class TaskRunner {
     const values: WireValue[] = []
     try {
       for (const [i, item] of items.entries()) {
-        values.push(this.#host.encodeResult(item, spec.returnCount, spec.sequence + i))
+        values.push(this.#host.encodeResult(task, item, spec.returnCount, spec.sequence + i))
       }
     } catch (error) {
       this.#host.dropResults(values)
@@ -167,12 +169,13 @@ export class TaskRunner {
     return values
   }
 
-  #failed(spec: TaskSpec, error: unknown, startMs: number): TaskResult {
+  #failed(task: RunningTask, error: unknown, startMs: number): TaskResult {
+    const { spec } = task
     return {
       sequence: spec.sequence,
       status: 'error',
       durationUs: startMs === 0 ? 0 : sinceUs(startMs),
-      values: [this.#host.encodeError(errorOf(error, spec.name))],
+      values: [this.#host.encodeError(task, errorOf(error, spec.name))],
     }
   }
 

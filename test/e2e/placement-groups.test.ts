@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import {
+  ActorDiedError,
   get,
   GetTimeoutError,
   InfeasibleError,
@@ -268,6 +269,29 @@ describe('placement groups on one node', () => {
       await get(pid.options({ placementGroup: group }).remote())
       await removePlacementGroup(group)
       await assert.rejects(group.ready(), PlacementGroupRemovedError)
+    })
+  })
+
+  describe('actors in them', () => {
+    class Counter {
+      #count = 0
+      add(): [number, string] {
+        return [++this.#count, process.env['CUDA_VISIBLE_DEVICES'] ?? '']
+      }
+    }
+
+    test('live in their bundle, with its device, and die with the group', async () => {
+      const group = await placementGroup([{ CPU: 1 }, { CPU: 1, GPU: 1 }]).ready()
+      const options = { numCpus: 1, numGpus: 1, placementGroup: group, bundleIndex: 1, maxRestarts: 2 }
+      const counter = remote(Counter, options).remote()
+      const [first] = await get(counter.add.remote())
+      const [second, device] = await get(counter.add.remote())
+      assert.deepEqual([first, second], [1, 2])
+      assert.match(device, /^[01]$/)
+      assert.throws(() => remote(Counter, { ...options, bundleIndex: 0 }), /fits no bundle of placement group/)
+      await group.remove()
+      await assert.rejects(get(counter.add.remote()), ActorDiedError)
+      await allIsFree()
     })
   })
 

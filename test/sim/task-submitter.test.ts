@@ -217,6 +217,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     leaseId: undefined,
     isCancelled: false,
     lineage: undefined,
+    call: undefined,
   }
 }
 

@@ -149,6 +149,7 @@ export function leaseRequest(
     depth: 0,
     label: 'task',
     job: client.id,
+    isActor: false,
     ...request,
   }
 }

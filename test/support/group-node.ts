@@ -136,6 +136,7 @@ export class GroupNode {
       depth: 0,
       job: client.id,
       label: 'task',
+      isActor: false,
     }
     this.#take({ router: { type: 'requested', request } })
   }

@@ -78,6 +78,7 @@ export class SimulatedClient {
         depth,
         label: 'task',
         job,
+        isActor: false,
       }),
     )
     return requestId

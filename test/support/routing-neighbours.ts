@@ -13,8 +13,8 @@ export function simulatedNeighbours(with_: {
 }): LeaseNeighbours {
   const { mail, state, onCancelled } = with_
   return {
-    askLease(node, { resources, client, requestId, job, label, depth, strategy, envKey }, mayWait) {
-      const asked = { client, requestId, job, label, depth, strategy, envKey, envVars: {} }
+    askLease(node, { resources, client, requestId, job, label, depth, strategy, envKey, isActor }, mayWait) {
+      const asked = { client, requestId, job, label, depth, strategy, envKey, isActor, envVars: {} }
       const body = { ...asked, resources: { ...resources }, mayWait }
       mail(node, { name: 'leaseAsk', body })
     },

@@ -75,7 +75,10 @@ export class RoutingScript {
 export function request(requestId: number, fields: Partial<RoutedRequest> = {}): RouterEvent & { type: 'requested' } {
   const resources: ResourceSet = { CPU: 1 }
   const common = { client: driver, resources, strategy: defaultStrategy, envKey: '', envVars: {}, depth: 0 }
-  return { type: 'requested', request: { ...common, job: fields.client ?? driver, label: 'f', requestId, ...fields } }
+  return {
+    type: 'requested',
+    request: { ...common, job: fields.client ?? driver, label: 'f', isActor: false, requestId, ...fields },
+  }
 }
 
 export function cancelled(requestId: number): RouterEvent {

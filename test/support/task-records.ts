@@ -30,6 +30,7 @@ export function taskOf(sequence: number, returns: ObjectRecord[], options: Parti
     leaseId: undefined,
     isCancelled: false,
     lineage: undefined,
+    call: undefined,
     ...options,
   }
   for (const record of returns) record.task = task

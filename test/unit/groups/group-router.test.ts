@@ -28,7 +28,10 @@ class Harness {
     const requestId = ++this.#lastRequest
     const strategy = { kind: 'group', group: of, bundle } as const
     const request = { client, requestId, strategy, resources: { CPU: 1 }, envKey: '', envVars: {} }
-    const actions = this.step({ type: 'requested', request: { ...request, depth: 0, job: client, label: 'f' } })
+    const actions = this.step({
+      type: 'requested',
+      request: { ...request, depth: 0, job: client, label: 'f', isActor: false },
+    })
     return { requestId, actions }
   }
 

@@ -27,6 +27,7 @@ function sample(channel: MessageChannel): void {
     depth: 2,
     label: 'square',
     job: client,
+    isActor: true,
   })
   channel.send('taskPush', {
     leaseId: 9,

@@ -93,7 +93,7 @@ class DeskHarness {
 
   request(requestId: number, client = driver, job = client, envKey = ''): void {
     const common = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, depth: 0, label: 'f' }
-    this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job })
+    this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job, isActor: false })
   }
 
   /** A lease of a client of this node on a worker of another. */
@@ -114,7 +114,7 @@ class DeskHarness {
 
 function ask(requestId: number, job = stranger): PeerMessageBody<'leaseAsk'> {
   const common = { resources: { CPU: 1 }, envVars: {}, envKey: '', depth: 0, label: 'f', mayWait: true }
-  return { ...common, strategy: { kind: 'default' }, client: stranger, requestId, job }
+  return { ...common, strategy: { kind: 'default' }, client: stranger, requestId, job, isActor: false }
 }
 
 describe('leases of clients of other nodes', () => {

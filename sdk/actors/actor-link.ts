@@ -1,0 +1,355 @@
+import { ActorDiedError, ActorUnavailableError, TaskCancelledError } from '../../protocols/errors.ts'
+import type { ActorCall } from '../../protocols/actor-messages.ts'
+import type { ClientId, ObjectId } from '../../protocols/ids.ts'
+import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
+import { recordOf } from '../objects/object-ref.ts'
+import { tooLarge } from '../tasks/task-errors.ts'
+import { TaskQueue } from '../tasks/task-queue.ts'
+import {
+  hasArguments,
+  pushBytesMax,
+  specBytes,
+  specBytesMax,
+  taskSpecOf,
+  type TaskSpecHost,
+} from '../tasks/task-spec.ts'
+import type { TaskRecord } from '../tasks/task-record.ts'
+
+/** How an actor is, as its owner says. */
+export interface ActorStatus {
+  readonly state: 'pending' | 'alive' | 'restarting' | 'dead'
+  /** The worker that it is on, while it is alive; else ''. */
+  readonly worker: ClientId
+  readonly incarnation: number
+  /** The id under which its worker knows it. */
+  readonly target: ObjectId
+  readonly reason: string
+  /** What calls of a dead one give. */
+  readonly error: WireValue | undefined
+}
+
+/** What a link needs of its process. */
+export interface ActorLinkHost extends TaskSpecHost {
+  push(worker: ClientId, target: ObjectId, calls: ActorCall[]): void
+  cancelCall(worker: ClientId, sequence: number, recursive: boolean): void
+  /** Asks the owner how the actor is. */
+  watch(actor: ObjectId): void
+  /** Calls back once, soon, at the end of what runs now. */
+  defer(callback: () => void): void
+  /** Calls back after a while; must not keep the process alive. */
+  after(delayMs: number, callback: () => void): void
+  nowMs(): number
+  settle(task: TaskRecord, result: TaskResult, worker: ClientId): void
+  discard(result: TaskResult, worker: ClientId | undefined): void
+  fail(task: TaskRecord, error: unknown): void
+  failAs(task: TaskRecord, error: WireValue): void
+  failWith(task: TaskRecord, argument: ObjectRef): void
+  isRetriable(task: TaskRecord, error: WireValue): boolean
+}
+
+/** Calls that are with the worker and not answered. */
+const inFlightMax = 10_000
+const inFlightBytesMax = 8 * 1024 * 1024
+/** How soon the owner of an actor whose worker cannot be reached is asked again, and how long that goes on. */
+const askAgainMs = 100
+const askAgainMsMax = 2000
+const unreachableMsMax = 15_000
+
+interface InFlight {
+  task: TaskRecord
+  bytes: number
+}
+
+/**
+ * One caller's side of one actor: its calls, in their order, on their way to wherever the actor is. A call goes when all
+ * before it have gone. What was with a worker that is gone may have run: it goes again only if its options allow that. Knows
+ * no socket and no clock.
+ */
+export class ActorLink {
+  readonly actor: ObjectId
+  readonly name: string
+  readonly #host: ActorLinkHost
+  readonly #queue = new TaskQueue<TaskRecord>()
+  readonly #inFlight = new Map<number, InFlight>()
+  #inFlightBytes = 0
+  #status: ActorStatus | undefined
+  /** The worker to which what is in flight went. */
+  #sentTo: ClientId = ''
+  #isPumpPlanned = false
+  /** Since when the worker, or the owner, is out of reach though the owner says that the actor is alive. */
+  #unreachableSinceMs: number | undefined
+  #askAgainMs = askAgainMs
+
+  constructor(actor: ObjectId, name: string, host: ActorLinkHost) {
+    this.actor = actor
+    this.name = name
+    this.#host = host
+  }
+
+  get status(): ActorStatus | undefined {
+    return this.#status
+  }
+
+  /** The worker that it talks to; '' for none. */
+  get worker(): ClientId {
+    return this.#status?.worker ?? ''
+  }
+
+  /** Calls that have no result yet. */
+  get pendingCount(): number {
+    return this.#queue.length + this.#inFlight.size
+  }
+
+  get pushedCount(): number {
+    return this.#inFlight.size
+  }
+
+  submit(task: TaskRecord): void {
+    this.#queue.push(task)
+    if (this.#status?.state === 'dead') {
+      // Not at once: whoever calls has no refs to the results yet.
+      this.#pumpLater()
+    } else this.#awaitArguments(task)
+  }
+
+  #awaitArguments(task: TaskRecord): void {
+    task.state = 'waiting'
+    let missing = task.resolvedRefs.length
+    if (missing === 0) {
+      task.state = 'queued'
+      this.#pumpLater()
+      return
+    }
+    const onReady = (): void => {
+      if (--missing > 0 || task.state === 'done') return
+      const failed = task.resolvedRefs.find(({ ref }) => recordOf(ref).value?.isError === true)
+      if (failed === undefined) task.state = 'queued'
+      else {
+        this.#queue.remove(task)
+        this.#finish(task, () => this.#host.failWith(task, failed.ref))
+      }
+      this.#pumpLater()
+    }
+    for (const { ref } of task.resolvedRefs) recordOf(ref).whenReady(onReady)
+  }
+
+  #pumpLater(): void {
+    if (this.#isPumpPlanned) return
+    this.#isPumpPlanned = true
+    this.#host.defer(this.#pump)
+  }
+
+  readonly #pump = (): void => {
+    this.#isPumpPlanned = false
+    const status = this.#status
+    if (status?.state === 'dead') {
+      this.#failAll(status)
+      return
+    }
+    if (status?.state !== 'alive' || status.worker === '') return
+    this.#sentTo = status.worker
+    let calls: ActorCall[] = []
+    let bytes = 0
+    for (let task = this.#queue.peek(); task?.state === 'queued'; task = this.#queue.peek()) {
+      if (this.#inFlight.size >= inFlightMax || this.#inFlightBytes >= inFlightBytesMax) break
+      if (!hasArguments(task)) {
+        // One has been lost since; it is being made again.
+        this.#awaitArguments(task)
+        break
+      }
+      this.#queue.shift()
+      const spec = taskSpecOf(task, this.#host)
+      const size = specBytes(spec)
+      if (size > specBytesMax) {
+        const tooLong = task
+        this.#finish(task, () => this.#host.fail(tooLong, tooLarge(tooLong, size, specBytesMax)))
+        continue
+      }
+      if (bytes + size > pushBytesMax && calls.length > 0) {
+        this.#host.push(status.worker, status.target, calls)
+        calls = []
+        bytes = 0
+      }
+      calls.push(callOf(task, spec))
+      bytes += size
+      this.#inFlightBytes += size
+      this.#inFlight.set(task.sequence, { task, bytes: size })
+      task.state = 'pushed'
+    }
+    if (calls.length > 0) this.#host.push(status.worker, status.target, calls)
+  }
+
+  /** The owner has said how the actor is. */
+  onStatus(status: ActorStatus): void {
+    const before = this.#status
+    if (before?.state === 'dead' || (before !== undefined && status.incarnation < before.incarnation)) return
+    this.#status = status
+    if (status.state === 'dead') {
+      this.#failAll(status)
+      return
+    }
+    if (status.worker !== this.#sentTo) this.#lost(status.reason === '' ? 'its worker has ended' : status.reason)
+    if (before === undefined || status.incarnation > before.incarnation) this.#isReached()
+    this.#pumpLater()
+  }
+
+  #isReached(): void {
+    this.#unreachableSinceMs = undefined
+    this.#askAgainMs = askAgainMs
+  }
+
+  onDone(worker: ClientId, results: readonly TaskResult[]): void {
+    this.#isReached()
+    for (const result of results) {
+      const task = this.#take(result.sequence)
+      if (task === undefined || task.state === 'done') {
+        this.#host.discard(result, worker)
+        continue
+      }
+      const [error] = result.values
+      const isRetried =
+        result.status === 'error' &&
+        error !== undefined &&
+        task.retriesLeft !== 0 &&
+        this.#host.isRetriable(task, error)
+      if (isRetried) {
+        this.#host.discard(result, worker)
+        this.#again([task])
+      } else this.#finish(task, () => this.#host.settle(task, result, worker))
+    }
+    if (this.#queue.length > 0) this.#pumpLater()
+  }
+
+  /** The process that the worker, or the owner, is has ended, or no link leads there any more. */
+  onGone(client: ClientId, isUnreachable: boolean): void {
+    const status = this.#status
+    if (status?.state !== 'alive' || status.worker !== client) return
+    // The owner will say what becomes of it, and so of the calls that were there. Until then nothing is sent.
+    this.#status = { ...status, state: 'restarting', worker: '' }
+    if (!isUnreachable) return
+    this.#lost('its node cannot be reached')
+    this.#isUnreachable()
+  }
+
+  /** What was sent to the worker has not got there. */
+  onUndeliverable(worker: ClientId): void {
+    const status = this.#status
+    if (status?.state !== 'alive' || status.worker !== worker) return
+    this.#status = { ...status, state: 'restarting', worker: '' }
+    // None of it has run, and what went before it is lost as well or will be answered by nobody.
+    this.#lost('its worker cannot be reached')
+    this.#isUnreachable()
+  }
+
+  /** Asks again how the actor is, for a while; then what waits fails. */
+  #isUnreachable(): void {
+    const nowMs = this.#host.nowMs()
+    this.#unreachableSinceMs ??= nowMs
+    if (nowMs - this.#unreachableSinceMs > unreachableMsMax) {
+      this.#unreachableSinceMs = undefined
+      for (const task of this.#queue.drain()) {
+        this.#finish(task, () =>
+          this.#host.fail(task, unavailable(task, this.name, 'it could not be reached for long')),
+        )
+      }
+      return
+    }
+    const afterMs = this.#askAgainMs
+    this.#askAgainMs = Math.min(askAgainMsMax, afterMs * 2)
+    this.#host.after(afterMs, () => {
+      if (this.#status?.state !== 'alive' && this.#status?.state !== 'dead') this.#host.watch(this.actor)
+    })
+  }
+
+  /** Calls that were with a worker that is gone: whether they have run is not known. */
+  #lost(reason: string): void {
+    const again: TaskRecord[] = []
+    for (const { task } of this.#drainInFlight()) {
+      if (task.state === 'done') continue
+      if (task.retriesLeft !== 0) again.push(task)
+      else {
+        this.#finish(task, () => this.#host.fail(task, unavailable(task, this.name, reason)))
+      }
+    }
+    this.#again(again)
+  }
+
+  #again(tasks: readonly TaskRecord[]): void {
+    for (const task of tasks) {
+      if (task.retriesLeft > 0) task.retriesLeft -= 1
+      task.attempt += 1
+      task.stream?.rewind()
+      task.state = 'queued'
+    }
+    if (tasks.length > 0) this.#queue.unshift(tasks)
+    this.#pumpLater()
+  }
+
+  /** The call fails with TaskCancelledError at once, wherever it is. */
+  cancel(task: TaskRecord, recursive: boolean): void {
+    if (task.isCancelled || task.state === 'done') return
+    task.isCancelled = true
+    if (task.state === 'pushed') this.#host.cancelCall(this.#sentTo, task.sequence, recursive)
+    else this.#queue.remove(task)
+    const error = new TaskCancelledError(`the call ${task.name} was cancelled`, { task: task.name })
+    this.#finish(task, () => this.#host.fail(task, error))
+  }
+
+  /** Every call fails. */
+  failAll(error: unknown): void {
+    for (const task of this.#drainAll()) this.#finish(task, () => this.#host.fail(task, error))
+  }
+
+  #failAll({ error, reason }: ActorStatus): void {
+    for (const task of this.#drainAll()) {
+      this.#finish(task, () => {
+        if (error === undefined) this.#host.fail(task, new ActorDiedError(`actor ${this.name} is dead: ${reason}`))
+        else this.#host.failAs(task, error)
+      })
+    }
+  }
+
+  #drainAll(): TaskRecord[] {
+    const tasks = [...this.#drainInFlight().map(({ task }) => task), ...this.#queue.drain()]
+    return tasks.filter((task) => task.state !== 'done')
+  }
+
+  #drainInFlight(): InFlight[] {
+    const entries = [...this.#inFlight.values()]
+    this.#inFlight.clear()
+    this.#inFlightBytes = 0
+    return entries
+  }
+
+  #take(sequence: number): TaskRecord | undefined {
+    const entry = this.#inFlight.get(sequence)
+    if (entry === undefined) return undefined
+    this.#inFlight.delete(sequence)
+    this.#inFlightBytes -= entry.bytes
+    return entry.task
+  }
+
+  /** The call that a stream's item belongs to, if it is with that worker. */
+  streaming(worker: ClientId, sequence: number): TaskRecord | undefined {
+    const task = worker === this.#sentTo ? this.#inFlight.get(sequence)?.task : undefined
+    return task?.state === 'done' ? undefined : task
+  }
+
+  #finish(task: TaskRecord, settle: () => void): void {
+    task.state = 'done'
+    settle()
+  }
+}
+
+function callOf(task: TaskRecord, spec: TaskSpec): ActorCall {
+  return { method: task.call?.method ?? '', group: task.call?.group ?? '', task: spec }
+}
+
+function unavailable(task: TaskRecord, actor: string, reason: string): ActorUnavailableError {
+  return new ActorUnavailableError(
+    `the call ${task.name} of actor ${actor} has no result: ${reason}; whether it has run is not known (maxTaskRetries has such calls made again)`,
+    { actor, call: task.name, attempt: task.attempt },
+  )
+}

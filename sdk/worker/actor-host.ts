@@ -1,0 +1,400 @@
+import { ActorDiedError, InvalidArgumentError, NotCloneableError } from '../../protocols/errors.ts'
+import type { ActorCall } from '../../protocols/actor-messages.ts'
+import type { ClientId } from '../../protocols/ids.ts'
+import { limits } from '../../protocols/limits.ts'
+import type { MessageBody } from '../../protocols/messages.ts'
+import type { TaskResult } from '../../protocols/task-messages.ts'
+import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
+import { exitHooks, hasAsyncMethods, hooks } from '../actors/describe-methods.ts'
+import type { ActorContext } from '../api/actor-context.ts'
+import type { NodeConnection } from '../client/node-connection.ts'
+import type { AnyFunction } from '../functions/function-table.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
+import type { Runtime } from '../runtime/runtime.ts'
+import type { CodedValue } from '../values/value-coder.ts'
+import { CallIntake } from './call-intake.ts'
+import { CallQueue } from './call-queue.ts'
+import { RunningTask } from './running-task.ts'
+import { TaskRunner } from './task-runner.ts'
+
+/** After this long in user code without a break, the event loop gets a turn before the next call. */
+const sliceMs = 5
+const resultDelayMs = 0.5
+const resultsPerMessageMax = 256
+const resultBytesMax = limits.frameBytesMax / 8
+/** Calls that run at a time in an actor with async methods, when nothing else is said. */
+const asyncConcurrency = 1000
+/** How long its exit hooks may take. */
+const exitMs = 5000
+
+type LeaseStart = MessageBody<'leaseStart'>
+type Holds = readonly ObjectRef[] | undefined
+
+/** Results for one caller that are not sent yet. */
+interface Outbox {
+  results: TaskResult[]
+  /** Refs inside of results: they are to live until those are on their way. */
+  holds: Holds[]
+  bytes: number
+}
+
+interface QueuedCall {
+  call: ActorCall
+  from: ClientId
+  holds: Holds[]
+}
+
+type Instance = Record<string | symbol, unknown>
+
+/** The actor that this worker has become: its instance, and the calls that come for it. */
+export class ActorHost {
+  readonly #connection: NodeConnection
+  readonly #runtime: Runtime
+  readonly #lease: LeaseStart
+  readonly #start: MessageBody<'actorStart'>
+  readonly #runner: TaskRunner
+  readonly #outboxes = new Map<ClientId, Outbox>()
+  readonly #groups = new Map<string, CallQueue<QueuedCall>>()
+  readonly #intake = new CallIntake()
+  readonly #groupOfMethod = new Map<string, string>()
+  /** Calls that run, by their caller and number. */
+  readonly #running = new Map<string, RunningTask>()
+  #instance: Instance | undefined
+  /** Those that wait for others. */
+  #waitingCount = 0
+  #isBlocked = false
+  #sliceEndMs = 0
+  #lastSentMs = 0
+  #isSendPlanned = false
+  /** It is to end, for this reason, when it has done what it was asked for. */
+  #ending: { reason: string; isNow: boolean } | undefined
+  #hasEnded = false
+  readonly context: ActorContext
+
+  constructor(connection: NodeConnection, runtime: Runtime, lease: LeaseStart, start: MessageBody<'actorStart'>) {
+    this.#connection = connection
+    this.#runtime = runtime
+    this.#lease = lease
+    this.#start = start
+    const { settings, actor } = start
+    const { name, namespace, className, restarts } = settings
+    this.context = {
+      actorId: actor,
+      className,
+      name,
+      namespace,
+      restarts,
+      wasRestarted: restarts > 0,
+      nodeId: connection.welcome.nodeId,
+      gpuIds: lease.gpuIds,
+    }
+    this.#runner = new TaskRunner(runtime, {
+      sendItem: (task, index, value) => this.#sendItem(task, index, value),
+      beginWait: () => () => undefined,
+      encodeResult: ({ caller }, value, share, sequence) => {
+        const inlineBytesMax = Math.min(limits.inlineBytesMax, resultBytesMax / share)
+        return this.#held(caller, runtime.coder.encode(value, { owner: caller, sequence, inlineBytesMax }))
+      },
+      dropResults: (values) => runtime.dropValues(values),
+      encodeError: ({ caller }, error) => this.#held(caller, runtime.encodeError(error, caller)),
+    })
+  }
+
+  /** Runs the constructor. */
+  async construct(): Promise<void> {
+    const { creation, settings } = this.#start
+    const { functions, objects } = this.#runtime
+    const holds: Holds[] = [objects.adopt(creation.args, this.#lease.owner)]
+    for (const { value } of creation.resolved) holds.push(objects.adopt(value, this.#lease.owner))
+    let result: TaskResult
+    try {
+      const loaded = (await functions.table.load(creation.functionId)) as unknown as new (
+        ...args: unknown[]
+      ) => Instance
+      const construct = async (...args: unknown[]): Promise<void> => {
+        const instance = new loaded(...args)
+        if (typeof instance['onStart'] === 'function') await (instance['onStart'] as () => unknown)()
+        this.#instance = instance
+      }
+      const task = new RunningTask(creation, this.#lease, holds, this.context.nodeId, construct)
+      const key = callKey(this.#lease.owner, creation.sequence)
+      this.#running.set(key, task)
+      result = await this.#runner.run(task)
+      this.#ended(key, task)
+      this.#open(loaded.prototype as object, settings)
+    } catch (error) {
+      const wire = this.#runtime.encodeError(error, this.#lease.owner).wire
+      result = { sequence: creation.sequence, status: 'error', durationUs: 0, values: [wire] }
+    }
+    for (const value of result.values) objects.lend(value, this.#lease.owner)
+    this.#connection.send('actorStarted', { leaseId: this.#lease.leaseId, result })
+    this.#connection.flush()
+    for (const group of this.#groups.values()) this.#pump(group)
+  }
+
+  #open(prototype: object, { maxConcurrency, groups }: MessageBody<'actorStart'>['settings']): void {
+    const usual = maxConcurrency > 0 ? maxConcurrency : hasAsyncMethods(prototype) ? asyncConcurrency : 1
+    this.#groupFor('').concurrencyMax = usual
+    for (const group of groups) {
+      this.#groupFor(group.name).concurrencyMax = group.maxConcurrency
+      for (const method of group.methods) this.#groupOfMethod.set(method, group.name)
+    }
+  }
+
+  #groupFor(name: string): CallQueue<QueuedCall> {
+    let group = this.#groups.get(name)
+    if (group === undefined) this.#groups.set(name, (group = new CallQueue()))
+    return group
+  }
+
+  onPush({ from, actor, calls }: MessageBody<'actorPush'>): void {
+    const { objects } = this.#runtime
+    for (const call of calls) {
+      const { args, resolved, sequence, attempt } = call.task
+      const holds: Holds[] = [objects.adopt(args, from)]
+      for (const { value } of resolved) holds.push(objects.adopt(value, from))
+      if (!this.#intake.isNew(from, sequence, attempt)) continue
+      if (actor !== this.#start.actor || this.#hasEnded || this.#ending?.isNow === true) {
+        this.#refuse({ call, from, holds }, this.#endedError())
+        continue
+      }
+      const name = call.group === '' ? (this.#groupOfMethod.get(call.method) ?? '') : call.group
+      const group = this.#groups.get(name)
+      if (group === undefined && this.#instance !== undefined) {
+        const text = `actor ${this.context.className} has no concurrency group '${name}'`
+        this.#refuse({ call, from, holds }, new InvalidArgumentError(text, { concurrencyGroup: name }))
+      } else (group ?? this.#groupFor(name)).waiting.push({ call, from, holds })
+    }
+    for (const group of this.#groups.values()) this.#pump(group)
+  }
+
+  #endedError(): ActorDiedError {
+    const { className, actorId: actor } = this.context
+    const reason = this.#ending?.reason ?? 'its worker runs another actor'
+    return new ActorDiedError(`actor ${className} is dead: ${reason}`, { details: { actor, reason } })
+  }
+
+  /** Starts what may run. */
+  #pump(group: CallQueue<QueuedCall>): void {
+    if (this.#instance === undefined || group.isPumping) return
+    group.isPumping = true
+    this.#sliceEndMs = Math.max(this.#sliceEndMs, performance.now())
+    while (group.mayStart && this.#ending?.isNow !== true) {
+      const next = group.waiting.shift() as QueuedCall
+      this.#begin(group, next)
+      const nowMs = performance.now()
+      if (nowMs - this.#lastSentMs > resultDelayMs) this.#send()
+      if (nowMs - this.#sliceEndMs > sliceMs && group.mayStart) {
+        setImmediate(() => {
+          group.isPumping = false
+          this.#sliceEndMs = performance.now()
+          this.#pump(group)
+        })
+        this.#send()
+        return
+      }
+    }
+    group.isPumping = false
+    this.#sendSoon()
+    this.#endIfDone()
+    if (this.#running.size === 0) this.#runtime.onIdle()
+  }
+
+  #begin(group: CallQueue<QueuedCall>, { call, from, holds }: QueuedCall): void {
+    const method = this.#methodOf(call.method)
+    if (method === undefined) {
+      const text = `actor ${this.context.className} has no method ${call.method}`
+      this.#refuse({ call, from, holds }, new InvalidArgumentError(text, { method: call.method }))
+      return
+    }
+    const { job, depth, gpuIds } = this.#lease
+    const task = new RunningTask(call.task, { owner: from, job, depth, gpuIds }, holds, this.context.nodeId, method)
+    const key = callKey(from, call.task.sequence)
+    this.#running.set(key, task)
+    const outcome = this.#runner.run(task)
+    if (!(outcome instanceof Promise)) {
+      this.#ended(key, task)
+      this.#add(from, outcome)
+      return
+    }
+    group.running++
+    void outcome.then((result) => {
+      group.running--
+      this.#ended(key, task)
+      this.#add(from, result)
+      if (group.isPumping) this.#sendSoon()
+      else this.#pump(group)
+    })
+  }
+
+  #methodOf(name: string): AnyFunction | undefined {
+    const instance = this.#instance as Instance
+    if (name === 'constructor' || hooks.has(name) || name in Object.prototype) return undefined
+    const method = instance[name]
+    return typeof method === 'function' ? (...args) => Reflect.apply(method, instance, args) as unknown : undefined
+  }
+
+  #refuse({ call, from }: QueuedCall, error: Error): void {
+    const { sequence } = call.task
+    this.#add(from, { sequence, status: 'error', durationUs: 0, values: [this.#runtime.encodeError(error, from).wire] })
+    this.#sendSoon()
+  }
+
+  /** Callers have gone: nobody takes what a stream would send them. */
+  callersGone(isGone: (caller: ClientId) => boolean): void {
+    this.#intake.forget(isGone)
+    for (const task of this.#running.values()) if (isGone(task.caller)) task.stream?.stop()
+  }
+
+  onConsumed({ from, sequence, count }: MessageBody<'actorConsumed'>): void {
+    this.#running.get(callKey(from, sequence))?.stream?.onConsumed(count)
+  }
+
+  onCancel({ from, sequence, recursive }: MessageBody<'actorCancel'>): void {
+    const running = this.#running.get(callKey(from, sequence))
+    if (running !== undefined) {
+      running.cancel()
+      if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
+      return
+    }
+    for (const group of this.#groups.values()) {
+      if (group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) break
+    }
+  }
+
+  // --- results
+
+  #held(caller: ClientId, { wire, holds }: CodedValue): WireValue {
+    if (holds !== undefined) this.#outboxFor(caller).holds.push(holds)
+    return wire
+  }
+
+  #outboxFor(caller: ClientId): Outbox {
+    let outbox = this.#outboxes.get(caller)
+    if (outbox === undefined) this.#outboxes.set(caller, (outbox = { results: [], holds: [], bytes: 0 }))
+    return outbox
+  }
+
+  #add(caller: ClientId, result: TaskResult): void {
+    const { objects } = this.#runtime
+    let bytes = 0
+    for (const value of result.values) bytes += wireBytes(value)
+    let kept = result
+    if (bytes > resultBytesMax * 4) {
+      this.#runtime.dropValues(result.values)
+      const text = `the results of a call take ${bytes} bytes in their message: there are too many ObjectRefs in them`
+      const error = this.#runtime.encodeError(new NotCloneableError(text), caller).wire
+      kept = { ...result, status: 'error', values: [error] }
+      bytes = wireBytes(error)
+    }
+    for (const value of kept.values) objects.lend(value, caller)
+    const outbox = this.#outboxFor(caller)
+    outbox.results.push(kept)
+    outbox.bytes += bytes
+    if (outbox.results.length >= resultsPerMessageMax || outbox.bytes >= resultBytesMax) this.#send()
+  }
+
+  #sendSoon(): void {
+    if (this.#isSendPlanned) return
+    this.#isSendPlanned = true
+    queueMicrotask(() => {
+      this.#isSendPlanned = false
+      this.#send()
+    })
+  }
+
+  #send(): void {
+    const from = this.#connection.welcome.clientId
+    this.#lastSentMs = performance.now()
+    if (this.#outboxes.size === 0) return
+    for (const [to, { results }] of this.#outboxes) {
+      if (results.length > 0) this.#connection.send('actorDone', { to, from, results })
+    }
+    this.#outboxes.clear()
+    this.#connection.flush()
+  }
+
+  #sendItem({ caller: to, spec }: RunningTask, index: number, value: WireValue): void {
+    this.#runtime.objects.lend(value, to)
+    const from = this.#connection.welcome.clientId
+    this.#connection.send('actorItem', { to, from, sequence: spec.sequence, index, value })
+    if (this.#outboxFor(to).results.length === 0) this.#outboxes.delete(to)
+    this.#connection.flush()
+  }
+
+  // --- waiting
+
+  /** A call of it waits for others. When all that run do, the actor's CPUs are free meanwhile. */
+  beginWait(task: RunningTask): () => void {
+    // Code that a finished call left behind waits on nobody's account.
+    if (!this.#running.has(callKey(task.caller, task.spec.sequence))) return () => undefined
+    if (task.waits++ === 0) {
+      this.#waitingCount++
+      this.#send()
+      this.#tellBlocked()
+    }
+    return () => {
+      if (--task.waits > 0 || !this.#running.has(callKey(task.caller, task.spec.sequence))) return
+      this.#waitingCount--
+      this.#tellBlocked()
+    }
+  }
+
+  /** A call has ended; it may have left a get() behind that nobody awaits. */
+  #ended(key: string, task: RunningTask): void {
+    this.#running.delete(key)
+    if (task.waits > 0) this.#waitingCount--
+    if (this.#isBlocked || this.#waitingCount > 0) this.#tellBlocked()
+  }
+
+  #tellBlocked(): void {
+    const isBlocked = this.#running.size > 0 && this.#waitingCount === this.#running.size
+    if (isBlocked === this.#isBlocked) return
+    this.#isBlocked = isBlocked
+    this.#connection.send('leaseBlocked', { leaseId: this.#lease.leaseId, isBlocked })
+  }
+
+  // --- the end
+
+  /** Ends the actor: at once, or when it has done what it was asked for. */
+  exit(reason: string, isNow: boolean): void {
+    this.#ending ??= { reason, isNow }
+    this.#endIfDone()
+  }
+
+  #endIfDone(): void {
+    if (this.#ending === undefined || this.#hasEnded || this.#running.size > 0) return
+    const isIdle = this.#ending.isNow || [...this.#groups.values()].every(({ waiting }) => waiting.length === 0)
+    if (!isIdle) return
+    this.#hasEnded = true
+    void this.#end(this.#ending.reason)
+  }
+
+  async #end(reason: string): Promise<void> {
+    for (const group of this.#groups.values()) {
+      for (const call of group.waiting.drain()) this.#refuse(call, this.#endedError())
+    }
+    await Promise.race([this.#runExitHooks(), new Promise((resolve) => setTimeout(resolve, exitMs))])
+    this.#send()
+    this.#connection.send('actorEnded', { leaseId: this.#lease.leaseId, reason })
+    this.#connection.flush()
+  }
+
+  async #runExitHooks(): Promise<void> {
+    const instance = this.#instance
+    if (instance === undefined) return
+    for (const hook of exitHooks) {
+      const method = instance[hook]
+      if (typeof method !== 'function') continue
+      try {
+        await (Reflect.apply(method, instance, []) as unknown)
+      } catch (error) {
+        process.stderr.write(`${String(hook)} of actor ${this.context.className} has failed: ${String(error)}\n`)
+      }
+    }
+  }
+}
+
+function callKey(from: ClientId, sequence: number): string {
+  return `${from} ${sequence}`
+}
