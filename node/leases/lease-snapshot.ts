@@ -106,7 +106,7 @@ function waitText(request: LeaseRequest, source: SnapshotSource): string {
     case 'turn':
       return 'waiting for its turn'
     case 'resources':
-      return reason.names.map((name) => resourceText(name, request, ledger)).join('; ')
+      return `${bundleText(request)}${reason.names.map((name) => resourceText(name, request, ledger)).join('; ')}`
     case 'reserved':
       return `waiting behind '${reason.by.label}', which has waited long for ${formatResources(reason.by.resources)}`
     case 'workers':
@@ -114,6 +114,12 @@ function waitText(request: LeaseRequest, source: SnapshotSource): string {
     case 'start':
       return `waiting to start a worker again; the last one failed: ${reason.reason}`
   }
+}
+
+/** Which resources are meant, when they are not those of the node. */
+function bundleText({ bundle }: LeaseRequest): string {
+  if (bundle === undefined) return ''
+  return `in ${bundle.index === 'any' ? 'a bundle' : `bundle ${bundle.index}`} of placement group ${bundle.group}: `
 }
 
 function resourceText(name: string, request: ResourcesOwner, ledger: ResourceLedger): string {

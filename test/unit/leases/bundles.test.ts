@@ -104,7 +104,10 @@ describe('bundles on a node', () => {
     assert.equal(cpuFree(harness), 3, 'it was taken already')
     const { actions, requestId } = harness.request({ bundle: { group, index: 0 }, client: 'other' })
     assert.deepEqual(actions, [])
-    assert.equal(harness.book.snapshot().pending[0]?.reason, 'waiting for CPU 1: 1 of 1 in use')
+    assert.equal(
+      harness.book.snapshot().pending[0]?.reason,
+      `in bundle 0 of placement group ${group}: waiting for CPU 1: 1 of 1 in use`,
+    )
     harness.lease()
     assert.equal(only(harness.returned(lease), 'grant').requestId, requestId)
   })
