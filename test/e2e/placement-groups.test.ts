@@ -22,13 +22,14 @@ import { freshRuntimeDirectory } from '../support/runtime-directory.ts'
 
 const devices = remote(() => process.env['CUDA_VISIBLE_DEVICES'] ?? '')
 const pid = remote(() => process.pid)
-/** Ends when it is killed. */
-const endless = remote(
-  () =>
-    new Promise<never>(() => {
-      setInterval(() => undefined, 1000)
-    }),
-)
+/** Says that it has begun, and ends when it is killed. */
+const endless = remote(async function* () {
+  yield process.pid
+  await new Promise<never>(() => {
+    setInterval(() => undefined, 1000)
+  })
+})
+
 const whole: Bundle = { CPU: 4 }
 
 describe('placement groups on one node', () => {
@@ -71,7 +72,7 @@ describe('placement groups on one node', () => {
       const second = placementGroup([{ CPU: 2 }])
       await assert.rejects(second.ready({ timeoutMs: 50 }), (error: unknown) => {
         assert.ok(error instanceof GetTimeoutError)
-        assert.match(error.message, /bundle 0 \(CPU 2\) waits for room \(1: has CPU 1 of 4 free\)/)
+        assert.match(error.message, /bundle 0 \(CPU 2\) waits for room \(1: has CPU [01] of 4 free\)/)
         return true
       })
       const [, report] = await placementGroups()
@@ -298,14 +299,14 @@ describe('placement groups on one node', () => {
   describe('their end', () => {
     test('kills what runs in them, whatever tries it has left, and frees what they had', async () => {
       const group = await placementGroup([{ CPU: 2 }, { CPU: 2 }]).ready()
-      const refs = [0, 1].map((bundleIndex) =>
+      const streams = [0, 1].map((bundleIndex) =>
         endless.options({ placementGroup: group, bundleIndex, maxRetries: 3 }).remote(),
       )
-      const queued = endless.options({ placementGroup: group, bundleIndex: 0, numCpus: 2 }).remote()
-      const [started] = await placementGroups()
-      assert.equal(started?.state, 'ready')
+      for (const stream of streams) assert.equal((await stream.next()).done, false)
+      const queued = pid.options({ placementGroup: group, bundleIndex: 0, numCpus: 2 }).remote()
       await group.remove()
-      for (const ref of [...refs, queued]) await assert.rejects(get(ref), PlacementGroupRemovedError)
+      for (const stream of streams) await assert.rejects(stream.next(), PlacementGroupRemovedError)
+      await assert.rejects(get(queued), PlacementGroupRemovedError)
       await allIsFree()
     })
 
