@@ -9,6 +9,8 @@ export interface GroupCallsHost {
   /** The driver at the root of the work that runs now. */
   job(): ClientId
   takeSequence(): number
+  /** Gives back the workers in the group that have nothing to do for this process. */
+  returnIdle(group: GroupId): void
 }
 
 export interface GroupDefinition {
@@ -95,6 +97,8 @@ export class GroupCalls {
   /** Resolves when the group's home has removed it. */
   async remove(group: GroupId): Promise<void> {
     const removed = this.until(group, ({ state }) => state === 'removed' || state === 'refused')
+    // Workers that are still leased there when it goes are killed.
+    this.#host.returnIdle(group)
     this.#host.connection.send('groupRemove', { group })
     await removed
   }

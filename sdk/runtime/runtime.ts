@@ -153,6 +153,8 @@ export class Runtime {
       connection,
       job: () => role.job(),
       takeSequence: () => this.objects.owned.takeSequence(),
+      returnIdle: (group) =>
+        this.calls.submitter.returnIdle(({ strategy }) => strategy.kind === 'group' && strategy.group === group),
     })
   }
 

@@ -250,6 +250,14 @@ export class TaskSubmitter {
     if (pool.queue.length > 0) this.#pumpLater(pool)
   }
 
+  /** Gives back at once the leases of some terms that have nothing to do. */
+  returnIdle(isMeant: (terms: LeaseTerms) => boolean): void {
+    for (const pool of this.#pools.values()) {
+      if (!isMeant(pool.terms)) continue
+      for (const lease of [...pool.leases.values()]) if (lease.tasks.size === 0) this.#return(pool, lease)
+    }
+  }
+
   #forgetLease(pool: Pool, lease: Lease): void {
     pool.leases.delete(lease.id)
     this.#poolOfLease.delete(lease.id)

@@ -310,6 +310,15 @@ describe('placement groups on one node', () => {
       await allIsFree()
     })
 
+    test('leaves those workers alone that have done what they had to', async () => {
+      const group = await placementGroup([{ CPU: 1 }]).ready()
+      const worker = await get(pid.options({ placementGroup: group }).remote())
+      await group.remove()
+      // What a worker had that is killed would be free only when it is gone.
+      await allIsFree()
+      assert.doesNotThrow(() => process.kill(worker, 0))
+    })
+
     test('is told to what waits for a group that never was ready', async () => {
       const first = await placementGroup([whole]).ready()
       const group = placementGroup([whole])
