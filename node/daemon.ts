@@ -4,8 +4,14 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ClientId, NodeId } from '../protocols/ids.ts'
 import { shoalVersion } from '../protocols/version.ts'
-import { answerAdmin } from './admin/admin-desk.ts'
+import { isNodeCall, isSurveyCall, type DrainReport, type NodeLogArgs, type NodeLogPart } from '../protocols/admin.ts'
+import type { GpuAdvert } from '../protocols/advert.ts'
+import { UnreachableError } from '../protocols/errors.ts'
+import { answerAdmin, type AdminCallee } from './admin/admin-desk.ts'
 import { isLocalCall, LocalAdmin } from './admin/local-admin.ts'
+import { Survey } from './admin/survey.ts'
+import { Drain, type DrainHost } from './drain/drain.ts'
+import { drainHost } from './drain/drain-host.ts'
 import { BlobCache } from './code/blob-cache.ts'
 import { compileCacheDirectory } from './home/compile-cache.ts'
 import { GroupDesk } from './groups/group-desk.ts'
@@ -15,19 +21,27 @@ import { writeNodeFile } from './home/node-file.ts'
 import { nodePlaces, prepareRuntimeDirectory } from './home/runtime-directory.ts'
 import { isAlive, takeStartLock } from './home/start-lock.ts'
 import { LeaseBook } from './leases/lease-book.ts'
+import { memoryReader, systemKills } from './memory/memory-use.ts'
+import { MemoryWatch } from './memory/memory-watch.ts'
 import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
 import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
+import { gpuAdverts } from './mesh/own-state.ts'
 import { Neighbours } from './mesh/neighbours.ts'
 import { resourceOptions, type NodeOptions } from './options.ts'
 import { detectResources, type NodeResources } from './resources/detect.ts'
+import { EventBook } from './reports/event-book.ts'
+import { OutputBook } from './reports/output-book.ts'
+import { TaskBook } from './reports/task-book.ts'
+import { tasksReport } from './reports/tasks-report.ts'
 import { LeaseRouter } from './routing/lease-router.ts'
+import type { Client } from './server/client.ts'
 import { ClientDirectory } from './server/client-directory.ts'
+import { ClientQuestions } from './server/client-questions.ts'
 import { ClientTable } from './server/client-table.ts'
 import { LeaseDesk } from './server/lease-desk.ts'
 import { Lobby } from './server/lobby.ts'
 import { Reception } from './server/reception.ts'
-import { ReferenceDesk } from './server/reference-desk.ts'
 import { Relay } from './server/relay.ts'
 import { Requests } from './server/requests.ts'
 import { SocketServer } from './server/socket-server.ts'
@@ -114,21 +128,26 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const clients = new ClientTable(nodeId)
   const directory = new ClientDirectory(nodeId, clients, meshGround?.linked)
 
+  const events = new EventBook(Date.now)
+
   // The workers.
-  const output = new OutputRelay(directory, log)
+  const outputBook = new OutputBook(Date.now)
+  const output = new OutputRelay(directory, outputBook, log)
   const pool = new WorkerPool({
     entry: options.workerEntry ?? workerEntry,
     socketPath,
     compileCacheDirectory: compileCacheDirectory(),
     startMs: options.workerStartMs ?? 30_000,
+    gpuVendor: machine.gpus[0]?.vendor,
     guardian,
     output,
+    events,
     log,
   })
   parts.defer(() => pool.close())
   const book = new LeaseBook({
     total: machine.total,
-    gpuIds: machine.gpus.map((gpu) => gpu.index),
+    gpus: machine.gpus.map(({ index, type, memoryBytes }) => ({ id: index, type, memoryBytes })),
     ...(options.workersMax === undefined ? {} : { workersMax: options.workersMax }),
     ...(options.prestart === undefined ? {} : { prestart: options.prestart }),
     ...(options.workerIdleMs === undefined ? {} : { idleMs: options.workerIdleMs }),
@@ -138,10 +157,18 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const router = new LeaseRouter({ self: nodeId, labels, expectsOthers, local: book })
   const neighbours = new Neighbours()
   const whyForbidden = (job: ClientId): string | undefined => neighbours.whyForbidden(job)
-  const groupParts = { self: nodeId, labels, book, directory, whyForbidden, expectsOthers, now }
+  const gpus = (): GpuAdvert[] => gpuAdverts(machine, book)
+  const groupParts = { self: nodeId, labels, book, gpus, directory, whyForbidden, expectsOthers, now }
   const groups = parts.adopt(new GroupDesk(groupParts), (each) => each.close())
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, groups, now })
   const leases = parts.adopt(desk, (each) => each.close())
+  const { memoryLimitPercent: limitPercent = 95 } = options
+  const read = await memoryReader(options.memoryInfoFile)
+  const kills = (): number | undefined => systemKills(options.memoryInfoFile)
+  const watched = { node: nodeId, limitPercent, read, systemKills: kills, book, pool, now, log }
+  const memory = parts.adopt(new MemoryWatch(watched), (each) => each.close())
+  pool.systemEnded = () => memory.systemEnded()
+  leases.onWorkerExit = (workerId) => memory.workerGone(workerId)
 
   // Values and code.
   const { bytesMax } = ground
@@ -151,6 +178,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     now,
     onPressure: (usedBytes) => clients.sendToAll('storePressure', { usedBytes, bytesMax }),
     log,
+    onTrouble: (text) => events.say('disk', text, { level: 'error' }),
   })
   parts.defer(() => store.close())
   const processes = {
@@ -161,12 +189,58 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const pinTables = parts.adopt(new PinTables(ground.segment, processes), (each) => each.close())
   const blobs = parts.adopt(new BlobCache(codeDirectory, log), (each) => each.close())
 
+  // What people ask about, and have it do.
+  const evacuate: DrainHost['evacuate'] = async (node, values) => {
+    if (mesh === undefined) throw new UnreachableError('this node is on its own')
+    return mesh.evacuate(node, values)
+  }
+  const drain = new Drain(drainHost({ self: nodeId, book, leases, pool, clients, store, events, evacuate, now, log }))
+  const ownName = meshGround?.name ?? machine.hostname
+  const drainReport = (): DrainReport => ({ node: nodeId, name: ownName, ...drain.report() })
+  const taskBook = new TaskBook(nodeId)
+  const tasksOf = new ClientQuestions(clients, 'tasksAsk')
+  const survey = new Survey(
+    { node: nodeId, name: ownName },
+    {
+      tasks: ({ limit }) => tasksReport({ clients, questions: tasksOf, book: taskBook }, limit),
+      taskRuns: ({ from, limit }) => taskBook.from(from[nodeId] ?? 0, limit),
+      events: ({ from, limit }) => events.from(from[nodeId] ?? 0, limit),
+      drain({ undo, ...how }) {
+        if (undo) drain.undo()
+        else drain.begin(how)
+        return drainReport()
+      },
+      drainStatus: drainReport,
+      output: ({ from, ...what }) => outputBook.find(what, from[nodeId] ?? 0),
+      nodeLog: (what) => logPart(diary, what),
+    },
+  )
+
   // The other nodes.
   const stop = Promise.withResolvers<void>()
   const links = meshGround?.post ?? noLinks
   const relay = new Relay({ directory, routes: leases.routes, remote: leases.remote, links })
-  const start = { storeDirectory: storeDirectory || spillDirectory, startedAtMs: startedAt.getTime() }
-  const work = { book, clients, directory, leases, groups, relay, output, store, pinTables, blobs, machine, router }
+  const start = {
+    storeDirectory: storeDirectory || spillDirectory,
+    startedAtMs: startedAt.getTime(),
+    handOver: options.handOver ?? true,
+  }
+  const work = {
+    book,
+    clients,
+    directory,
+    leases,
+    groups,
+    relay,
+    output,
+    store,
+    pinTables,
+    blobs,
+    machine,
+    router,
+    survey,
+    events,
+  }
   const mesh =
     meshGround &&
     buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })
@@ -185,23 +259,29 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     store,
     blobs,
     leases,
+    memory,
     relay,
     mesh,
     router,
   }
   const elsewhere = mesh?.elsewhere ?? nowhereElse(blobs, store)
   const storeDesk = new StoreDesk({ store, directory, elsewhere })
-  const references = new ReferenceDesk(clients)
+  const references = new ClientQuestions(clients, 'referencesAsk')
   const localAdmin = new LocalAdmin({ store, pinTables, references, groups, now })
+  const calleeOf = (name: string): AdminCallee | undefined =>
+    isLocalCall(name) ? localAdmin : isSurveyCall(name) || isNodeCall(name) ? survey : mesh?.admin
   const requests = new Requests({
     references,
+    tasksOf,
+    taskBook,
+    events,
     leases,
     groups,
     blobs,
     storeDesk,
     output,
     elsewhere,
-    admin: (name, args) => answerAdmin(isLocalCall(name) ? localAdmin : mesh?.admin, name, args),
+    admin: (name, args) => answerAdmin(calleeOf(name), name, args),
     status: () => nodeStatus({ ...sources, now }),
     onStop: () => stop.resolve(),
   })
@@ -215,8 +295,12 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     codeDirectory,
     cpus: machine.total['CPU'] ?? 0,
     onWorkerReady: (workerId) => leases.workerReady(workerId),
+    onDriver: ({ pid, program }) => events.say('program', `program ${program} (pid ${pid}) has come`, { pid }),
   })
-  const onClientGone = (client: ClientId): void => mesh?.clientGone(client)
+  const onClientGone = ({ id, role, pid, program }: Client): void => {
+    if (role === 'driver') events.say('program', `program ${program} (pid ${pid}) has gone`, { pid })
+    mesh?.clientGone(id)
+  }
   const reception = new Reception({
     clients,
     directory,
@@ -234,7 +318,10 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   await mesh?.open()
   server.open(reception.admit)
   leases.open()
-  log(`node ${nodeId} is up (pid ${process.pid}, shoal ${shoalVersion})`)
+  memory.open()
+  const upText = `node ${nodeId} is up (pid ${process.pid}, shoal ${shoalVersion})`
+  log(upText)
+  events.say('node', upText, { about: nodeId, pid: process.pid })
 
   const running = parts.move()
   return {
@@ -248,4 +335,9 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     log,
     close: () => running.disposeAsync(),
   }
+}
+
+function logPart({ kept }: DaemonLog, { from, limit, isTail }: NodeLogArgs): NodeLogPart {
+  const { items, ...part } = kept.from(isTail ? Math.max(0, kept.next - limit) : from, limit)
+  return { lines: items, ...part }
 }

@@ -1,16 +1,30 @@
 import { isIP } from 'node:net'
 import { InvalidArgumentError } from '../protocols/errors.ts'
-import { resourcesFromOptions, type ResourceOptions } from '../protocols/resources.ts'
+import { isAcceleratorType } from '../protocols/accelerators.ts'
+import { resourcesFromOptions } from '../protocols/resources.ts'
 import { checkLabels } from '../protocols/scheduling.ts'
+import { checkTypeCount, type ResourceOverrides } from './resources/detect.ts'
 
 /** What a node may be told at its start. Resources that are not given are detected. */
 export interface NodeOptions {
   /** CPUs that it offers to tasks. */
   cpus?: number | undefined
-  /** GPUs that it offers: devices 0 to n - 1. */
+  /** GPUs that it offers: the first n of the machine; those that it does not have are made up. */
   gpus?: number | undefined
+  /** The type of its GPUs, by which tasks ask for them, or one for each. */
+  gpuTypes?: readonly string[] | undefined
+  /** The memory of each of its GPUs. */
+  gpuMemoryBytes?: number | undefined
   /** Memory that it offers to tasks. */
   memoryBytes?: number | undefined
+  /**
+   * Percent of the machine's memory (or of its control group's, if that has less) from which on workers are ended, so that
+   * the system does not end the node instead. 100 for never.
+   * @default 95
+   */
+  memoryLimitPercent?: number | undefined
+  /** For tests: where the use of memory is read, in the form of `/proc/meminfo` and `/proc/vmstat`. */
+  memoryInfoFile?: string | undefined
   /** Resources with names of the user's own. */
   resources?: Readonly<Record<string, number>> | undefined
   /** Folder of the socket and of the node's own files; `SHOAL_RUNTIME_DIR` and the system's default else. */
@@ -23,6 +37,8 @@ export interface NodeOptions {
   spill?: boolean | undefined
   /** Where such values go. Default: a disk's folder for temporary files, if there is one. */
   spillDirectory?: string | undefined
+  /** False: values of other nodes of this machine come over the network, too, not from memory to memory. Default: true. */
+  handOver?: boolean | undefined
   /** Worker processes at most. */
   workersMax?: number | undefined
   /** Workers that are kept ready. Default: the number of CPUs. */
@@ -54,13 +70,18 @@ export interface NodeOptions {
 const types: Record<keyof NodeOptions, 'number' | 'string' | 'boolean' | 'object'> = {
   cpus: 'number',
   gpus: 'number',
+  gpuTypes: 'object',
+  gpuMemoryBytes: 'number',
   memoryBytes: 'number',
+  memoryLimitPercent: 'number',
+  memoryInfoFile: 'string',
   resources: 'object',
   runtimeDirectory: 'string',
   embedded: 'boolean',
   storeBytesMax: 'number',
   spill: 'boolean',
   spillDirectory: 'string',
+  handOver: 'boolean',
   workersMax: 'number',
   prestart: 'number',
   workerIdleMs: 'number',
@@ -76,7 +97,15 @@ const types: Record<keyof NodeOptions, 'number' | 'string' | 'boolean' | 'object
   stateDirectory: 'string',
 }
 const namePattern = /^[\w.-]{1,63}$/
-const wholeNumbers = ['gpus', 'storeBytesMax', 'workersMax', 'prestart', 'workerIdleMs', 'workerStartMs'] as const
+const wholeNumbers = [
+  'gpus',
+  'gpuMemoryBytes',
+  'storeBytesMax',
+  'workersMax',
+  'prestart',
+  'workerIdleMs',
+  'workerStartMs',
+] as const
 
 /** Checks options that come from outside. Throws InvalidArgumentError that names the option. */
 export function checkNodeOptions(input: unknown): NodeOptions {
@@ -99,9 +128,32 @@ export function checkNodeOptions(input: unknown): NodeOptions {
   const options = input as NodeOptions
   for (const name of ['cpus', ...wholeNumbers] as const) checkNumber(name, options[name])
   resourcesFromOptions(resourceOptions(options), 'the options of the node')
+  checkGpuTypes(options)
+  checkPercent(options.memoryLimitPercent)
   if (options.labels !== undefined) checkLabels(options.labels, 'the labels of the node')
   checkPlaceInMesh(options)
   return options
+}
+
+function checkGpuTypes({ gpuTypes, gpus }: NodeOptions): void {
+  if (gpuTypes === undefined) return
+  if (Array.isArray(gpuTypes) && gpuTypes.length > 0 && gpuTypes.every(isAcceleratorType)) {
+    // How many there are is known here only if it is given.
+    if (gpus !== undefined) checkTypeCount(gpuTypes, gpus)
+    return
+  }
+  throw new InvalidArgumentError(
+    `the option gpuTypes of a node must be a list of types of at most 48 characters, such as ["H100"]; got ${JSON.stringify(gpuTypes)}`,
+    { gpuTypes },
+  )
+}
+
+function checkPercent(percent: number | undefined): void {
+  if (percent === undefined || (percent >= 1 && percent <= 100)) return
+  throw new InvalidArgumentError(
+    `the option memoryLimitPercent of a node must be a number from 1 to 100 (100: never); got ${percent}`,
+    { memoryLimitPercent: percent },
+  )
 }
 
 function checkPlaceInMesh({ listen, peers, name }: NodeOptions): void {
@@ -138,6 +190,7 @@ function checkNumber(name: string, value: number | undefined): void {
 }
 
 /** The part of the options that detection takes as given. */
-export function resourceOptions({ cpus, gpus, memoryBytes, resources }: NodeOptions): ResourceOptions {
-  return { numCpus: cpus, numGpus: gpus, memoryBytes, resources }
+export function resourceOptions(options: NodeOptions): ResourceOverrides {
+  const { cpus, gpus, gpuTypes, gpuMemoryBytes, memoryBytes, resources } = options
+  return { numCpus: cpus, numGpus: gpus, gpuTypes, gpuMemoryBytes, memoryBytes, resources }
 }

@@ -3,6 +3,7 @@ import type { BlobCache } from './code/blob-cache.ts'
 import type { LeaseBook } from './leases/lease-book.ts'
 import type { LeaseSnapshot, PendingStatus, WorkerStatus } from './leases/lease-snapshot.ts'
 import type { MeshFigures } from './mesh/build-mesh.ts'
+import type { MemoryWatch } from './memory/memory-watch.ts'
 import type { NodeResources } from './resources/detect.ts'
 import type { ClientTable } from './server/client-table.ts'
 import type { LeaseDesk } from './server/lease-desk.ts'
@@ -26,23 +27,30 @@ export interface NodeStatus {
     residentBytes: number
     loadAverage: number
   }
-  resources: Pick<LeaseSnapshot, 'total' | 'available'> & { gpus: NodeResources['gpus'] }
+  /** `free`: how much of a GPU nobody holds, 0 to 1. */
+  resources: Pick<LeaseSnapshot, 'total' | 'available'> & { gpus: (NodeResources['gpus'][number] & { free: number })[] }
   /** `forMs`: how long in this state, or with this lease. */
   workers: (Omit<WorkerStatus, 'sinceMs'> & { pid: number; forMs: number })[]
   pending: (Omit<PendingStatus, 'sinceMs'> & { forMs: number })[]
   /** `tasks`: what each had running and queued when it told last, a quarter of a second ago at most. */
   clients: { id: string; role: string; pid: number; program: string; tasks: { running: number; queued: number } }[]
-  /** `spilled`: what lies on the disk, and where. `directory`: of values in files, without shared memory. */
+  /**
+   * `pinned`: blocks of memory that are being looked at. `spilled`: what lies on the disk, and where. `directory`: of values
+   * in files, without shared memory.
+   */
   store: {
     usedBytes: number
     bytesMax: number
     objects: number
+    pinned: number
     directory: string
     spilled: { bytes: number; files: number; directory: string; problem: string }
     counters: StoreBook['counters']
   }
   /** Absent on a node that is in no mesh. */
   traffic?: MeshFigures
+  /** Of the machine, or of its control group; absent where it cannot be read. `workersEnded`: because it ran out. */
+  memory?: { usedBytes: number; totalBytes: number; limitBytes: number; workersEnded: number }
   code: { blobs: number; bytes: number }
   counters: { framesRelayed: number; leasesGranted: number; workersStarted: number }
 }
@@ -58,14 +66,16 @@ export interface StatusSources {
   store: ObjectStore
   blobs: BlobCache
   leases: LeaseDesk
+  memory: MemoryWatch
   relay: Relay
   mesh: { figures(): MeshFigures } | undefined
   now(): number
 }
 
 export function nodeStatus(sources: StatusSources): NodeStatus {
-  const { book, pool, clients, machine, startedAt, now } = sources
+  const { book, pool, clients, machine, memory, startedAt, now } = sources
   const { total, available, workers, pending } = book.snapshot()
+  const free = book.gpusFree()
   const forMs = (sinceMs: number): number => Math.max(0, Math.round(now() - sinceMs))
   return {
     node: {
@@ -80,7 +90,7 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
       residentBytes: process.memoryUsage.rss(),
       loadAverage: os.loadavg()[0] ?? 0,
     },
-    resources: { total, available, gpus: machine.gpus },
+    resources: { total, available, gpus: machine.gpus.map((gpu) => ({ ...gpu, free: free.get(gpu.index) ?? 0 })) },
     workers: workers.map(({ sinceMs, ...worker }) => ({
       ...worker,
       pid: pool.get(worker.workerId)?.pid ?? 0,
@@ -90,6 +100,7 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
     clients: Array.from(clients.all(), ({ id, role, pid, program, tasks }) => ({ id, role, pid, program, tasks })),
     store: storeStatus(sources.store),
     ...(sources.mesh === undefined ? {} : { traffic: sources.mesh.figures() }),
+    ...(memory.use === undefined ? {} : { memory: { ...memory.use, workersEnded: memory.endedCount } }),
     code: { blobs: sources.blobs.count, bytes: sources.blobs.bytes },
     counters: {
       framesRelayed: sources.relay.framesRelayed,
@@ -100,12 +111,13 @@ export function nodeStatus(sources: StatusSources): NodeStatus {
 }
 
 function storeStatus(store: ObjectStore): NodeStatus['store'] {
-  const { book, usedBytes, bytesMax, count, directory, spillDirectory = '' } = store
+  const { book, usedBytes, bytesMax, count, segment, directory, spillDirectory = '' } = store
   const { diskBytes, fileCount, diskProblem, counters } = book
   return {
     usedBytes,
     bytesMax,
     objects: count,
+    pinned: segment?.pinned().size ?? 0,
     directory,
     spilled: { bytes: diskBytes, files: fileCount, directory: spillDirectory, problem: diskProblem },
     counters,

@@ -35,6 +35,211 @@ export interface AdminCalls {
   placementGroups: { args: NoArgs; value: { readonly groups: readonly GroupReport[]; readonly more: number } }
   /** Which nodes hold an object, by its id: the DHT is asked. */
   objectLocate: { args: { readonly id: string }; value: LocatedObject }
+  /** Of each node: the tasks of its programs that have not ended, and the last `limit` that ended there. */
+  tasks: { args: { readonly limit: number }; value: NodeAnswer<NodeTasks>[] }
+  /** Of each node: ended tasks, from the number on that its last answer has given. */
+  taskRuns: { args: FromArgs; value: NodeAnswer<TaskRunsPart>[] }
+  /** Of each node: what has happened there, from the number on that its last answer has given. */
+  events: { args: FromArgs; value: NodeAnswer<EventsPart>[] }
+  /** Of each node: what its workers have printed, from the number on that its last answer has given, or the last lines. */
+  output: { args: OutputArgs; value: NodeAnswer<OutputPart>[] }
+  /** Lines of the log of one node, likewise. */
+  nodeLog: { args: NodeLogArgs; value: NodeLogPart }
+  /** Takes a node out of service, or puts it back. Others than the own one only for admins. */
+  drain: { args: DrainArgs; value: DrainReport }
+  drainStatus: { args: { readonly node: NodeId }; value: DrainReport }
+}
+
+/** Calls about one node: the asked one passes them on to it. */
+export const nodeCalls = ['drain', 'drainStatus', 'nodeLog'] as const satisfies readonly AdminCallName[]
+export type NodeCallName = (typeof nodeCalls)[number]
+
+/** True for a call that is answered by the node that it names. */
+export function isNodeCall(name: string): name is NodeCallName {
+  return nodeCalls.some((each) => each === name)
+}
+
+/** Calls that the asked node passes on to all nodes that it has a link to. */
+export const surveyCalls = ['tasks', 'taskRuns', 'events', 'output'] as const satisfies readonly AdminCallName[]
+export type SurveyCallName = (typeof surveyCalls)[number]
+/** What one node answers to such a call. */
+export type SurveyValue<N extends SurveyCallName> = AdminCalls[N]['value'] extends NodeAnswer<infer T>[] ? T : never
+
+/** True for a call that is answered by every node. */
+export function isSurveyCall(name: string): name is SurveyCallName {
+  return surveyCalls.some((each) => each === name)
+}
+
+/** The answer of one node of several. */
+export interface NodeAnswer<T> {
+  readonly node: NodeId
+  readonly name: string
+  readonly value?: T
+  /** Why there is none. */
+  readonly problem?: string
+}
+
+/** Goes on where the last answers ended. */
+export interface FromArgs {
+  /** By node; those that are not named begin with the oldest. */
+  readonly from: Readonly<Record<NodeId, number>>
+  /** Of each node. */
+  readonly limit: number
+}
+
+export interface NodeTasks {
+  readonly live: readonly LiveTaskReport[]
+  /** Tasks that have not ended, besides those. */
+  readonly more: number
+  /** The oldest first. */
+  readonly ended: readonly TaskReport[]
+  /** Ended tasks since the start of the node that it has not recorded, because there were too many at a time. */
+  readonly left: number
+  /** Programs that are attached to the node. */
+  readonly drivers: readonly ProcessReport[]
+  /** They did not answer in time: their tasks are not known. */
+  readonly silent: readonly ProcessReport[]
+}
+
+interface AnyTaskReport {
+  /** That of its first result. */
+  readonly id: string
+  readonly name: string
+  /** The driver at the root of it, a client. */
+  readonly job: string
+  readonly attempt: number
+  /** Where it runs or has run; absent for what has come to no worker. */
+  readonly node?: NodeId
+  readonly pid?: number
+}
+
+export interface LiveTaskReport extends AnyTaskReport {
+  /** `waiting`: for its arguments. `queued`: for a worker, or on one for its turn. */
+  readonly state: 'waiting' | 'queued' | 'running'
+  /** How long it runs, or, while it does not, how long ago it was submitted. */
+  readonly forMs: number
+}
+
+export interface TaskReport extends AnyTaskReport {
+  readonly state: 'finished' | 'failed' | 'cancelled'
+  /** Of Shoal's errors the code, of others the class. */
+  readonly code?: string
+  /** By the wall clock of its node. */
+  readonly startMs: number
+  readonly endMs: number
+  /** How long its code took. */
+  readonly busyMs: number
+  /** The record stands for so many short tasks of this name, one after the other; the id is that of the first. */
+  readonly count: number
+}
+
+/** A part of what a node remembers. */
+interface Part {
+  /** To be asked for next. */
+  readonly next: number
+  readonly hasMore: boolean
+  /** So many that came before are gone. */
+  readonly lost: number
+}
+
+export interface TaskRunsPart extends Part {
+  readonly runs: readonly TaskReport[]
+}
+
+export interface EventsPart extends Part {
+  readonly events: readonly EventReport[]
+}
+
+export interface OutputArgs extends FromArgs {
+  /** Only of this worker. */
+  readonly pid?: number
+  /** Only of tasks with this in their name, or with an id that begins so. */
+  readonly task?: string
+  /** The last lines, instead of those from a number on. */
+  readonly isTail: boolean
+}
+
+export interface OutputLine {
+  /** By the wall clock of its node. */
+  readonly atMs: number
+  readonly pid: number
+  /** Of the task that printed it. */
+  readonly name: string
+  /** Its id; '' when it is not known. */
+  readonly task: string
+  readonly isError: boolean
+  readonly text: string
+}
+
+export interface OutputPart {
+  readonly lines: readonly OutputLine[]
+  /** To be asked for next. */
+  readonly next: number
+  readonly hasMore: boolean
+  /** Some of what was asked for may be gone. */
+  readonly isCut: boolean
+}
+
+export interface NodeLogArgs {
+  readonly node: NodeId
+  readonly from: number
+  readonly limit: number
+  readonly isTail: boolean
+}
+
+export interface NodeLogPart extends Part {
+  readonly lines: readonly string[]
+}
+
+export interface DrainArgs {
+  readonly node: NodeId
+  /** Without one it takes as long as it takes; with `force` none at all. */
+  readonly deadlineMs?: number
+  /** What runs at the deadline is ended then. */
+  readonly force: boolean
+  /** It is to take work again. */
+  readonly undo: boolean
+}
+
+/** `overdue`: it still takes no work and goes on, but its deadline has passed. */
+export type DrainState = 'open' | 'draining' | 'overdue' | 'drained'
+
+interface ValueSum {
+  readonly values: number
+  readonly bytes: number
+}
+
+/** How far a node is on its way out of service. */
+export interface DrainReport {
+  readonly node: NodeId
+  readonly name: string
+  readonly state: DrainState
+  readonly isForced: boolean
+  /** Until the deadline. */
+  readonly leftMs?: number
+  readonly running: readonly { readonly label: string; readonly pid: number; readonly forMs: number }[]
+  /** Values that are not on another node yet. */
+  readonly toMove: ValueSum
+  readonly moved: ValueSum
+  /** Values that no other node could take, and why the last of them. */
+  readonly stuck: ValueSum & { readonly problem: string }
+  /** Values of processes of this node, which end with these. */
+  readonly staying: ValueSum
+  readonly programs: readonly ProcessReport[]
+}
+
+/** Something that has happened on a node, or to its view of others. */
+export interface EventReport {
+  /** By the wall clock of the node. */
+  readonly atMs: number
+  readonly kind: 'node' | 'link' | 'head' | 'worker' | 'program' | 'object' | 'disk' | 'drain'
+  readonly level: 'info' | 'warning' | 'error'
+  /** For people to read. */
+  readonly text: string
+  /** Of the process that it is about. */
+  readonly pid?: number
+  /** The other node that it is about. */
+  readonly about?: NodeId
 }
 
 export type AdminCallName = keyof AdminCalls
@@ -266,6 +471,10 @@ const roles: readonly string[] = ['worker', 'submitter', 'admin'] satisfies Memb
 const textCharsMax = 1024
 const ttlMsMax = 365 * 24 * 3_600_000
 const usesMax = 1000
+/** Records that one node gives in one answer. */
+const recordsMax = 1000
+const nodesMax = 1000
+const nodePattern = /^[0-9a-f]{16}$/
 
 type Input = Readonly<Record<string, unknown>>
 const noArgs = (): NoArgs => ({})
@@ -280,6 +489,28 @@ const checks: { [N in AdminCallName]: (input: Input) => AdminArgs<N> } = {
   memory: noArgs,
   placementGroups: noArgs,
   objectLocate: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{44}$/) }),
+  tasks: ({ limit }) => ({ limit: checkWhole('limit', limit, recordsMax) }),
+  taskRuns: checkFrom,
+  events: checkFrom,
+  output: ({ pid, task, isTail, ...rest }) => ({
+    ...checkFrom(rest),
+    ...(pid === undefined ? {} : { pid: checkWhole('pid', pid, 2 ** 31) }),
+    ...(task === undefined ? {} : { task: checkText('task', task) }),
+    isTail: isTail === true,
+  }),
+  nodeLog: ({ node, from, limit, isTail }) => ({
+    node: checkText('node', node, nodePattern),
+    from: from === 0 ? 0 : checkWhole('from', from, Number.MAX_SAFE_INTEGER),
+    limit: checkWhole('limit', limit, recordsMax),
+    isTail: isTail === true,
+  }),
+  drain: ({ node, deadlineMs, force, undo }) => ({
+    node: checkText('node', node, nodePattern),
+    ...(deadlineMs === undefined ? {} : { deadlineMs: checkWhole('deadlineMs', deadlineMs, ttlMsMax) }),
+    force: force === true,
+    undo: undo === true,
+  }),
+  drainStatus: ({ node }) => ({ node: checkText('node', node, nodePattern) }),
   tokenCreate: ({ role, ttlMs, uses }) => ({
     role: checkRole(role),
     ttlMs: checkWhole('ttlMs', ttlMs, ttlMsMax),
@@ -287,7 +518,7 @@ const checks: { [N in AdminCallName]: (input: Input) => AdminArgs<N> } = {
   }),
   tokenRevoke: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{1,64}$/) }),
   memberRevoke: ({ node, reason }) => ({
-    node: checkText('node', node, /^[0-9a-f]{16}$/),
+    node: checkText('node', node, nodePattern),
     ...(reason === undefined ? {} : { reason: checkText('reason', reason) }),
   }),
   leave: ({ force }) => ({ force: force === true }),
@@ -322,6 +553,17 @@ export function adminValue<N extends AdminCallName>(name: N, reply: unknown): Ad
     throw new ShoalError(error.code, error.message, { retryable: error.retryable === true })
   }
   throw new ProtocolError(`the node's answer to ${name} is none`)
+}
+
+function checkFrom({ from = {}, limit }: Input): FromArgs {
+  if (typeof from !== 'object' || from === null) throw new InvalidArgumentError('from must be an object')
+  const entries = Object.entries(from).map(([node, number]): [NodeId, number] => {
+    checkText('from', node, nodePattern)
+    if (Number.isSafeInteger(number) && number >= 0) return [node, number]
+    throw new InvalidArgumentError(`from must have whole numbers; got ${shown(number)}`)
+  })
+  if (entries.length > nodesMax) throw new InvalidArgumentError(`from must have at most ${nodesMax} nodes`)
+  return { from: Object.fromEntries(entries), limit: checkWhole('limit', limit, recordsMax) }
 }
 
 function checkRole(role: unknown): MemberRole {

@@ -33,10 +33,17 @@ export interface Advert {
   readonly isOpen: boolean
 }
 
+/** Of the name of a device. */
+export const gpuNameBytesMax = 96
+
 /** What is not known of a device is left out. */
 export interface GpuAdvert {
   readonly name?: string
+  /** By which tasks ask for it. @example 'H100' */
+  readonly type?: string
   readonly memoryBytes?: number
+  /** How much of it nobody holds: 0 to 1. Left out when it is all of it. */
+  readonly free?: number
 }
 
 // All of it together stays below 64 KiB, which is what gossip and a small message can have.
@@ -47,7 +54,7 @@ const addressBytesMax = 256
 const resourceNamesMax = 256
 const resourceNameBytesMax = 64
 const gpusMax = 64
-const gpuNameBytesMax = 128
+const gpuTypeBytesMax = 48
 const labelBytesMax = 64
 
 const count: Codec<number> = checked(f64, (value) => Number.isSafeInteger(value) && value >= 0, 'is not a whole number')
@@ -87,17 +94,28 @@ function named<T>(codec: Codec<Record<string, T>>, bytesMax: number): Codec<Read
 }
 
 const gpuName = text(gpuNameBytesMax)
+const gpuType = text(gpuTypeBytesMax)
+const share = checked(amountOrNone, (value) => value <= 1, 'is more than a whole')
 
-/** An empty name and no memory stand for what is not known. */
+/** Empty texts and no memory stand for what is not known. */
 const gpu: Codec<GpuAdvert> = {
-  write(writer, { name = '', memoryBytes = 0 }) {
+  write(writer, { name = '', type = '', memoryBytes = 0, free = 1 }) {
     gpuName.write(writer, name)
+    gpuType.write(writer, type)
     writer.f64(memoryBytes)
+    writer.f64(free)
   },
   read(reader) {
     const name = gpuName.read(reader)
+    const type = gpuType.read(reader)
     const memoryBytes = count.read(reader)
-    return { ...(name === '' ? {} : { name }), ...(memoryBytes === 0 ? {} : { memoryBytes }) }
+    const free = share.read(reader)
+    return {
+      ...(name === '' ? {} : { name }),
+      ...(type === '' ? {} : { type }),
+      ...(memoryBytes === 0 ? {} : { memoryBytes }),
+      ...(free === 1 ? {} : { free }),
+    }
   },
 }
 

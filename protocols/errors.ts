@@ -88,6 +88,17 @@ export class WorkerCrashedError extends ShoalError {
   }
 }
 
+/**
+ * Thrown by `get` when the task's worker was ended because its machine ran out of memory, and no retries were left. `details`
+ * tells how much was used, by which workers. Way out: `memoryBytes`, so that fewer such tasks run on a machine at a time, or
+ * smaller parts.
+ */
+export class OutOfMemoryError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('OUT_OF_MEMORY', message, { retryable: true, details })
+  }
+}
+
 /** Thrown by `get` when a task threw something that is not an Error; the thrown value is the `cause`. */
 export class TaskError extends ShoalError {
   constructor(message: string, options: { cause?: unknown; details?: Details } = {}) {
@@ -119,6 +130,51 @@ export class ActorDiedError extends ShoalError {
 export class PendingCallsLimitError extends ShoalError {
   constructor(message: string, details: Details = {}) {
     super('PENDING_CALLS_LIMIT', message, { retryable: true, details })
+  }
+}
+
+/** Thrown when a queue has no room: by `putNowait` at once, by `put` when its `timeoutMs` has passed. */
+export class QueueFullError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('QUEUE_FULL', message, { retryable: true, details })
+  }
+}
+
+/** Thrown when a queue has too little in it: by `getNowait` at once, by `get` when its `timeoutMs` has passed. */
+export class QueueEmptyError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('QUEUE_EMPTY', message, { retryable: true, details })
+  }
+}
+
+/** Thrown by a put into a queue that was closed, and by a get from one that was closed and has nothing left. */
+export class QueueClosedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('QUEUE_CLOSED', message, { details })
+  }
+}
+
+/** Thrown when no actor of a pool is left for an item: all have died, or were taken out. `push()` brings new ones. */
+export class PoolEmptyError extends ShoalError {
+  constructor(message: string, options: { cause?: unknown; details?: Details } = {}) {
+    super('POOL_EMPTY', message, options)
+  }
+}
+
+/** Thrown by calls of a pool that was closed or ended. */
+export class PoolClosedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('POOL_CLOSED', message, { details })
+  }
+}
+
+/**
+ * Thrown for one item of many whose call has failed: `details.index` says which, counted from 0; the error itself is the
+ * `cause`.
+ */
+export class ItemFailedError extends ShoalError {
+  constructor(message: string, options: { cause?: unknown; retryable?: boolean; details?: Details } = {}) {
+    super('ITEM_FAILED', message, options)
   }
 }
 
@@ -206,6 +262,13 @@ export class UnreachableError extends ShoalError {
   }
 }
 
+/** Thrown when a node is not out of service in time; it goes on with that. */
+export class DrainIncompleteError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('DRAIN_INCOMPLETE', message, { retryable: true, details })
+  }
+}
+
 /** Thrown when a node does not belong to the mesh, may not do what it asks, or cannot be admitted; the message says why. */
 export class MembershipError extends ShoalError {
   constructor(message: string, details: Record<string, unknown> = {}) {
@@ -224,10 +287,17 @@ export const shoalErrorClasses = {
   GetTimeoutError,
   TaskCancelledError,
   WorkerCrashedError,
+  OutOfMemoryError,
   TaskError,
   ActorUnavailableError,
   ActorDiedError,
   PendingCallsLimitError,
+  QueueFullError,
+  QueueEmptyError,
+  QueueClosedError,
+  PoolEmptyError,
+  PoolClosedError,
+  ItemFailedError,
   ObjectLostError,
   OwnerDiedError,
   ObjectStoreFullError,
@@ -241,4 +311,5 @@ export const shoalErrorClasses = {
   ProtocolError,
   UnreachableError,
   MembershipError,
+  DrainIncompleteError,
 } as const

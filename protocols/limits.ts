@@ -16,6 +16,8 @@ export const limits = {
   tasksInFlightPerLeaseMax: 1000,
   /** Bytes of arguments in flight to one lease. */
   bytesInFlightPerLeaseMax: 4 * 1024 * 1024,
+  /** Objects in one answer about what has arrived of what was lent: there may be several such answers. */
+  settledObjectsMax: 50_000,
   /** Items of a stream that the producer may be ahead of its consumer. */
   streamItemsAheadMax: 16,
   /** What one connection may have waiting to be written before it counts as stuck. */

@@ -2,6 +2,7 @@ import { ByteReader, type ByteWriter } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
+import { outOfMemoryDetails } from './out-of-memory.ts'
 import { bundlesMax, bundleSpecs, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
 import { actorCall, actorSettings } from './actor-messages.ts'
@@ -15,7 +16,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 6
+export const protocolVersion = 7
 
 export interface MessageType<T> {
   code: number
@@ -31,6 +32,8 @@ const text = string(16 * 1024)
 const storedName = string(64)
 /** A client tells of so many values that it owns, and of so many that it borrows: they have to fit into one message. */
 export const referencesMax = 2000
+/** A client tells of so many of its tasks that have not ended. */
+export const liveTasksMax = 500
 /** Of each, so many borrowers. */
 export const referenceBorrowersMax = 32
 
@@ -87,6 +90,8 @@ export const messages = {
       envKey: string(128),
       depth: u32,
       label: string(1024),
+      /** Its tasks can be tried again, so that they go first when memory runs out. */
+      isRetriable: bool,
       /** The driver at the root of this work: console output goes there. */
       job: clientId,
       /** The worker is kept for as long as its owner wants it: it is not asked back for others. */
@@ -119,8 +124,12 @@ export const messages = {
   ),
   leaseReturn: message(14, small, struct({ leaseId: u32 })),
   leaseReclaim: message(15, small, struct({ leaseId: u32 })),
-  /** `isGroupRemoved`: it was in a placement group that somebody has removed. */
-  leaseLost: message(16, small, struct({ leaseId: u32, reason: text, isGroupRemoved: bool })),
+  /** `outOfMemory`: it was ended for that; one entry, or none. `isGroupRemoved`: its placement group is there no more. */
+  leaseLost: message(
+    16,
+    small,
+    struct({ leaseId: u32, reason: text, outOfMemory: list(outOfMemoryDetails, 1), isGroupRemoved: bool }),
+  ),
   leaseKill: message(17, small, struct({ leaseId: u32, reason: text })),
   /** To the worker: whose tasks come next. `depth` and `job` are those of the lease's request. */
   leaseStart: message(
@@ -170,7 +179,7 @@ export const messages = {
   ),
   /** The lender is gone: what has `to` got of the objects of `from` that it was lent by it? */
   borrowAsk: message(48, small, struct({ to: clientId, from: clientId, lender: clientId })),
-  /** The answer: all that `from` has by that lender. */
+  /** A part of the answer: all that `from` has by that lender, of the objects with numbers from `first` to `last`. */
   borrowSettle: message(
     42,
     limits.frameBytesMax,
@@ -178,7 +187,9 @@ export const messages = {
       to: clientId,
       from: clientId,
       lender: clientId,
-      holds: list(struct({ object: objectId, count: u32 }), 1_000_000),
+      first: u48,
+      last: u48,
+      holds: list(struct({ object: objectId, count: u32 }), limits.settledObjectsMax),
     }),
   ),
   functionGet: message(45, small, struct({ to: clientId, from: clientId, requestId: u32, functionId: objectId })),
@@ -194,7 +205,10 @@ export const messages = {
   ),
   /** A message with a request number could not be passed on: its receiver is gone. */
   undeliverable: message(49, small, struct({ client: clientId, requestId: u32 })),
-  /** From the node: what a process that has ended has stored for this client. What the client does not know, it frees. */
+  /**
+   * From a node: what a process that has ended has stored for this client, or of whose values a copy is all that is left. What
+   * the client does not know, it frees.
+   */
   valuesLeft: message(52, limits.frameBytesMax, struct({ names: list(storedName, 1_000_000) })),
   /** A client is gone: what it owned is lost, what it borrowed is given back. */
   clientGone: message(50, small, struct({ client: clientId })),
@@ -310,7 +324,10 @@ export const messages = {
   /** The store is getting full: drop what is no longer used. */
   storePressure: message(72, small, struct({ usedBytes: f64, bytesMax: f64 })),
 
-  /** Asks where a value can be read; it is brought into the store here from other nodes, or from the disk, if need be. */
+  /**
+   * Asks where a value can be read; it is brought into the store here from other nodes, or from the disk, if need be.
+   * `damaged`: the file in which the client has found it damaged; '' when it has not.
+   */
   storedOpen: message(
     73,
     small,
@@ -321,6 +338,7 @@ export const messages = {
       owner: clientId,
       object: string(64),
       priority: oneOf('get', 'wait', 'args'),
+      damaged: text,
     }),
   ),
   /** The client waits for the answer no more. A value that has begun to come is brought here all the same. */
@@ -385,6 +403,66 @@ export const messages = {
       nodes: list(string(nodeIdBytes * 2), bundlesMax),
     }),
   ),
+
+  // --- what becomes of tasks, for people to read
+  /**
+   * From an SDK process, now and then: tasks that have ended. `isHere`: it ran in this process; else what ended it is told by its
+   * owner, and `node` and `pid` say where it ran, if it did. `count`: the record stands for so many of this name, the first of
+   * which is `sequence`. `left` were not recorded.
+   */
+  taskRuns: message(
+    95,
+    limits.frameBytesMax,
+    struct({
+      left: u32,
+      runs: list(
+        struct({
+          owner: clientId,
+          job: clientId,
+          sequence: u48,
+          attempt: u32,
+          name: string(1024),
+          state: oneOf('finished', 'failed', 'cancelled'),
+          code: string(256),
+          isHere: bool,
+          node: string(64),
+          pid: u32,
+          startMs: f64,
+          endMs: f64,
+          busyMs: f64,
+          count: u32,
+        }),
+        2000,
+      ),
+    }),
+  ),
+  /** Asks a client for those of its tasks that have not ended. */
+  tasksAsk: message(96, small, struct({ requestId: u32 })),
+  /** `queued`: for a worker, or on one behind another task. `node` is empty for what is on no worker. */
+  liveTasks: message(
+    97,
+    limits.frameBytesMax,
+    struct({
+      requestId: u32,
+      tasks: list(
+        struct({
+          sequence: u48,
+          name: string(1024),
+          job: clientId,
+          attempt: u32,
+          state: oneOf('waiting', 'queued', 'running'),
+          node: string(64),
+          workerPid: u32,
+          forMs: f64,
+        }),
+        liveTasksMax,
+      ),
+      more: u32,
+    }),
+  ),
+
+  /** So many objects of this client were lost for good, and so many made again; the first of them, and why. */
+  objectNews: message(98, small, struct({ lost: u32, remade: u32, object: string(64), reason: text })),
 
   // --- console output
   log: message(

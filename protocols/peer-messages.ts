@@ -13,7 +13,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 4
+export const peerProtocolVersion = 5
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
@@ -58,6 +58,7 @@ export const peerMessages = {
       job: clientId,
       /** Of a placement group: which bundle of the receiver's. */
       strategy: schedulingStrategy,
+      isRetriable: bool,
       isActor: bool,
       /** False: grant it now or refuse it as busy. */
       mayWait: bool,
@@ -97,6 +98,11 @@ export const peerMessages = {
   explainAsk: message(130, small, struct({ askId: u32, client: clientId, requestId: u32 })),
   explainReply: message(131, 1024 * 1024, struct({ askId: u32, explained: json })),
 
+  /** A call of the command line that every node answers for itself: see `surveyCalls`. */
+  surveyAsk: message(170, small, struct({ askId: u32, name: string(64), args: json })),
+  /** `answer`: as an `adminReply` has it. */
+  surveyReply: message(171, limits.frameBytesMax, struct({ askId: u32, answer: json })),
+
   // --- membership
   revocations: message(140, 2 * 1024 * 1024, struct({ list: bytes })),
   renewAsk: message(141, small, struct({ askId: u32, credentials: bytes })),
@@ -114,6 +120,8 @@ export const peerMessages = {
   // --- values
   /** These values are no longer needed: copies of them are to go. */
   storedFree: message(150, limits.frameBytesMax, struct({ names: list(string(64), 100_000) })),
+  /** The sender remembers no more that the receiver has copies of these values of its own: mere copies are to go. */
+  copyForgotten: message(151, small, struct({ name: string(64) })),
   /** The receiver is to have a replica of this value of one of the sender's clients. `sources` have it. */
   replicaAsk: message(
     156,
@@ -122,8 +130,32 @@ export const peerMessages = {
   ),
   /** The replica is there, and stays until it is freed; or there is none, for this reason. */
   replicaAnswer: message(157, small, struct({ name: string(64), problem: text })),
+  /** The sender is about to leave and has these values of the receiver's clients: they are to be on other nodes, too. */
+  evacuateAsk: message(
+    172,
+    1024 * 1024,
+    struct({
+      askId: u32,
+      values: list(struct({ name: string(64), bytes: f64, owner: clientId, object: string(64) }), 500),
+    }),
+  ),
+  /** `kept`: another node has it. `coming`: one is about to. `nowhere`: none can, for this reason, or it is not needed. */
+  evacuateReply: message(
+    173,
+    1024 * 1024,
+    struct({
+      askId: u32,
+      standings: list(
+        struct({ name: string(64), standing: oneOf('kept', 'coming', 'nowhere'), problem: string(1024) }),
+        500,
+      ),
+    }),
+  ),
   /** The sender holds what is known by these keys, or does so no more: the receiver is one of those nearest to them. */
   provide: message(155, 1024 * 1024, struct({ adds: list(string(64), 5000), removes: list(string(64), 5000) })),
+  /** Asks who holds what is known by a key. */
+  holdersAsk: message(158, small, struct({ askId: u32, key: string(64) })),
+  holdersReply: message(159, small, struct({ askId: u32, nodes: list(nodeId, 64) })),
 
   // --- placement groups. The home of a group is the node of the client that made it
   /** Home to head: these bundles want places. `placed`: nodes with bundles that stay; `refusedBy`: nodes that had no room. */

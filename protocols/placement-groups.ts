@@ -45,7 +45,7 @@ export const bundlesMax = 1000
 export const groupsMax = 10_000
 /** What the bundles of a group take in a message. */
 const bundleBytesMax = 256 * 1024
-const wrongCase: Readonly<Record<string, string>> = { cpu: 'CPU', gpu: 'GPU', memory: 'memory' }
+const wrongCase: Readonly<Record<string, string>> = { cpu: 'CPU', gpu: 'GPU', memory: 'memory', gpumemory: 'gpuMemory' }
 
 export function isPlacementStrategy(value: unknown): value is PlacementStrategy {
   return placementStrategies.some((each) => each === value)

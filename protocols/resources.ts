@@ -1,6 +1,10 @@
+import { acceleratorOf } from './accelerators.ts'
 import { InvalidArgumentError } from './errors.ts'
 
-/** The resources of a node or of a request, by name: `CPU`, `GPU`, `memory` (bytes) and what users name themselves. */
+/**
+ * The resources of a node or of a request, by name: `CPU`, `GPU`, `memory` (bytes) and what users name themselves. A request
+ * may have `gpuMemory` (bytes of one device, or of each) and `accelerator:TYPE` besides.
+ */
 export type ResourceSet = Readonly<Record<string, number>>
 
 /** Resources as options name them, on tasks and on nodes alike. */
@@ -8,11 +12,18 @@ export interface ResourceOptions {
   numCpus?: number | undefined
   numGpus?: number | undefined
   memoryBytes?: number | undefined
+  /** Of a request only: memory of a GPU. */
+  gpuMemoryBytes?: number | undefined
   /** Resources with names of the user's own. */
   resources?: Readonly<Record<string, number>> | undefined
 }
 
-const ownNames: Readonly<Record<string, string>> = { CPU: 'numCpus', GPU: 'numGpus', memory: 'memoryBytes' }
+const ownNames = {
+  CPU: 'numCpus',
+  GPU: 'numGpus',
+  gpuMemory: 'gpuMemoryBytes',
+  memory: 'memoryBytes',
+} as const satisfies Record<string, keyof ResourceOptions>
 const namePattern = /^[A-Za-z][\w.:/-]{0,63}$/
 
 /** Shares of a resource are counted in ten-thousandths, so that 0.1 ten times is exactly 1. */
@@ -20,7 +31,11 @@ const unitsPerOne = 10_000
 
 /** Memory is counted in whole bytes: ten-thousandths of a terabyte's bytes would not fit in a safe integer. */
 function unitsPer(name: string): number {
-  return name === 'memory' ? 1 : unitsPerOne
+  return isBytes(name) ? 1 : unitsPerOne
+}
+
+function isBytes(name: string): boolean {
+  return name === 'memory' || name === 'gpuMemory'
 }
 
 /** The amount as a whole number of the smallest units, for sums that must not drift. */
@@ -61,20 +76,30 @@ export function checkResources(input: Readonly<Record<string, number>>, what = '
 export function resourcesFromOptions(options: ResourceOptions, what = 'options'): ResourceSet {
   const set: Record<string, number> = {}
   for (const [name, option] of Object.entries(ownNames)) {
-    const amount = options[option as 'numCpus' | 'numGpus' | 'memoryBytes']
+    const amount = options[option]
     if (amount === undefined) continue
     checkAmount(name, amount, `${what}: ${option}`)
     set[name] = amount
   }
   const custom = options.resources ?? {}
   for (const name of Object.keys(custom)) {
-    const own = Object.keys(ownNames).find((known) => known.toLowerCase() === name.toLowerCase())
-    if (own === undefined) continue
-    throw new InvalidArgumentError(`${what}: resources.${name} is not a name of your own; use \`${ownNames[own]}\``, {
-      name,
-    })
+    const option = optionFor(name)
+    if (option === undefined) continue
+    throw new InvalidArgumentError(`${what}: resources.${name} is not a name of your own; use \`${option}\``, { name })
   }
   return checkResources({ ...custom, ...set }, what)
+}
+
+/** The option that asks for what has this name; undefined for a name of the user's own. */
+export function optionFor(name: string): string | undefined {
+  if (acceleratorOf(name.toLowerCase()) !== undefined) return 'acceleratorType'
+  return Object.entries(ownNames).find(([own]) => own.toLowerCase() === name.toLowerCase())?.[1]
+}
+
+/** True when the request takes some of what has this name. What takes memory of a GPU takes a part of the GPU. */
+export function asksFor(request: ResourceSet, name: string): boolean {
+  const amount = Object.hasOwn(request, name) ? (request[name] ?? 0) : 0
+  return amount > 0 || (name === 'GPU' && (request['gpuMemory'] ?? 0) > 0)
 }
 
 function checkName(name: string, what: string): void {
@@ -107,16 +132,20 @@ export function resourcesKey(set: ResourceSet): string {
     .join(',')
 }
 
-/** The set for a person to read: "CPU 2, GPU 0.5, memory 1.5 GiB". */
+/** The set for a person to read: "CPU 2, GPU 0.5, GPU memory 8 GiB, memory 1.5 GiB, GPU type H100". */
 export function formatResources(set: ResourceSet): string {
   const names = namesInOrder(set)
   if (names.length === 0) return 'CPU 0'
-  return names.map((name) => `${name} ${formatAmount(name, set[name] ?? 0)}`).join(', ')
+  const types = names.map(acceleratorOf).filter((type) => type !== undefined)
+  const amounts = names
+    .filter((name) => acceleratorOf(name) === undefined)
+    .map((name) => `${name === 'gpuMemory' ? 'GPU memory' : name} ${formatAmount(name, set[name] ?? 0)}`)
+  return [...amounts, ...(types.length === 0 ? [] : [`GPU type ${types.join(' or ')}`])].join(', ')
 }
 
 /** One amount for a person to read: memory in binary units, anything else as a plain number. */
 export function formatAmount(name: string, amount: number): string {
-  if (name === 'memory') return formatBytes(amount)
+  if (isBytes(name)) return formatBytes(amount)
   return String(Math.round(amount * unitsPerOne) / unitsPerOne)
 }
 
@@ -131,7 +160,7 @@ function formatBytes(bytes: number): string {
   return `${Math.round(amount * 10) / 10} ${units[unit]}`
 }
 
-/** CPU, GPU, memory, then the users' own names by alphabet. */
+/** CPU, GPU, their memory, then the users' own names by alphabet. */
 function namesInOrder(set: ResourceSet): string[] {
   const known = Object.keys(ownNames)
   const rank = (name: string): number => (known.includes(name) ? known.indexOf(name) : known.length)

@@ -29,6 +29,18 @@ export { actorContext, exitActor, type ActorContext } from './api/actor-context.
 export type { ActorHandle } from './actors/actor-handle.ts'
 export type { ActorOptions, ConcurrencyGroup } from './actors/actor-options.ts'
 export type { ActorMethod, ActorMethods, MethodOptions } from './actors/actor-types.ts'
+export { ActorPool, type ActorPoolMapOptions } from './api/actor-pool.ts'
+export { Queue, type QueueOptions } from './api/queue.ts'
+export { Pool, type MapProgress, type Mapper, type PoolMapOptions, type PoolOptions, type Work } from './api/pool.ts'
+export type { AsyncResult } from './pools/async-result.ts'
+export type { Items } from './pools/item-source.ts'
+export {
+  parallelMap,
+  parallelMapIterable,
+  parallelMapSkip,
+  type ParallelMapIterableOptions,
+  type ParallelMapOptions,
+} from './api/parallel-map.ts'
 export { taskContext, type TaskContext } from './api/task-context.ts'
 export {
   cancel,

@@ -6,6 +6,7 @@ import type { GroupDesk } from '../groups/group-desk.ts'
 import type { HeadOffice } from '../head/head-office.ts'
 import type { Questions } from '../mesh/questions.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
+import { PlannedNode } from '../scheduler/planned-node.ts'
 import type { MeshView, ViewedNode } from '../view/mesh-view.ts'
 
 export interface ExplainerParts {
@@ -110,9 +111,7 @@ export class Explainer {
 }
 
 function ownVerdict({ advert }: ViewedNode, resources: ResourceSet, strategy: SchedulingStrategy): NodeVerdict {
-  const { node, name, total, available, labels, isOpen } = advert
-  const short = (have: ResourceSet): string[] =>
-    Object.keys(resources).filter((key) => (resources[key] ?? 0) > (have[key] ?? 0))
+  const { node, name, labels, isOpen } = advert
   const of = { node, name }
   if (!isOpen) return { ...of, verdict: 'closed', reason: 'it takes no work' }
   if (strategy.kind === 'node' && !strategy.isSoft && strategy.node !== node) {
@@ -122,10 +121,8 @@ function ownVerdict({ advert }: ViewedNode, resources: ResourceSet, strategy: Sc
   if (strategy.kind === 'labels' && !matchesLabels(labels, strategy.selector)) {
     return { ...of, verdict: 'never', reason: `its labels are ${JSON.stringify(labels)}` }
   }
-  const [never] = short(total)
-  if (never !== undefined) return { ...of, verdict: 'never', reason: `it has ${never} ${total[never] ?? 0} in all` }
-  const [busy] = short(available)
-  if (busy !== undefined)
-    return { ...of, verdict: 'busy', reason: `${busy} ${available[busy] ?? 0} of ${total[busy] ?? 0} is free` }
-  return { ...of, verdict: 'fits', reason: 'it has room' }
+  const planned = new PlannedNode(advert)
+  const never = planned.whyNever(resources)
+  if (never !== undefined) return { ...of, verdict: 'never', reason: never }
+  return { ...of, verdict: planned.fits(resources) ? 'fits' : 'busy', reason: planned.describeShortage(resources) }
 }

@@ -1,6 +1,6 @@
 import { checkAdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
 import type { GroupDesk } from '../groups/group-desk.ts'
-import type { ReferenceDesk } from '../server/reference-desk.ts'
+import type { ClientQuestions } from '../server/client-questions.ts'
 import { memoryReport } from '../store/memory-report.ts'
 import { objectReports } from '../store/object-reports.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -18,7 +18,7 @@ export function isLocalCall(name: string): name is LocalCallName {
 export interface LocalAdminParts {
   store: ObjectStore
   pinTables: PinTables
-  references: ReferenceDesk
+  references: ClientQuestions<'referencesAsk'>
   groups: Pick<GroupDesk, 'reports'>
   now(): number
 }

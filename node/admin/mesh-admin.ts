@@ -2,16 +2,21 @@ import { readFileSync } from 'node:fs'
 import {
   checkAdminArgs,
   isAdminCall,
+  isNodeCall,
+  isSurveyCall,
   type AdminArgs,
   type AdminCallName,
   type AdminValue,
   type MemberReport,
+  type NodeCallName,
   type NodeReport,
+  type SurveyCallName,
 } from '../../protocols/admin.ts'
 import { InvalidArgumentError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import { shoalVersion } from '../../protocols/version.ts'
+import { Slots } from '../bulk/slots.ts'
 import { keyOfObject, type ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { MeshGround } from '../mesh/mesh-ground.ts'
@@ -39,15 +44,19 @@ export interface MeshAdminParts {
   onLeft(): void
 }
 
-type MeshCallName = Exclude<AdminCallName, LocalCallName>
+type MeshCallName = Exclude<AdminCallName, LocalCallName | SurveyCallName | NodeCallName>
 type Calls = { [N in MeshCallName]: (args: AdminArgs<N>) => Promise<AdminValue<N>> | AdminValue<N> }
 
 const firstTokenUses = 10
+/** Lookups in the directory at a time, and those that wait for their turn. */
+const lookupsMax = 32
+const lookupsWaitingMax = 10_000
 
 /** What the command line and programs can ask of this node about its mesh, and have it do. */
 export class MeshAdmin implements AdminCallee {
   readonly #parts: MeshAdminParts
   readonly #calls: Calls
+  readonly #lookups = new Slots(lookupsMax, lookupsWaitingMax, 'lookups of objects')
 
   constructor(parts: MeshAdminParts) {
     this.#parts = parts
@@ -69,12 +78,12 @@ export class MeshAdmin implements AdminCallee {
       leave: ({ force }) => this.#leave(force),
       explain: ({ task }) => parts.explainer.explain(task),
       doctor: () => this.#doctor(),
-      objectLocate: ({ id }) => this.#locate(id),
+      objectLocate: ({ id }) => this.#lookups.use(() => this.#locate(id)),
     }
   }
 
   async call(name: string, args: unknown): Promise<unknown> {
-    if (!isAdminCall(name) || isLocalCall(name)) {
+    if (!isAdminCall(name) || isLocalCall(name) || isSurveyCall(name) || isNodeCall(name)) {
       throw new InvalidArgumentError(
         `a node knows no call '${name}'; it knows ${Object.keys(this.#calls).join(', ')}`,
         {

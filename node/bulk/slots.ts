@@ -3,12 +3,15 @@ import { UnreachableError } from '../../protocols/errors.ts'
 /** Lets so many do something at a time. The others wait for their turn, in order; what is over the bound is refused. */
 export class Slots {
   readonly #waitingMax: number
+  readonly #what: string
   readonly #waiting: (() => void)[] = []
   #free: number
 
-  constructor(countMax: number, waitingMax: number) {
+  /** @param what those are that wait, for the error of one that is refused */
+  constructor(countMax: number, waitingMax: number, what = 'transfers between nodes') {
     this.#free = countMax
     this.#waitingMax = waitingMax
+    this.#what = what
   }
 
   /** Fulfilled when it is this one's turn; `release` must follow. Rejects with UnreachableError when too many wait. */
@@ -19,7 +22,7 @@ export class Slots {
     }
     if (this.#waiting.length >= this.#waitingMax) {
       throw new UnreachableError(
-        `${this.#waitingMax} transfers between nodes wait for their turn already: try again when some of them are done`,
+        `${this.#waitingMax} ${this.#what} wait for their turn already: try again when some of them are done`,
       )
     }
     await new Promise<void>((resolve) => this.#waiting.push(resolve))

@@ -6,6 +6,8 @@ import { ok, warn, type Finding } from '../doctor/finding.ts'
 import { checkLocal } from '../doctor/local-checks.ts'
 import { collectLocalFacts } from '../doctor/local-facts.ts'
 import { checkMesh } from '../doctor/mesh-checks.ts'
+import { detectGpus, type NodeGpu } from '../resources/detect.ts'
+import { formatGpu } from './format-gpu.ts'
 import { clean, plural } from './format-text.ts'
 import { styled } from './style.ts'
 import { print, withNode } from './with-node.ts'
@@ -29,7 +31,7 @@ export function doctorCommand(): Command {
 
 async function doctor(options: { json?: boolean }): Promise<void> {
   const own = collectLocalFacts(shoalVersion)
-  const report = await askNode()
+  const [report, gpus] = await Promise.all([askNode(), detectGpus()])
   // What holds for the node counts, not what holds for this command.
   const facts =
     report instanceof ShoalError
@@ -37,14 +39,25 @@ async function doctor(options: { json?: boolean }): Promise<void> {
       : { ...own, nodeVersion: report.nodeVersion, openFilesMax: report.openFilesMax ?? own.openFilesMax }
   const findings =
     report instanceof ShoalError
-      ? [...checkLocal(facts), warn('node', report.message, 'only this machine was looked at, not its place in a mesh')]
+      ? [
+          ...checkLocal(facts),
+          gpusFound(gpus),
+          warn('node', report.message, 'only this machine was looked at, not its place in a mesh'),
+        ]
       : [
           ...checkLocal(facts),
+          gpusFound(gpus),
           ok('node', `runs as ${report.name}, mesh ${report.meshName}`),
           ...checkMesh(report, facts, Date.now()),
         ]
   print(findings, options, format)
   if (findings.some(({ level }) => level === 'fail')) process.exitCode = 1
+}
+
+/** What would be offered of GPUs by a node that is not told otherwise. */
+function gpusFound(gpus: readonly NodeGpu[]): Finding {
+  const texts = gpus.map((gpu) => `${gpu.index}: ${formatGpu(gpu) || 'of no known type'}`)
+  return ok('GPUs', texts.length === 0 ? 'none found' : texts.join('; '))
 }
 
 /** What the node can tell, or why it cannot. */

@@ -1,5 +1,6 @@
 import type { NodeReport } from '../../protocols/admin.ts'
 import { formatAmount } from '../../protocols/resources.ts'
+import { formatGpu } from './format-gpu.ts'
 import { formatDuration } from './format-status.ts'
 import { clean, plural } from './format-text.ts'
 import { styled } from './style.ts'
@@ -94,9 +95,7 @@ function summary(nodes: readonly NodeReport[]): string {
 }
 
 function details(node: NodeReport): string[] {
-  const gpus = node.gpus.map(({ name = 'unknown', memoryBytes }) =>
-    memoryBytes === undefined ? clean(name) : `${clean(name)}, ${formatAmount('memory', memoryBytes)}`,
-  )
+  const gpus = node.gpus.map((gpu) => formatGpu(gpu) || 'unknown')
   const labels = Object.entries(node.labels).map(([name, value]) => `${clean(name)}=${clean(value)}`)
   return [
     '',

@@ -1,5 +1,6 @@
 import { formatAmount, formatResources } from '../../protocols/resources.ts'
 import type { NodeStatus } from '../status.ts'
+import { formatGpu } from './format-gpu.ts'
 import { plural } from './format-text.ts'
 import { styled } from './style.ts'
 
@@ -19,6 +20,15 @@ function spilledLines({ bytes, files, directory, problem }: NodeStatus['store'][
   ]
 }
 
+/** What is used of all the memory, by whomever, and that workers were ended for it. */
+function machineMemoryLines({ memory }: NodeStatus): string[] {
+  if (memory === undefined) return []
+  const { usedBytes, totalBytes, limitBytes, workersEnded } = memory
+  const text = `machine: ${formatAmount('memory', usedBytes)} of ${formatAmount('memory', totalBytes)} of memory in use`
+  const ended = `${plural(workersEnded, 'worker')} ended at the limit of ${formatAmount('memory', limitBytes)}`
+  return [`${''.padEnd(12)} ${text}${workersEnded === 0 ? '' : `; ${styled('yellow', ended)}`}`]
+}
+
 /** What the store and the transfers have done since the start; nothing of what they have not. */
 function countedLines({ store: { counters }, traffic }: NodeStatus): string[] {
   const bytes = (count: number, what: string): string[] =>
@@ -27,6 +37,7 @@ function countedLines({ store: { counters }, traffic }: NodeStatus): string[] {
     ...bytes(counters.spilledBytes, 'spilled'),
     ...bytes(counters.restoredBytes, 'restored'),
     ...bytes(traffic?.transfers.bytesIn ?? 0, 'brought here'),
+    ...bytes(traffic?.transfers.bytesInNear ?? 0, 'of that from memory of this machine'),
     ...bytes(traffic?.transfers.bytesOut ?? 0, 'sent'),
   ]
   const lines = counts.length === 0 ? [] : [`since the start ${counts.join(', ')}`]
@@ -55,6 +66,7 @@ export function formatStatus(status: NodeStatus): string {
     styled('bold', 'Resources'),
     ...resourceLines(status),
     `  ${'store'.padEnd(10)} ${bar(store.usedBytes, store.bytesMax)} ${formatAmount('memory', store.usedBytes)} of ${formatAmount('memory', store.bytesMax)}, ${plural(store.objects, 'value')}`,
+    ...machineMemoryLines(status),
     ...spilledLines(store.spilled),
     ...countedLines(status),
     '',
@@ -85,10 +97,9 @@ function resourceLines({ resources: { total, available, gpus } }: NodeStatus): s
     const used = amount - (available[name] ?? 0)
     return `  ${name.padEnd(10)} ${bar(used, amount)} ${formatAmount(name, used)} of ${formatAmount(name, amount)} in use`
   })
-  for (const { index, name, memoryBytes } of gpus) {
-    if (name === undefined) continue
-    const memory = memoryBytes === undefined ? '' : `, ${formatAmount('memory', memoryBytes)}`
-    lines.push(`  ${''.padEnd(10)} GPU ${index}: ${name}${memory}`)
+  for (const { index, free, ...gpu } of gpus) {
+    const text = formatGpu({ ...gpu, ...(free === 1 ? {} : { free }) })
+    if (text !== '') lines.push(`  ${''.padEnd(10)} GPU ${index}: ${text}`)
   }
   return lines
 }

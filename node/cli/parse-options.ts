@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { acceleratorOf, isAcceleratorType } from '../../protocols/accelerators.ts'
 import { UsageError } from './usage-error.ts'
 
 const byteUnits: Readonly<Record<string, number>> = {
@@ -18,7 +19,12 @@ const byteUnits: Readonly<Record<string, number>> = {
   T: 1024 ** 4,
 }
 
-const ownNames: Readonly<Record<string, string>> = { cpu: '--cpus', gpu: '--gpus', memory: '--memory' }
+const ownNames: Readonly<Record<string, string>> = {
+  cpu: '--cpus',
+  gpu: '--gpus',
+  gpumemory: '--gpu-memory',
+  memory: '--memory',
+}
 
 function refuse(option: string, expected: string, text: string): never {
   throw new UsageError(`${option} must be ${expected}; got ${JSON.stringify(text)}`)
@@ -53,6 +59,14 @@ export function parseBytes(option: string): (text: string) => number {
   }
 }
 
+/** Types of GPUs, with commas between them. */
+export function parseGpuTypes(text: string): string[] {
+  const types = text.split(',').map((type) => type.trim())
+  return types.every(isAcceleratorType)
+    ? types
+    : refuse('--gpu-type', 'a type, such as H100, or one for each GPU', text)
+}
+
 /** One `name=amount`, added to those before it. */
 export function parseResource(text: string, before: Record<string, number> = {}): Record<string, number> {
   const [, name = '', amount = ''] = /^([^=]+)=(.*)$/.exec(text) ?? []
@@ -60,7 +74,7 @@ export function parseResource(text: string, before: Record<string, number> = {})
   if (name === '' || value === undefined) {
     return refuse('--resource', 'a name and an amount of 0 or more, such as tpu=2', text)
   }
-  const own = ownNames[name.toLowerCase()]
+  const own = acceleratorOf(name.toLowerCase()) === undefined ? ownNames[name.toLowerCase()] : '--gpu-type'
   if (own !== undefined) throw new UsageError(`--resource is for names of your own; for ${name} there is ${own}`)
   if (Object.hasOwn(before, name)) throw new UsageError(`--resource names ${JSON.stringify(name)} twice`)
   return { ...before, [name]: value }
@@ -110,6 +124,15 @@ export function parseDuration(option: string): (text: string) => number {
     const isWhole = parts.length > 0 && parts.map(([part]) => part).join('') === text
     const ms = parts.reduce((sum, [, count, unit = '']) => sum + Number(count) * (durationUnits[unit] ?? 0), 0)
     return isWhole && ms > 0 && Number.isSafeInteger(ms) ? ms : refuse(option, 'a time, such as 30m, 1h or 2d', text)
+  }
+}
+
+/** A number of seconds, or a time with its units; in milliseconds. */
+export function parseSeconds(option: string): (text: string) => number {
+  return (text) => {
+    const seconds = numberOf(text)
+    if (seconds === undefined) return parseDuration(option)(text)
+    return seconds > 0 ? Math.max(1, Math.round(seconds * 1000)) : refuse(option, 'a number of seconds', text)
   }
 }
 

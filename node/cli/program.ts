@@ -3,18 +3,23 @@ import { Command, CommanderError } from 'commander'
 import { ShoalError } from '../../protocols/errors.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import { doctorCommand } from './doctor.ts'
+import { drainCommand } from './drain.ts'
 import { downCommand } from './down.ts'
 import { memoryCommand } from './memory.ts'
 import { objectsCommand } from './objects.ts'
+import { eventsCommand } from './events.ts'
 import { explainCommand } from './explain.ts'
 import { joinCommand } from './join.ts'
 import { leaveCommand } from './leave.ts'
 import { memberCommand } from './member.ts'
+import { logsCommand } from './logs.ts'
 import { meshCommand } from './mesh.ts'
 import { nodesCommand } from './nodes.ts'
 import { placementGroupsCommand } from './placement-groups.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
+import { tasksCommand } from './tasks.ts'
+import { timelineCommand } from './timeline.ts'
 import { tokenCommand } from './token.ts'
 import { upCommand } from './up.ts'
 import { UsageError } from './usage-error.ts'
@@ -47,6 +52,10 @@ const commands = [
   downCommand,
   statusCommand,
   nodesCommand,
+  tasksCommand,
+  timelineCommand,
+  eventsCommand,
+  logsCommand,
   explainCommand,
   placementGroupsCommand,
   objectsCommand,
@@ -55,6 +64,7 @@ const commands = [
   tokenCommand,
   memberCommand,
   leaveCommand,
+  drainCommand,
   doctorCommand,
   meshCommand,
 ]

@@ -4,6 +4,7 @@ import {
   parseAmount,
   parseBytes,
   parseCount,
+  parseGpuTypes,
   parseLabel,
   parseListen,
   parsePeer,
@@ -15,12 +16,17 @@ import { UsageError } from './usage-error.ts'
 export interface StartOptions {
   cpus?: number
   gpus?: number
+  gpuType?: string[]
+  gpuMemory?: number
   memory?: number
+  memoryLimitPercent?: number
   resource?: Record<string, number>
   store?: number
   spillDir?: string
   /** False for `--no-spill`; true says nothing. */
   spill?: boolean
+  /** False for `--no-hand-over`; true says nothing. */
+  handOver?: boolean
   workersMax?: number
   name?: string
   label?: Record<string, string>
@@ -38,14 +44,26 @@ export function addStartOptions(command: Command): Command {
     .option('--cpus <number>', 'CPUs to offer to tasks', parseAmount('--cpus', 'a number of CPUs'))
     .option(
       '--gpus <count>',
-      'GPUs to offer: devices 0 to count - 1',
+      'GPUs to offer: the first so many of the machine',
       parseCount('--gpus', 'a whole number of GPUs', 0),
     )
+    .option(
+      '--gpu-type <type>',
+      'the type of the GPUs, by which tasks ask for them (default: as detected); or one for each: H100,A100',
+      parseGpuTypes,
+    )
+    .option('--gpu-memory <size>', 'the memory of each GPU (default: as detected)', parseBytes('--gpu-memory'))
     .option('--memory <size>', 'memory to offer to tasks, such as 4GiB', parseBytes('--memory'))
+    .option(
+      '--memory-limit-percent <percent>',
+      'end workers when so much of the memory is in use; 100 for never (default: 95)',
+      parseAmount('--memory-limit-percent', 'a number from 1 to 100'),
+    )
     .option('--resource <name=amount>', 'a resource with a name of your own; may be repeated', parseResource)
     .option('--store <size>', 'size of the object store', parseBytes('--store'))
     .option('--spill-dir <folder>', 'where values go that there is no room for (default: /var/tmp, if on a disk)')
     .option('--no-spill', 'refuse values that there is no room for')
+    .option('--no-hand-over', 'have values of other nodes of this machine come over the network, too')
     .option('--workers-max <count>', 'worker processes at most', parseCount('--workers-max', 'a whole number', 1))
     .option('--name <name>', "what the node is called in lists (default: the machine's name)")
     .option('--label <name=value>', 'what the node is or where it stands; may be repeated', parseLabel)
@@ -62,11 +80,29 @@ export function addStartOptions(command: Command): Command {
 
 /** What the node is told. Throws UsageError that names what cannot be. */
 export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'join'> = {}): NodeOptions {
-  const { cpus, gpus, memory, resource, store, spillDir, workersMax, name, label, listen, peer } = options
+  const {
+    cpus,
+    gpus,
+    gpuType,
+    gpuMemory,
+    memory,
+    memoryLimitPercent,
+    resource,
+    store,
+    spillDir,
+    workersMax,
+    name,
+    label,
+    listen,
+    peer,
+  } = options
   const given: NodeOptions = {
     cpus,
     gpus,
+    gpuTypes: gpuType,
+    gpuMemoryBytes: gpuMemory,
     memoryBytes: memory,
+    memoryLimitPercent,
     resources: resource,
     storeBytesMax: store,
     spillDirectory: spillDir,
@@ -76,6 +112,7 @@ export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'jo
     listen,
     peers: peer,
     ...(options.spill === false ? { spill: false } : {}),
+    ...(options.handOver === false ? { handOver: false } : {}),
     ...(options.mdns === false ? { mdns: false } : {}),
     ...(options.mesh === false ? { mesh: false } : {}),
     ...more,

@@ -1,13 +1,14 @@
 import type { NodeId, ObjectId } from '../../protocols/ids.ts'
 import { isStoredName } from '../store/stored-name.ts'
-import { digestOf, placeOfNode } from './kad-space.ts'
+import { digestOf, placeOfKey, placeOfNode } from './kad-space.ts'
+import { lookUp } from './lookup.ts'
 import { ProviderBook, type ProvideBatch } from './provider-book.ts'
 import { RecordBook } from './record-book.ts'
 
 /** The DHT as such: its lookups, which find at other nodes what those were told. */
 export interface Kademlia {
-  /** Nodes that provide a key, as they are found. */
-  findProviders(digest: Uint8Array, signal: AbortSignal): AsyncIterable<NodeId>
+  /** Nodes that provide a key: those of each answer, as answers come. */
+  findProviders(digest: Uint8Array, signal: AbortSignal): AsyncIterable<readonly NodeId[]>
   /** Who answers the lookups of others about the records that lie here. */
   onLookup(providers: (digest: Uint8Array) => readonly NodeId[]): void
 }
@@ -17,6 +18,10 @@ export interface ObjectDirectoryOptions {
   publicKey: Uint8Array
   kademlia: Kademlia
   send(batch: ProvideBatch): void
+  /** Asks a linked node who holds what is known by a key, as `holdersOf` answers there. Rejects when it does not answer. */
+  ask(node: NodeId, key: string, signal: AbortSignal): Promise<readonly NodeId[]>
+  /** True when no member is known that no link leads to. */
+  isLinkedToAll(): boolean
   now(): number
 }
 
@@ -28,6 +33,8 @@ export interface DirectoryFigures {
   lookups: number
   /** Lookups that found somebody. */
   hits: number
+  /** Lookups that had to go through the DHT step by step, since those nearest to the key did not know. */
+  walks: number
   batchesSent: number
   recordsSent: number
 }
@@ -47,6 +54,11 @@ const lifeMs = 25 * 60_000
 const flushMs = 20
 const careMs = 60_000
 const findMs = 2000
+/** Nodes that are asked when those that should know do not: as many as a lookup of kad-dht visits. */
+const aroundMax = 20
+const patienceMs = 250
+/** Holders of a key that are told to one who asks: enough to choose from. */
+export const holdersMax = 64
 
 /**
  * Finds the nodes that hold an object by its id alone, through the Kademlia DHT. What this node holds is made known in
@@ -63,7 +75,7 @@ export class ObjectDirectory {
   #timer: NodeJS.Timeout | undefined
   readonly #careTimer: NodeJS.Timeout
   #isClosed = false
-  readonly counters = { lookups: 0, hits: 0, batchesSent: 0, recordsSent: 0 }
+  readonly counters = { lookups: 0, hits: 0, walks: 0, batchesSent: 0, recordsSent: 0 }
 
   constructor(options: ObjectDirectoryOptions) {
     this.#options = options
@@ -105,7 +117,9 @@ export class ObjectDirectory {
 
   /**
    * Nodes that hold what is known by a key; none when nobody does, or nobody is found in time. What lies here is found at
-   * once, the rest by a lookup in the DHT.
+   * once. Else the nodes nearest to the key are asked, over the links that there are, then those around them; a lookup in the
+   * DHT, which costs a hundred times as much, is left for when some of them do not answer, or not all members are linked.
+   * Callers see to it that only so many go on at a time.
    *
    * @param options.timeoutMs @default 2000
    */
@@ -113,25 +127,45 @@ export class ObjectDirectory {
     key: string,
     { timeoutMs = findMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
   ): Promise<NodeId[]> {
-    const { kademlia, now } = this.#options
     this.counters.lookups += 1
-    const digest = digestOf(key)
-    const found = new Set(this.#records.find(hexOf(digest), now()))
-    if (found.size === 0) {
+    let found: readonly NodeId[] = this.holdersOf(key)
+    if (found.length === 0) {
       const deadline = AbortSignal.timeout(timeoutMs)
       const until = signal === undefined ? deadline : AbortSignal.any([deadline, signal])
-      try {
-        for await (const node of kademlia.findProviders(digest, until)) {
-          found.add(node)
-          // The first node that has records of a key has all of them.
-          if (found.size >= copies) break
-        }
-      } catch {
-        // The time is up, or nobody could be asked: what was found is what there is.
-      }
+      // The time is up, or nobody could be asked: what was found is what there is.
+      found = await this.#findElsewhere(key, until).catch(() => [])
     }
-    if (found.size > 0) this.counters.hits += 1
-    return [...found]
+    if (found.length > 0) this.counters.hits += 1
+    return [...new Set(found)]
+  }
+
+  /** Nodes that are known here to hold what is known by a key. */
+  holdersOf(key: string): NodeId[] {
+    return this.#records.find(hexOf(digestOf(key)), this.#options.now())
+  }
+
+  #findElsewhere(key: string, signal: AbortSignal): Promise<readonly NodeId[]> {
+    const { self, ask, isLinkedToAll } = this.#options
+    const digest = digestOf(key)
+    const near = this.#book.nearest(placeOfKey(digest), aroundMax)
+    const others = (nodes: readonly NodeId[]): NodeId[] => nodes.filter((node) => node !== self)
+    return lookUp({
+      steps: [others(near.slice(0, copies)), others(near.slice(copies))],
+      ask: (node, until) => ask(node, key, until),
+      otherwise: (haveAllAnswered, until) =>
+        haveAllAnswered && isLinkedToAll() ? Promise.resolve([]) : this.#walk(digest, until),
+      patienceMs,
+      signal,
+    })
+  }
+
+  async #walk(digest: Uint8Array, signal: AbortSignal): Promise<readonly NodeId[]> {
+    this.counters.walks += 1
+    for await (const nodes of this.#options.kademlia.findProviders(digest, signal)) {
+      // The first node that has records of a key has all of them.
+      if (nodes.length > 0) return nodes
+    }
+    return []
   }
 
   /** What another node provides from now on, or does no more. */

@@ -107,13 +107,18 @@ export class ProviderBook {
     }
   }
 
-  /** The nodes nearest to a place. */
-  nearest(place: Place): NodeId[] {
-    return [...this.#members]
-      .map(([node, at]): [NodeId, number] => [node, distance(place, at)])
-      .toSorted(([, a], [, b]) => a - b)
-      .slice(0, this.#options.copies)
-      .map(([node]) => node)
+  /** The nodes nearest to a place, the nearest first; this node may be among them. */
+  nearest(place: Place, count = this.#options.copies): NodeId[] {
+    // Sorting all of them for each of many keys would hold up the node.
+    const nearest: { node: NodeId; away: number }[] = []
+    for (const [node, at] of this.#members) {
+      const away = distance(place, at)
+      if (nearest.length === count && away >= (nearest.at(-1)?.away ?? 0)) continue
+      const next = nearest.findIndex((each) => away < each.away)
+      nearest.splice(next < 0 ? nearest.length : next, 0, { node, away })
+      if (nearest.length > count) nearest.pop()
+    }
+    return nearest.map(({ node }) => node)
   }
 
   #settle(key: string, nowMs: number): void {

@@ -1,3 +1,4 @@
+import type { GpuAdvert } from '../../protocols/advert.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Term } from '../../protocols/election.ts'
 import { nodeOf, ownerOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
@@ -36,6 +37,8 @@ export interface GroupDeskOptions {
   readonly self: NodeId
   readonly labels: SchedulerNode['labels']
   readonly book: LeaseBook
+  /** Its devices, and how much of each is free. */
+  gpus(): readonly GpuAdvert[]
   readonly directory: ClientDirectory
   /** Why work of this client may not be submitted; undefined when it may. */
   whyForbidden(job: ClientId): string | undefined
@@ -68,13 +71,13 @@ export class GroupDesk {
 
   constructor(options: GroupDeskOptions) {
     this.#with = options
-    const { self, now, labels, book, expectsOthers } = options
+    const { self, now, labels, book, gpus, expectsOthers } = options
     this.#book = new GroupBook({ self, expectsOthers })
     this.#router = new GroupRouter({ self })
     this.office = new GroupOffice({
       self,
       send: (...message) => this.#mesh.send(...message),
-      ownState: () => ({ ...book.load(), labels, isOpen: this.#mesh.isOpen }),
+      ownState: () => ({ ...book.load(), gpus: gpus(), labels, isOpen: this.#mesh.isOpen && !book.isClosed }),
       now,
     })
     this.#mesh = this.#alone()

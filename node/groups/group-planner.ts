@@ -3,8 +3,9 @@ import { formatBundle, type GroupId } from '../../protocols/placement-groups.ts'
 import { formatResources, type ResourceSet } from '../../protocols/resources.ts'
 import { matchesLabels } from '../../protocols/scheduling.ts'
 import type { SchedulerNode } from '../scheduler/scheduler-types.ts'
+import { poolOf } from '../scheduler/why-never.ts'
 import { packBundles, type Packing, type PackRequest } from './pack-bundles.ts'
-import { Room, sumOf, unitsOf, type WantedBundle } from './room.ts'
+import { Room, sumOf, type WantedBundle } from './room.ts'
 
 /** What the home of a group wants: places for these bundles. */
 export interface GroupWish extends PackRequest {
@@ -177,10 +178,7 @@ export class GroupPlanner {
       // Others that wait need not be looked at again: there is less room now.
       return this.#placed(record, packing)
     }
-    const empty = this.#openNodes().map(({ state }) => {
-      const total = unitsOf(state.total)
-      return new Room(state.node, state.labels, total, total)
-    })
+    const empty = this.#openNodes().map(({ state }) => emptyRoomOf(state))
     const isInfeasible = packBundles(wish, empty) === 'none'
     const reason = isInfeasible ? whyNot(wish, empty) : whyNotNow(wish, rooms)
     return { ...idsOf(wish), outcome: isInfeasible ? 'infeasible' : 'pending', nodes: [], reason }
@@ -219,12 +217,22 @@ export class GroupPlanner {
   }
 }
 
-function roomOf({ node, labels, total, available }: SchedulerNode): Room {
-  return new Room(node, labels, unitsOf(total), unitsOf(available))
+function roomOf({ node, labels, total, available, gpus }: SchedulerNode): Room {
+  return new Room({ node, labels, total, free: available, gpus: gpus && poolOf(gpus, true) })
+}
+
+/** The same node, if nothing ran there. */
+function emptyRoomOf({ node, labels, total, gpus }: SchedulerNode): Room {
+  return new Room({ node, labels, total, free: total, gpus: gpus && poolOf(gpus, false) })
 }
 
 function isSame(a: SchedulerNode, b: SchedulerNode): boolean {
-  return a.isOpen === b.isOpen && sameSet(a.available, b.available) && sameSet(a.total, b.total)
+  return (
+    a.isOpen === b.isOpen &&
+    sameSet(a.available, b.available) &&
+    sameSet(a.total, b.total) &&
+    JSON.stringify(a.gpus) === JSON.stringify(b.gpus)
+  )
 }
 
 function sameSet(a: ResourceSet, b: ResourceSet): boolean {

@@ -1,7 +1,6 @@
 import type { NodeId } from '../../protocols/ids.ts'
 import type { PlacementStrategy } from '../../protocols/placement-groups.ts'
 import { toUnits } from '../../protocols/resources.ts'
-import { matchesLabels } from '../../protocols/scheduling.ts'
 import { sumOf, type Room, type WantedBundle } from './room.ts'
 
 export interface PackRequest {
@@ -57,8 +56,7 @@ function onOne({ bundles, placed, home }: PackRequest, rooms: readonly Room[]): 
   const all = sumOf(bundles)
   let best: { room: Room; cost: number } | undefined
   for (const room of rooms) {
-    if (room.lacks(all) !== undefined) continue
-    if (!bundles.every(({ labels }) => matchesLabels(room.labels, labels))) continue
+    if (whatFits(room, bundles).length < bundles.length) continue
     const isBetter = (room.node === home ? 0.01 : 0) + (placed.includes(room.node) ? 10 : 0)
     const cost = (room.wastesGpus(all) ? 2 : 0) - room.shareWith(all) - isBetter
     if (best === undefined || cost < best.cost) best = { room, cost }

@@ -183,6 +183,6 @@ function keyOf({ client, requestId }: { client: string; requestId: number }): st
 }
 
 function schedulerNode(state: Advert): SchedulerNode {
-  const { node, total, available, labels, queued, leases, version, isOpen } = state
-  return { node, total, available, labels, queued, leases, version, isOpen }
+  const { node, total, available, gpus, labels, queued, leases, version, isOpen } = state
+  return { node, total, available, gpus, labels, queued, leases, version, isOpen }
 }

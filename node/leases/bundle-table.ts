@@ -6,8 +6,8 @@ export class BundleLedger extends ResourceLedger {
   readonly #held = new Set<Allocation>()
 
   /** @param allocation what the node has reserved for the bundle */
-  constructor({ resources, gpuIds }: Allocation) {
-    super(resources, gpuIds, Math.min(1, resources['GPU'] ?? 1))
+  constructor({ resources, devices }: Allocation) {
+    super(resources, devices)
   }
 
   /** True when nobody holds anything of it, not even a worker for nothing. */

@@ -8,8 +8,8 @@ import type { LeaseRequest } from './lease-records.ts'
 /** What the bundles work on, and whom they tell. */
 export interface HeldBundlesParts {
   readonly ledger: ResourceLedger
-  /** True when some of these is kept for a request that has waited for long. */
-  isKept(resources: ResourceSet): boolean
+  /** Why nothing of this is reserved now, whatever is free; undefined when it may be. */
+  whyNone(resources: ResourceSet): string | undefined
   /** What runs in the bundle, or is about to, ends; what waits for it finds no place here. */
   onEnded(bundle: Bundle, reason: string, isRemoved: boolean): void
   emit(action: LeaseAction): void
@@ -72,8 +72,19 @@ export class HeldBundles {
     return ended.length > 0
   }
 
+  /** The node is to end: what nobody uses goes elsewhere, and the rest when it is not used any more. */
+  leaveUnused(reason: string): void {
+    for (const bundle of [...this.table.all()]) {
+      if (!bundle.ledger.isUnused) continue
+      this.#end(bundle, reason, false)
+      const { group, index, tryNumber } = bundle
+      this.#parts.emit({ type: 'bundlesAnswer', group, bundles: [{ index, tryNumber }], outcome: 'lost', reason })
+    }
+    this.settle()
+  }
+
   #reserve({ group, tryNumber, bundles }: BundleEvent & { type: 'bundlesReserve' }, nowMs: number): void {
-    const { ledger, isKept, emit } = this.#parts
+    const { ledger, whyNone, emit } = this.#parts
     const keys = bundles.map(({ index }) => ({ index, tryNumber }))
     const held = bundles.map(({ index }) => this.table.get(group, index))
     // Of a later try: this comes too late.
@@ -88,7 +99,7 @@ export class HeldBundles {
     this.settle()
     const taken: Bundle[] = []
     for (const { index, resources } of bundles) {
-      const allocation = isKept(resources) ? undefined : ledger.tryAcquire(resources)
+      const allocation = whyNone(resources) === undefined ? ledger.tryAcquire(resources) : undefined
       if (allocation === undefined) {
         const reason = this.#whyNot(index, resources)
         for (const bundle of taken) ledger.release(bundle.allocation)
@@ -103,9 +114,9 @@ export class HeldBundles {
   }
 
   #whyNot(index: number, resources: ResourceSet): string {
-    const { ledger } = this.#parts
+    const { ledger, whyNone } = this.#parts
     const name = ledger.shortOf(resources)[0]
-    const use = name === undefined ? 'what it needs is kept for others' : `${name}: ${ledger.describeUse(name)}`
+    const use = whyNone(resources) ?? (name === undefined ? 'it has no room' : `${name}: ${ledger.describeUse(name)}`)
     return `bundle ${index} wants ${formatResources(resources)}; ${use}`
   }
 

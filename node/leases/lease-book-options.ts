@@ -1,13 +1,19 @@
 import type { ResourceSet } from '../../protocols/resources.ts'
+import type { PoolDevice } from '../resources/gpu-pool.ts'
 
 export interface LeaseBookOptions {
   /** What the node offers to tasks. */
   total: ResourceSet
   /**
-   * Its GPU devices.
+   * Its GPU devices, by their numbers.
    * @default none
    */
   gpuIds?: readonly number[]
+  /**
+   * The same devices with what is known of them: takes the place of `gpuIds`.
+   * @default those of `gpuIds`, of which nothing more is known
+   */
+  gpus?: readonly PoolDevice[]
   /**
    * Worker processes at most, those that wait in `get()` included. Recursion deeper than this is refused.
    * @default 256
@@ -50,14 +56,14 @@ export interface LeaseBookOptions {
   startBackoffMs?: number
 }
 
-export type LeaseBookSettings = Required<LeaseBookOptions>
+export type LeaseBookSettings = Required<Omit<LeaseBookOptions, 'gpuIds'>>
 
 export function leaseBookSettings(options: LeaseBookOptions): LeaseBookSettings {
   const workersMax = options.workersMax ?? 256
   const cpus = Math.floor(options.total['CPU'] ?? 0)
   return {
     total: options.total,
-    gpuIds: options.gpuIds ?? [],
+    gpus: options.gpus ?? (options.gpuIds ?? []).map((id) => ({ id })),
     workersMax,
     prestart: Math.min(options.prestart ?? Math.max(1, Math.min(cpus, 64)), workersMax),
     idleMs: options.idleMs ?? 10_000,

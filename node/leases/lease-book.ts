@@ -17,6 +17,7 @@ import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
 import {
   bundleTooSmallRefusal,
   busyRefusal,
+  closedRefusal,
   groupRemovedRefusal,
   infeasibleRefusal,
   jobGoneRefusal,
@@ -27,6 +28,9 @@ import {
 import { StartHealth } from './start-health.ts'
 import { WorkerTable } from './worker-table.ts'
 
+/** A worker and the lease under which it is somebody's. */
+export type HeldLease = Pick<Lease, 'leaseId' | 'job' | 'label' | 'isRetriable' | 'grantedAtMs'> & { workerId: number }
+
 /** Requests that may wait; more are refused. */
 const waitingMax = 100_000
 
@@ -35,6 +39,8 @@ const ampleShare = 0.5
 
 /** A worker that ends so soon after its start, without having served, counts as a start that failed. */
 const settleMs = 5_000
+/** Why bundles leave a node that is being taken out of service. */
+const closedReason = 'the node takes no new work'
 
 /**
  * Who gets which worker of this node, and when: the whole of the policy, without sockets, processes or a clock. The
@@ -69,11 +75,11 @@ export class LeaseBook {
 
   constructor(options: LeaseBookOptions) {
     this.#settings = leaseBookSettings(options)
-    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpuIds)
+    this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpus)
     this.#startHealth = new StartHealth(this.#settings)
     this.#bundles = new HeldBundles({
       ledger: this.#ledger,
-      isKept: (resources) => this.#placement.reservations.keeps(resources),
+      whyNone: (resources) => this.#whyNone(resources),
       onEnded: (...ended) => this.#onBundleEnded(...ended),
       emit: (action) => this.#actions.push(action),
     })
@@ -112,6 +118,11 @@ export class LeaseBook {
     )
   }
 
+  /** It takes no new work. */
+  get isClosed(): boolean {
+    return this.#placement.isClosed
+  }
+
   /** The names of which the node as a whole has too little for the request. */
   missing(request: ResourceSet): string[] {
     return this.#ledger.missing(request)
@@ -119,7 +130,12 @@ export class LeaseBook {
 
   /** True when such a request would be served at once, and the busiest resource be no more than half used then. */
   hasAmpleRoom(request: ResourceSet): boolean {
-    return this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
+    return !this.isClosed && this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
+  }
+
+  /** How much of each GPU is free: 0 to 1, by its number. */
+  gpusFree(): ReadonlyMap<number, number> {
+    return this.#ledger.gpusFree
   }
 
   /** Bundles of placement groups that are reserved here. */
@@ -132,6 +148,13 @@ export class LeaseBook {
     const { total, available } = this.#ledger
     const queued = this.#placement.waiting.size
     return { total, available, workers: this.#workers.count, leases: this.#leases.size, queued }
+  }
+
+  /** Who has which worker. */
+  held(): HeldLease[] {
+    return Array.from(this.#leases.values(), ({ leaseId, job, label, isRetriable, grantedAtMs, worker }) => {
+      return { workerId: worker.workerId, leaseId, job, label, isRetriable, grantedAtMs }
+    })
   }
 
   /** The state of things, for status pages. */
@@ -176,7 +199,10 @@ export class LeaseBook {
       case 'bundlesTick':
         this.#bundles.on(event, nowMs)
         if (this.#bundles.settle()) this.#placement.placeAll(nowMs)
+        if (this.isClosed) this.#bundles.leaveUnused(closedReason)
         return
+      case 'opened':
+        return this.#onOpened(event.isOpen, nowMs)
       case 'tick':
         return this.#onTick(nowMs)
     }
@@ -194,9 +220,10 @@ export class LeaseBook {
       return
     }
     const job = event.job ?? event.client
+    const isRetriable = event.isRetriable ?? false
     const { bundle } = event
     const bundleKey = bundle === undefined ? '' : `|${bundle.group}:${bundle.index}`
-    const classKey = `${resourcesKey(event.resources)}|${event.envKey}${bundleKey}`
+    const classKey = `${resourcesKey(event.resources)}|${event.envKey}|${isRetriable ? 'again' : 'once'}${bundleKey}`
     const request: LeaseRequest = {
       client: event.client,
       requestId: event.requestId,
@@ -207,6 +234,7 @@ export class LeaseBook {
       envVars: event.envVars ?? {},
       depth: event.depth,
       label: event.label,
+      isRetriable,
       isActor: event.isActor ?? false,
       sequence: ++this.#lastSequence,
       classKey,
@@ -223,8 +251,14 @@ export class LeaseBook {
     if (!this.#placement.waiting.has(request)) return
     if (event.mayWait === false) {
       this.#forgetRequest(request)
-      this.#actions.push(busyRefusal(event))
+      this.#actions.push(this.isClosed ? closedRefusal(event) : busyRefusal(event))
     } else this.#reclaimOwnLease(request)
+  }
+
+  /** Why nothing is reserved now, whatever is free; undefined when it may be. */
+  #whyNone(resources: ResourceSet): string | undefined {
+    if (this.isClosed) return closedReason
+    return this.#placement.reservations.keeps(resources) ? 'what it needs is kept for others' : undefined
   }
 
   /** The answer to what can never be served here. */
@@ -232,7 +266,7 @@ export class LeaseBook {
     const { resources, bundle } = event
     if (bundle === undefined) {
       const missing = this.#ledger.missing(resources)
-      return missing.length > 0 ? infeasibleRefusal(event, this.#ledger.total, missing) : undefined
+      return missing.length > 0 ? infeasibleRefusal(event, this.#ledger, missing) : undefined
     }
     const ledgers = this.#bundles.ledgersFor({ bundle })
     const [first] = ledgers
@@ -254,6 +288,7 @@ export class LeaseBook {
     if (lease === undefined || lease.client !== client) return
     this.#forgetLease(lease)
     lease.from.release(lease.allocation)
+    if (this.isClosed) this.#bundles.leaveUnused(closedReason)
     lease.worker.lease = undefined
     this.#placement.offer(lease.worker, nowMs)
     this.#placement.placeAll(nowMs)
@@ -303,7 +338,9 @@ export class LeaseBook {
       this.#bundles.settle()
       if (state === 'leased') {
         this.#forgetLease(lease)
-        this.#actions.push({ type: 'lost', client: lease.client, leaseId: lease.leaseId, reason: event.reason })
+        const { reason, outOfMemory } = event
+        const lost = { type: 'lost', client: lease.client, leaseId: lease.leaseId, reason } as const
+        this.#actions.push(outOfMemory === undefined ? lost : { ...lost, outOfMemory })
       }
     }
     const diedYoung = state === 'idle' && !hasServed && nowMs - sinceMs < settleMs
@@ -365,6 +402,21 @@ export class LeaseBook {
     this.#actions.push({ type: 'stopWorker', workerId: lease.worker.workerId, reason })
   }
 
+  #onOpened(isOpen: boolean, nowMs: number): void {
+    if (isOpen !== this.isClosed) return
+    this.#placement.isClosed = !isOpen
+    if (isOpen) {
+      this.#placement.placeAll(nowMs)
+      return
+    }
+    for (const request of [...this.#placement.waiting.all(), ...this.#placement.placed()]) {
+      this.#forgetRequest(request)
+      this.#actions.push(closedRefusal(request))
+    }
+    for (const lease of this.#leases.values()) if (!lease.isReclaimed) this.#askBack(lease)
+    this.#bundles.leaveUnused(closedReason)
+  }
+
   #onTick(nowMs: number): void {
     const { waiting, reservations } = this.#placement
     reservations.lapse(nowMs)
@@ -380,7 +432,7 @@ export class LeaseBook {
   }
 
   #onGranted(request: LeaseRequest, worker: WorkerRecord, { allocation, from }: Taken, nowMs: number): void {
-    const { client, requestId, job, classKey, depth, label, isActor } = request
+    const { client, requestId, job, classKey, depth, label, isRetriable, isActor } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
     const lease: Lease = {
@@ -390,6 +442,7 @@ export class LeaseBook {
       classKey,
       depth,
       label,
+      isRetriable,
       isActor,
       allocation,
       from,
@@ -471,7 +524,7 @@ export class LeaseBook {
 
   #wantsPrestart(): boolean {
     const { prestart, workersMax } = this.#settings
-    return this.#workers.plainCount < prestart && this.#workers.count < workersMax
+    return !this.isClosed && this.#workers.plainCount < prestart && this.#workers.count < workersMax
   }
 
   /** Keeps the plain workers at their number, whatever became of them. */

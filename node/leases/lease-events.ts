@@ -1,3 +1,4 @@
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 
 /** What happens to the lease book. Ids that it does not know (late or repeated news) are ignored. */
@@ -16,6 +17,8 @@ export type LeaseEvent =
   /** With it go the requests and leases of which it is the owner or the job. */
   | { type: 'clientGone'; client: string }
   | BundleEvent
+  /** The node takes no new work, or does so again. What waits is sent away, and all leases are asked back. */
+  | { type: 'opened'; isOpen: boolean }
   | { type: 'tick' }
 
 /** A bundle as it was reserved in one try. */
@@ -63,6 +66,11 @@ export interface RequestedEvent {
   /** A bundle of a placement group, from whose resources it is to be served; by default those of the node. */
   bundle?: BundleRef | undefined
   /**
+   * Its tasks can be tried again.
+   * @default false
+   */
+  isRetriable?: boolean
+  /**
    * Its lease lasts for as long as the owner wants, and is not asked back for others.
    * @default false
    */
@@ -89,6 +97,8 @@ export interface WorkerExitedEvent {
   startFailed: boolean
   /** It was killed by somebody else's signal, which says nothing about whether workers can start. */
   isOutside?: boolean
+  /** It was ended because memory ran out. */
+  outOfMemory?: OutOfMemoryDetails | undefined
 }
 
 /** What the host is to do, in this order. */
@@ -106,7 +116,14 @@ export type LeaseAction =
   /** Others wait: the owner is to return the lease when what it has in flight on it is done. */
   | { type: 'reclaim'; client: string; leaseId: number }
   /** The worker died under the lease, or is stopped; there is nothing left to return. */
-  | { type: 'lost'; client: string; leaseId: number; reason: string; isGroupRemoved?: boolean }
+  | {
+      type: 'lost'
+      client: string
+      leaseId: number
+      reason: string
+      outOfMemory?: OutOfMemoryDetails
+      isGroupRemoved?: boolean
+    }
   /** To the home of a group, about bundles of its that were to be reserved here, or are claimed and not here. */
   | {
       type: 'bundlesAnswer'

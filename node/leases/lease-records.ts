@@ -15,6 +15,7 @@ export interface LeaseRequest {
   readonly envVars: Readonly<Record<string, string>>
   readonly depth: number
   readonly label: string
+  readonly isRetriable: boolean
   readonly isActor: boolean
   /** Its place in the order of arrival. */
   readonly sequence: number
@@ -34,6 +35,8 @@ export interface LeaseRequest {
 
 export type WaitReason =
   | { kind: 'turn' }
+  /** The node takes no new work. */
+  | { kind: 'closed' }
   /** Too little of these is free. */
   | { kind: 'resources'; names: readonly string[] }
   /** What it needs is kept for a request that has waited too long. */
@@ -51,6 +54,7 @@ export interface Lease {
   readonly classKey: string
   readonly depth: number
   readonly label: string
+  readonly isRetriable: boolean
   /** It lasts for as long as its owner wants. */
   readonly isActor: boolean
   readonly allocation: Allocation

@@ -1,5 +1,6 @@
 import type { ResourceSet } from '../../protocols/resources.ts'
 import { formatAmount, formatResources, resourcesKey } from '../../protocols/resources.ts'
+import { isOnDevices } from '../resources/gpu-need.ts'
 import type { ResourceLedger } from '../resources/ledger.ts'
 import type { Bundle } from './bundle-table.ts'
 import type { LeaseRequest, WorkerRecord } from './lease-records.ts'
@@ -105,6 +106,8 @@ function waitText(request: LeaseRequest, source: SnapshotSource): string {
   switch (reason.kind) {
     case 'turn':
       return 'waiting for its turn'
+    case 'closed':
+      return 'this node is being taken out of service and takes no new work: `shoal drain NODE --undo`'
     case 'resources':
       return `${bundleText(request)}${reason.names.map((name) => resourceText(name, request, ledger)).join('; ')}`
     case 'reserved':
@@ -124,8 +127,12 @@ function bundleText({ bundle }: LeaseRequest): string {
 
 function resourceText(name: string, request: ResourcesOwner, ledger: ResourceLedger): string {
   const amount = request.resources[name] ?? 0
-  const text = `waiting for ${name} ${formatAmount(name, amount)}: ${ledger.describeUse(name)}`
-  return name === 'GPU' && amount <= (ledger.available['GPU'] ?? 0) ? `${text}, but not on enough whole devices` : text
+  if (name !== 'GPU') return `waiting for ${name} ${formatAmount(name, amount)}: ${ledger.describeUse(name)}`
+  const asked = Object.entries(request.resources).filter(([each]) => isOnDevices(each))
+  const text = `waiting for ${formatResources(Object.fromEntries(asked))}: ${ledger.describeUse(name)}`
+  const free = ledger.available['GPU'] ?? 0
+  if (amount === 0 || amount > free) return text
+  return `${text}, but ${amount >= 1 ? 'not on enough whole devices' : 'not together on one device'}`
 }
 
 type ResourcesOwner = Pick<LeaseRequest, 'resources'>

@@ -48,6 +48,8 @@ export interface PlacementComponents {
 export class Placement {
   readonly waiting = new WaitingRequests()
   readonly reservations: Reservations
+  /** Nothing is placed. */
+  isClosed = false
   #placedByKey = new Map<string, Set<LeaseRequest>>()
   #with: PlacementComponents
 
@@ -135,6 +137,10 @@ export class Placement {
   /** Places or refuses a waiting request. False when it has to go on waiting; its `wait` says why. */
   #place(request: LeaseRequest, nowMs: number): boolean {
     const { workers, onGranted } = this.#with
+    if (this.isClosed) {
+      request.wait.reason = { kind: 'closed' }
+      return false
+    }
     const ledgers = this.#with.ledgersFor(request)
     const from = ledgers.find((ledger) => ledger.shortOf(request.resources).length === 0)
     if (from === undefined) {
@@ -196,6 +202,11 @@ export class Placement {
 
   #start(request: LeaseRequest, gpuIds: readonly number[], nowMs: number): void {
     const { workers, startHealth, emit } = this.#with
+    // A process that has used a device may keep its memory for as long as it lives.
+    for (const idle of workers.idleOn(gpuIds)) {
+      workers.setState(idle, 'stopping', nowMs)
+      emit({ type: 'stopWorker', workerId: idle.workerId, reason: 'its GPU goes to a worker of another kind' })
+    }
     const { workerId } = workers.start(request.envKey, gpuIds, nowMs)
     startHealth.started(request.envKey)
     emit({ type: 'startWorker', workerId, envKey: request.envKey, envVars: request.envVars, gpuIds })

@@ -1,3 +1,4 @@
+import { asksFor } from '../../protocols/resources.ts'
 import type { Lease, LeaseRequest } from './lease-records.ts'
 
 const requestsLookedAtMax = 1024
@@ -65,6 +66,6 @@ export function isWorthReclaiming(lease: Lease, request: LeaseRequest): boolean 
   if (reason.kind !== 'resources' || lease.group !== request.bundle?.group) return false
   return reason.names.some((name) => {
     if (name === 'CPU' && lease.isBlocked) return false
-    return (lease.allocation.resources[name] ?? 0) > 0
+    return asksFor(lease.allocation.resources, name)
   })
 }

@@ -1,5 +1,7 @@
 import type { ResourceSet } from '../../protocols/resources.ts'
+import { acceleratorOf } from '../../protocols/accelerators.ts'
 import { formatResources } from '../../protocols/resources.ts'
+import type { ResourceLedger } from '../resources/ledger.ts'
 import type { BundleRef, RefuseAction } from './lease-events.ts'
 
 /** The owner knows the request by its number, and which of its tasks wait for it: so no message names a task. */
@@ -9,21 +11,29 @@ interface Asked {
   resources: ResourceSet
 }
 
-const flags: Readonly<Record<string, string>> = { CPU: '--cpus', GPU: '--gpus', memory: '--memory' }
+const flags: Readonly<Record<string, string>> = {
+  CPU: '--cpus',
+  GPU: '--gpus',
+  gpuMemory: '--gpu-memory',
+  memory: '--memory',
+}
 
 /** The node could not meet the request even if it were empty. */
-export function infeasibleRefusal(asked: Asked, total: ResourceSet, missing: readonly string[]): RefuseAction {
+export function infeasibleRefusal(asked: Asked, ledger: ResourceLedger, missing: readonly string[]): RefuseAction {
+  const lack = ledger.gpuLack(asked.resources)
   const wayOut = missing.map((name) => startOption(name, asked.resources[name] ?? 0)).join(' ')
   return refusal(
     asked,
     'infeasible',
-    `asked for ${formatResources(asked.resources)}; this node has ${formatResources(total)}: ` +
-      `lower the request, or start the node with \`${wayOut}\``,
-    { total, missing },
+    `asked for ${formatResources(asked.resources)}; this node has ${ledger.describeTotal()}` +
+      `${lack?.name === 'gpuMemory' ? ` (${lack.why})` : ''}: lower the request, or start the node with \`${wayOut}\``,
+    { total: ledger.total, missing },
   )
 }
 
 function startOption(name: string, amount: number): string {
+  const type = acceleratorOf(name)
+  if (type !== undefined) return `--gpu-type ${type}`
   const flag = flags[name]
   if (flag === undefined) return `--resources '${JSON.stringify({ [name]: amount })}'`
   // A request for half a device is met by one device.
@@ -77,6 +87,11 @@ export function tooManyRequestsRefusal(asked: Asked, waitingMax: number): Refuse
 /** What it asks for is not free now, and it is not to wait here. */
 export function busyRefusal(asked: Asked): RefuseAction {
   return refusal(asked, 'busy', 'its resources are not free on this node now', {})
+}
+
+/** The node takes no new work: another one may. */
+export function closedRefusal(asked: Asked): RefuseAction {
+  return refusal(asked, 'busy', 'this node is being taken out of service (`shoal drain`) and takes no new work', {})
 }
 
 export function workerStartRefusal(asked: Asked, reason: string, failures: number): RefuseAction {

@@ -1,4 +1,4 @@
-import type { ResourceSet } from '../../protocols/resources.ts'
+import { asksFor, type ResourceSet } from '../../protocols/resources.ts'
 import type { LeaseRequest } from './lease-records.ts'
 import { isAhead } from './lease-records.ts'
 
@@ -34,7 +34,7 @@ export class Reservations {
   against(request: LeaseRequest): LeaseRequest | undefined {
     for (const [holder, { names }] of this.#byRequest) {
       if (holder.bundle?.group !== request.bundle?.group || !isAhead(holder, request)) continue
-      for (const name of Object.keys(request.resources)) if (names.has(name)) return holder
+      for (const name of names) if (asksFor(request.resources, name)) return holder
     }
     return undefined
   }
@@ -43,7 +43,7 @@ export class Reservations {
   keeps(resources: ResourceSet): boolean {
     for (const [holder, { names }] of this.#byRequest) {
       if (holder.bundle !== undefined) continue
-      for (const name of Object.keys(resources)) if (names.has(name)) return true
+      for (const name of names) if (asksFor(resources, name)) return true
     }
     return false
   }

@@ -95,6 +95,13 @@ export class WorkerTable {
     return most
   }
 
+  /** The idle workers that have used one of these devices, and that nobody needs. */
+  idleOn(gpuIds: readonly number[]): WorkerRecord[] {
+    if (gpuIds.length === 0) return []
+    const idle = [...this.#idleByKey.values()].flat()
+    return idle.filter((worker) => !worker.isNeeded && worker.gpuIds.some((id) => gpuIds.includes(id)))
+  }
+
   /** True when a worker of this key runs a task that does not wait, so that it will be free again. */
   hasBusy(key: string): boolean {
     for (const { key: other, state, lease } of this.#byId.values()) {

@@ -36,6 +36,8 @@ export interface LocalMesh extends AsyncDisposable {
   readonly nodes: readonly LocalNode[]
   /** One for each node: fulfilled when its process has ended. */
   readonly ended: readonly Promise<LocalNode>[]
+  /** Starts a node anew, with the folders that it had, when its process has ended. It takes its old one's place above. */
+  restart(index: number): Promise<LocalNode>
 }
 
 const nodesMax = 64
@@ -83,7 +85,7 @@ export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMe
       stateDirectory: path.join(directory, `${name}-state`),
       ...(token === undefined ? {} : { join: token }),
     })
-    running.push(node)
+    running[index] = node
     return node
   }
 
@@ -102,12 +104,26 @@ export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMe
 
   await allLinked(started.map(({ node }) => node.socketPath))
   const moved = parts.move()
+  const nodes = started.map(({ node }) => node)
+  const ended = started.map((process) => endOf(process))
   return {
     directory,
-    nodes: started.map(({ node }) => node),
-    ended: started.map(({ ended, node }) => ended.then(() => node)),
+    nodes,
+    ended,
+    restart: async (index) => {
+      await ended[index]
+      const process = await start(index)
+      nodes[index] = process.node
+      ended[index] = endOf(process)
+      return process.node
+    },
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   }
+}
+
+async function endOf({ ended, node }: LocalNodeProcess): Promise<LocalNode> {
+  await ended
+  return node
 }
 
 /** Waits until every node has a link to every other. */

@@ -7,30 +7,36 @@ import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
 import { RemoteBlobs } from '../code/remote-blobs.ts'
+import type { DrainHost } from '../drain/drain.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
 import { keyOfObject, ObjectDirectory, type DirectoryFigures } from '../directory/object-directory.ts'
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import type { GroupDesk } from '../groups/group-desk.ts'
 import { HeadOffice } from '../head/head-office.ts'
+import { whyNever } from '../scheduler/why-never.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
+import type { EventBook } from '../reports/event-book.ts'
 import type { ClientDirectory } from '../server/client-directory.ts'
 import type { ClientTable } from '../server/client-table.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { Elsewhere } from '../server/requests.ts'
+import { openNearValue } from '../store/near-value.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import { RemoteValues } from '../store/remote-values.ts'
 import type { ReplicaPlace } from '../store/replica-book.ts'
 import { Replicas } from '../store/replicas.ts'
 import { Transfers, type TransferFigures } from '../transfer/transfers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { machineMark } from '../system/machine-mark.ts'
 import { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import { Explainer } from '../admin/explainer.ts'
 import { MeshAdmin } from '../admin/mesh-admin.ts'
+import type { Survey } from '../admin/survey.ts'
 import { Mesh, whyMayNotSubmit } from './mesh.ts'
 import type { MeshGround } from './mesh-ground.ts'
 import type { Neighbours } from './neighbours.ts'
@@ -45,15 +51,19 @@ export interface MeshWork {
   groups: GroupDesk
   relay: Relay
   clients: ClientTable
-  directory: Pick<ClientDirectory, 'isGone'>
+  directory: Pick<ClientDirectory, 'isGone' | 'get'>
   output: OutputRelay
   store: ObjectStore
   pinTables: PinTables
   blobs: BlobCache
   machine: NodeResources
   neighbours: Neighbours
+  survey: Survey
+  events: EventBook
   labels: Labels
   storeDirectory: string
+  /** Values of other nodes of this machine are read from their memory. */
+  handOver: boolean
   startedAtMs: number
   now(): number
   log(text: string): void
@@ -83,6 +93,8 @@ export interface BuiltMesh {
   readonly elsewhere: Elsewhere
   readonly place: MeshPlace
   figures(): MeshFigures
+  /** Has the node of their owners see to it that these values of this one are elsewhere, too. */
+  evacuate: DrainHost['evacuate']
   open(): Promise<void>
   close(): Promise<void>
   clientGone(client: ClientId): void
@@ -95,21 +107,27 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const self: NodeId = network.self
   const clock = new BootClock()
   const view = new MeshView(self)
+  const lookups = new Questions(post)
   const objects = new ObjectDirectory({
     self,
     publicKey: membership.identity.publicKey,
     kademlia: network.kademlia,
     send: ({ to, adds, removes }) => void post.send(to, 'provide', { adds: [...adds], removes: [...removes] }),
+    ask: (node, key, signal) =>
+      lookups.ask<readonly NodeId[]>(node, (to, askId) => to.send(node, 'holdersAsk', { askId, key }), { signal }),
+    isLinkedToAll: () => view.nodes().every(({ isLinked, advert: { node } }) => isLinked || node === self),
     now,
   })
   const keysOf = (value: string, object: ObjectId): string[] => (object === '' ? [value] : [value, keyOfObject(object)])
   store.onStored = (value, object) => objects.provide(keysOf(value, object))
   store.onGone = (value, object) => objects.withdraw(keysOf(value, object))
+  const mark = work.handOver && store.segment !== undefined ? machineMark() : ''
   const transfers = new Transfers({
     self,
     network,
     store,
-    locate: (value) => objects.find(value),
+    near: mark === '' ? undefined : { mark, open: openNearValue },
+    locate: (value, signal) => objects.find(value, { signal }),
     isLinked: (node) => network.link(node) !== undefined,
     onAsked: (node, value) => values.asked(node, value),
     holders: (value) => replicas.holdersOf(value),
@@ -120,7 +138,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const replicas: Replicas = new Replicas({
     store,
     transfers,
-    places: () => replicaPlaces(self, store, view),
+    places: () => replicaPlaces(self, { store, view, isClosed: work.book.isClosed }),
     ask: (node, body) => void post.send(node, 'replicaAsk', body),
     answer: (node, body) => void post.send(node, 'replicaAnswer', body),
     free: (node, names) => void post.send(node, 'storedFree', { names }),
@@ -132,6 +150,8 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     transfers,
     replicas,
     send: (node, names) => void post.send(node, 'storedFree', { names }),
+    forget: (node, value) => void post.send(node, 'copyForgotten', { name: value }),
+    tellOwner: (owner, names) => work.directory.get(owner)?.send('valuesLeft', { names }),
     isThere: (client) => !work.directory.isGone(client),
     linked: () => Array.from(network.links(), ({ peer }) => peer.node),
   })
@@ -171,7 +191,14 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       office.onReported(own.state())
     },
     onStopActing: (_, reason) => office.stop(reason),
-    onHeadChanged: () => mesh.headChanged(),
+    onHeadChanged: (head, term) => {
+      if (head === undefined) work.events.say('head', 'this node follows no head', { level: 'warning' })
+      else {
+        const who = head === self ? 'this node is head' : `${view.get(head)?.name ?? 'a node'} (${head}) is head`
+        work.events.say('head', `${who}${term === undefined ? '' : `, term ${term.counter}`}`, { about: head })
+      }
+      mesh.headChanged()
+    },
     onReported: (node, _, report) => {
       const state = advert.read(new ByteReader(Buffer.from(report)))
       if (state.node !== node) return
@@ -193,6 +220,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     own,
     flush,
     questions,
+    lookups,
     values,
     replicas,
     transfers,
@@ -219,6 +247,14 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     obeys: (from, term) => mesh.obeys(from, term),
     isOpen: mayOffer(membership.role),
     others: () => groupsOfOthers(network, questions),
+  })
+  work.survey.open({
+    others: () =>
+      view.nodes().flatMap(({ advert: { node, name: other }, isLinked }) => {
+        return node === self ? [] : [{ node, name: other, isLinked }]
+      }),
+    ask: (node, call, args) =>
+      questions.ask(node, (_, askId) => post.send(node, 'surveyAsk', { askId, name: call, args })),
   })
   const explainer = new Explainer({
     self,
@@ -259,6 +295,8 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       },
       makeToken: () => admin.makeFirstToken(),
     },
+    evacuate: (node, leaving) =>
+      questions.ask(node, (_, askId) => post.send(node, 'evacuateAsk', { askId, values: leaving })),
     figures: () => ({ transfers: transfers.figures(), directory: objects.figures() }),
     async open() {
       await mesh.open()
@@ -296,17 +334,24 @@ async function groupsOfOthers(network: MeshGround['network'], questions: Questio
 }
 
 /** Whether a node could run what needs these resources, once it is free. */
-function isAble({ isOpen, total }: Advert, resources: ResourceSet): boolean {
-  return isOpen && Object.entries(resources).every(([name, amount]) => amount <= (total[name] ?? 0))
+function isAble(state: Advert, resources: ResourceSet): boolean {
+  return state.isOpen && whyNever(state, resources) === undefined
 }
 
 /** This node, and those that a link leads to, with the room in their stores. */
-function replicaPlaces(self: NodeId, store: ObjectStore, view: MeshView): ReplicaPlace[] {
+function replicaPlaces(
+  self: NodeId,
+  { store, view, isClosed }: { store: ObjectStore; view: MeshView; isClosed: boolean },
+): ReplicaPlace[] {
   const { bytesMax, usedBytes } = store
-  const places: ReplicaPlace[] = [{ node: self, bytesMax, freeBytes: bytesMax - usedBytes, isLasting: true }]
+  const places: ReplicaPlace[] = isClosed
+    ? []
+    : [{ node: self, bytesMax, freeBytes: bytesMax - usedBytes, isLasting: true }]
   for (const { advert: state, isLinked } of view.nodes()) {
     if (!isLinked || state.node === self) continue
-    const { node, role, store: there } = state
+    const { node, role, store: there, isOpen } = state
+    // It is about to go.
+    if (!isOpen && mayOffer(role)) continue
     const freeBytes = there.bytesMax - there.usedBytes
     places.push({ node, bytesMax: there.bytesMax, freeBytes, isLasting: role !== 'submitter' })
   }

@@ -1,3 +1,4 @@
+import type { EventReport } from '../../protocols/admin.ts'
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { advert, type Advert } from '../../protocols/advert.ts'
 import { MembershipError, ProtocolError } from '../../protocols/errors.ts'
@@ -5,8 +6,9 @@ import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import { decodeBody, messageName, type MessageName } from '../../protocols/messages.ts'
 import { mayAdmit, maySubmit } from '../../protocols/membership.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
+import type { Survey } from '../admin/survey.ts'
 import type { BulkExchange } from '../bulk/bulk-exchange.ts'
-import type { ObjectDirectory } from '../directory/object-directory.ts'
+import { holdersMax, type ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { HeadOffice } from '../head/head-office.ts'
 import type { Membership } from '../membership/membership.ts'
@@ -16,6 +18,7 @@ import type { ClientTable } from '../server/client-table.ts'
 import type { GroupDesk } from '../groups/group-desk.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
+import type { EventBook } from '../reports/event-book.ts'
 import type { RemoteValues } from '../store/remote-values.ts'
 import type { Replicas } from '../store/replicas.ts'
 import type { Transfers } from '../transfer/transfers.ts'
@@ -40,6 +43,10 @@ export interface MeshParts {
   own: OwnState
   flush: OutputFlush
   questions: Questions
+  /** Questions of the directory of objects: they may be many. */
+  lookups: Questions
+  survey: Survey
+  events: EventBook
   clients: ClientTable
   leases: LeaseDesk
   groups: GroupDesk
@@ -127,9 +134,9 @@ export class Mesh {
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, objects, replicas, log, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, replicas, now } = this.#parts
     const { node, name, version, role } = link.peer
-    log(`linked with ${name} (${node}, ${role}, shoal ${version})`)
+    this.#say('link', `linked with ${name} (${node}, ${role}, shoal ${version})`, node)
     linked.linkUp(node)
     view.linkUp(node, now())
     objects.linkUp(node, link.peer.publicKey)
@@ -141,16 +148,23 @@ export class Mesh {
     this.#tellHead()
   }
 
+  #say(kind: EventReport['kind'], text: string, about: NodeId, level: EventReport['level'] = 'info'): void {
+    this.#parts.log(text)
+    this.#parts.events.say(kind, text, { about, level })
+  }
+
   #onLinkDown(link: PeerLink, reason: string): void {
-    const { linked, view, leases, office, values, objects, clients, flush, questions, log, now } = this.#parts
+    const { linked, view, leases, office, values, objects, clients, flush, now } = this.#parts
+    const { questions, lookups } = this.#parts
     const { node, name } = link.peer
-    log(`the link with ${name} (${node}) is down: ${reason}`)
+    this.#say('link', `the link with ${name} (${node}) is down: ${reason}`, node, 'warning')
     const gone = linked.linkDown(node)
     view.linkDown(node, now())
     this.#tellPeers()
     office.onLinkDown(node)
     flush.onLinkDown(node)
     questions.onLinkDown(node)
+    lookups.onLinkDown(node)
     leases.nodeGone(node, gone, reason)
     objects.linkDown(node)
     values.nodeGone(node)
@@ -183,10 +197,12 @@ export class Mesh {
 
   /** The state of this node has changed, or it is time to say again that it has not. */
   #publish(state: Advert): void {
-    const { network, post, view, now } = this.#parts
+    const { network, post, view, office, now } = this.#parts
     view.apply(state, now(), 'direct')
     const head = this.reachableHead
-    if (head !== undefined) post.send(head, 'nodeState', { state })
+    // What comes back from here would be known already, and not get to the office.
+    if (head === network.self) office.onState(state)
+    else if (head !== undefined) post.send(head, 'nodeState', { state })
     const writer = new ByteWriter(512)
     advert.write(writer, state)
     network.publish(writer.take())
@@ -211,9 +227,9 @@ export class Mesh {
   }
 
   #tick(): void {
-    const { view, network, membership, leases, log, now } = this.#parts
+    const { view, network, membership, leases, now } = this.#parts
     if (++this.#ticks % sayAgainTicks === 0) leases.sayGrantsAgain()
-    for (const { type, node } of view.tick(now())) log(`node ${node} is ${type}`)
+    for (const { type, node } of view.tick(now())) this.#say('node', `node ${node} is ${type}`, node, 'warning')
     if (this.#isLeaving || now() < this.#nextCheckAtMs) return
     this.#nextCheckAtMs = now() + checkMs
     network.recheck()
@@ -273,7 +289,7 @@ export class Mesh {
 
   #handlers(): PeerMessageHandlers {
     const { leases, groups, office, election, view, values, replicas, objects } = this.#parts
-    const { questions, membership, network, post, log } = this.#parts
+    const { questions, lookups, survey, membership, network, clients, post, log } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -310,6 +326,12 @@ export class Mesh {
         post.send(from, 'explainReply', { askId, explained: office.explain(client, requestId) ?? [] })
       },
       explainReply: (from, { askId, explained }) => questions.onAnswer(from, askId, explained),
+      surveyAsk: (from, { askId, name, args }) => {
+        const asker = network.link(from)?.peer
+        if (asker === undefined) return
+        void survey.answer(name, args, asker).then((answer) => post.send(from, 'surveyReply', { askId, answer }))
+      },
+      surveyReply: (from, { askId, answer }) => questions.onAnswer(from, askId, answer),
       revocations: (from, { list }) => {
         const isNew = membership.mergeRevocations(list)
         if (!isNew) return
@@ -320,12 +342,23 @@ export class Mesh {
       renewAsk: (from, { askId, credentials }) => this.#onRenewAsk(from, askId, credentials),
       renewReply: (from, body) => questions.onAnswer(from, body.askId, body),
       leaving: (from, { reason }) => {
-        log(`node ${from} leaves: ${reason}`)
+        this.#say('node', `node ${from} leaves: ${reason}`, from)
         view.remove(from)
       },
       dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
       dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
       storedFree: (from, { names }) => values.freedElsewhere(from, names),
+      copyForgotten: (from, { name }) => values.forgottenElsewhere(from, name),
+      evacuateAsk: (from, { askId, values: leaving }) => {
+        const [there, gone] = partition(leaving, ({ owner }) => clients.get(owner) !== undefined)
+        const problem = 'the process that owns it is gone'
+        const standings = [
+          ...replicas.evacuate(from, network.self, there),
+          ...gone.map(({ name }) => ({ name, standing: 'nowhere' as const, problem })),
+        ]
+        post.send(from, 'evacuateReply', { askId, standings })
+      },
+      evacuateReply: (from, { askId, standings }) => questions.onAnswer(from, askId, standings),
       replicaAsk: (from, body) => replicas.onAsk(from, body),
       replicaAnswer: (from, body) => replicas.onAnswer(from, body),
       provide: (from, batch) => objects.onProvide(from, batch),
@@ -334,6 +367,10 @@ export class Mesh {
         if (isAnswer) questions.onAnswer(from, askId, told)
         else post.send(from, 'groupsAsk', { askId, isAnswer: true, groups: groups.ownReports() })
       },
+      holdersAsk: (from, { askId, key }) => {
+        post.send(from, 'holdersReply', { askId, nodes: objects.holdersOf(key).slice(0, holdersMax) })
+      },
+      holdersReply: (from, { askId, nodes }) => lookups.onAnswer(from, askId, nodes),
     }
   }
 
@@ -369,7 +406,7 @@ export class Mesh {
 
   /** Another node has something to say to a client of this one. */
   #toClient(from: NodeId, id: ClientId, frame: Uint8Array): void {
-    const { leases, clients, flush } = this.#parts
+    const { leases, clients, values, flush } = this.#parts
     const [name, body] = unpack(frame)
     switch (name) {
       case 'leaseGrant':
@@ -387,8 +424,11 @@ export class Mesh {
       }
       case 'undeliverable':
         return clients.get(id)?.send('undeliverable', decodeBody(name, body))
-      case 'valuesLeft':
-        return clients.get(id)?.send('valuesLeft', decodeBody(name, body))
+      case 'valuesLeft': {
+        const left = decodeBody(name, body)
+        values.heldBy(from, left.names)
+        return clients.get(id)?.send('valuesLeft', left)
+      }
       default:
         throw new ProtocolError(`a node may not send ${name} to a client`)
     }
@@ -416,6 +456,13 @@ export class Mesh {
         throw new ProtocolError(`a client may not send ${name} to another node`)
     }
   }
+}
+
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] {
+  const first: T[] = []
+  const second: T[] = []
+  for (const item of items) (isFirst(item) ? first : second).push(item)
+  return [first, second]
 }
 
 function unpack(frame: Uint8Array): [MessageName, Buffer] {

@@ -28,8 +28,9 @@ export class Neighbours implements LeaseNeighbours {
   }
 
   askLease(node: NodeId, request: RoutedRequest, mayWait: boolean): void {
-    const { resources, envVars, ...rest } = request
-    this.#with?.post.send(node, 'leaseAsk', { ...rest, resources: { ...resources }, envVars: { ...envVars }, mayWait })
+    const { resources, envVars, isRetriable = false, ...rest } = request
+    const terms = { resources: { ...resources }, envVars: { ...envVars }, isRetriable }
+    this.#with?.post.send(node, 'leaseAsk', { ...rest, ...terms, mayWait })
   }
 
   cancelAsk(node: NodeId, { client, requestId }: RequestKey): void {

@@ -1,9 +1,9 @@
-import type { Advert } from '../../protocols/advert.ts'
+import { gpuNameBytesMax, type Advert, type GpuAdvert } from '../../protocols/advert.ts'
 import { mayOffer, type MemberRole } from '../../protocols/membership.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
-import type { NodeResources } from '../resources/detect.ts'
+import type { NodeGpu, NodeResources } from '../resources/detect.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { AdvertSource, type OwnAdvert } from '../view/advert-source.ts'
 import { loadPerCore } from '../view/load.ts'
@@ -90,14 +90,26 @@ export class OwnState {
       startedAtMs,
       addresses: addresses().slice(0, 16),
       ...book.load(),
-      gpus: machine.gpus.map(({ name: model, memoryBytes }) => ({
-        ...(model === undefined ? {} : { name: model }),
-        ...(memoryBytes === undefined ? {} : { memoryBytes }),
-      })),
+      gpus: gpuAdverts(machine, book),
       labels,
       load: loadPerCore(),
       store: { usedBytes: store.usedBytes, bytesMax: store.bytesMax },
-      isOpen: mayOffer(role),
+      isOpen: mayOffer(role) && !book.isClosed,
     }
+  }
+}
+
+/** The devices of this node, and how much of each is free. */
+export function gpuAdverts({ gpus }: NodeResources, book: Pick<LeaseBook, 'gpusFree'>): GpuAdvert[] {
+  const free = book.gpusFree()
+  return gpus.map((gpu) => gpuAdvert(gpu, free.get(gpu.index)))
+}
+
+function gpuAdvert({ name, type, memoryBytes }: NodeGpu, free = 1): GpuAdvert {
+  return {
+    ...(name === undefined ? {} : { name: name.replaceAll(/[^ -~]/g, '?').slice(0, gpuNameBytesMax) }),
+    ...(type === undefined ? {} : { type }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(free === 1 ? {} : { free }),
   }
 }

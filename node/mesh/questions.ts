@@ -21,19 +21,30 @@ export class Questions {
     this.#post = post
   }
 
-  /** Asks a node. Rejects with UnreachableError when it does not answer in time, or its link goes down. */
-  async ask<T>(node: NodeId, send: (post: PeerPost, askId: number) => boolean): Promise<T> {
+  /**
+   * Asks a node. Rejects with UnreachableError when it does not answer in time, or its link goes down, and with the signal's
+   * reason.
+   */
+  async ask<T>(
+    node: NodeId,
+    send: (post: PeerPost, askId: number) => boolean,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<T> {
+    signal?.throwIfAborted()
     if (this.#asked.size >= askedMax)
       throw new UnreachableError(`${askedMax} questions to other nodes wait for answers already`)
     const askId = (this.#lastId = (this.#lastId + 1) % 0xffff_ffff)
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     this.#asked.set(askId, { node, resolve, reject })
     const timer = setTimeout(() => this.#fail(askId, `node ${node} has not answered for ${answerMs} ms`), answerMs)
+    const giveUp = (): void => reject(signal?.reason)
+    signal?.addEventListener('abort', giveUp, { once: true })
     if (!send(this.#post, askId)) this.#fail(askId, `there is no link to node ${node}`)
     try {
       return await promise
     } finally {
       clearTimeout(timer)
+      signal?.removeEventListener('abort', giveUp)
       this.#asked.delete(askId)
     }
   }

@@ -51,7 +51,7 @@ export class KademliaPort implements Kademlia {
     this.#providers = providers
   }
 
-  async *findProviders(digest: Uint8Array, signal: AbortSignal): AsyncGenerator<NodeId> {
+  async *findProviders(digest: Uint8Array, signal: AbortSignal): AsyncGenerator<readonly NodeId[]> {
     const cid: Cid = { multihash: { bytes: Buffer.concat([multihashOfSha256, digest]), digest } }
     const find = this.#dht?.findProviders.bind(this.#dht) as
       | ((cid: Cid, options: AbortOptions) => AsyncIterable<{ name: string; providers?: { id: PeerId }[] }>)
@@ -59,10 +59,10 @@ export class KademliaPort implements Kademlia {
     if (find === undefined) return
     for await (const { name, providers = [] } of find(cid, { signal })) {
       if (name !== 'PROVIDER') continue
-      for (const { id } of providers) {
+      yield providers.flatMap(({ id }) => {
         const publicKey = keyOfPeer(id)
-        if (publicKey !== undefined) yield nodeIdOf(publicKey)
-      }
+        return publicKey === undefined ? [] : [nodeIdOf(publicKey)]
+      })
     }
   }
 }

@@ -1,13 +1,16 @@
 import type { ResourceSet } from '../../protocols/resources.ts'
-import { checkResources, formatAmount, fromUnits, toUnits } from '../../protocols/resources.ts'
-import type { GpuShare } from './gpu-pool.ts'
-import { GpuPool } from './gpu-pool.ts'
+import { checkResources, formatAmount, formatResources, fromUnits, toUnits } from '../../protocols/resources.ts'
+import { gpuNeedOf, isOnDevices } from './gpu-need.ts'
+import type { GpuLack, GpuShare, PoolDevice } from './gpu-pool.ts'
+import { GpuPool, unitsOf } from './gpu-pool.ts'
 
 /** What a lease holds. Only the ledger that gave it out may change it. */
 export interface Allocation {
   readonly resources: ResourceSet
   /** The devices that the holder may use. */
   readonly gpuIds: readonly number[]
+  /** The same devices, with the part of each that is held: a ledger of its own can give that out in turn. */
+  readonly devices: readonly PoolDevice[]
   /** True while its CPU is given back because its worker waits in `get()`. */
   readonly cpuReleased: boolean
 }
@@ -28,15 +31,16 @@ export class ResourceLedger {
   #gpus: GpuPool
 
   /**
-   * @param total what the node offers
-   * @param gpuIds its devices; as many as `total.GPU`
-   * @param gpuShare how much of each device it may give out: less than 1 for a part of one
+   * @param total what the node offers; what it says of GPUs does not count
+   * @param gpus its devices; they make out `total.GPU`. A number is a device of which nothing else is known.
    */
-  constructor(total: ResourceSet, gpuIds: readonly number[] = [], gpuShare = 1) {
-    const checked = checkResources({ ...total, GPU: gpuIds.length * gpuShare }, 'the node')
-    for (const [name, amount] of Object.entries(checked)) this.#total.set(name, toUnits(name, amount))
+  constructor(total: ResourceSet, gpus: readonly (number | PoolDevice)[] = []) {
+    this.#gpus = new GpuPool(gpus)
+    for (const [name, amount] of Object.entries(checkResources(total, 'the node'))) {
+      if (!isOnDevices(name)) this.#total.set(name, toUnits(name, amount))
+    }
+    if (gpus.length > 0) this.#total.set('GPU', this.#gpus.freeUnits)
     this.#available = new Map(this.#total)
-    this.#gpus = new GpuPool(gpuIds, toUnits('GPU', gpuShare))
   }
 
   get total(): ResourceSet {
@@ -48,6 +52,11 @@ export class ResourceLedger {
     return amounts(this.#available)
   }
 
+  /** How much of each GPU is free now: 0 to 1, by its number. */
+  get gpusFree(): ReadonlyMap<number, number> {
+    return this.#gpus.free()
+  }
+
   /** True when the node could meet the request if nothing else ran. */
   fits(request: ResourceSet): boolean {
     return this.missing(request).length === 0
@@ -55,17 +64,29 @@ export class ResourceLedger {
 
   /** The names of which the node as a whole has too little for the request. */
   missing(request: ResourceSet): string[] {
-    return Object.keys(request).filter((name) => need(request, name) > (this.#total.get(name) ?? 0))
+    const names = Object.keys(request).filter(
+      (name) => !isPooled(request, name) && need(request, name) > (this.#total.get(name) ?? 0),
+    )
+    const lack = this.gpuLack(request)
+    return lack === undefined ? names : [...names, lack.name]
+  }
+
+  /** Why the request could never be met by the GPUs of the node; undefined when they would do. */
+  gpuLack(request: ResourceSet): GpuLack | undefined {
+    const gpus = gpuNeedOf(request)
+    return gpus && this.#gpus.lack(gpus)
   }
 
   /** The names of which too little is free now for the request; none when it would be granted. */
   shortOf(request: ResourceSet): string[] {
-    return Object.keys(request).filter((name) => {
+    const names = Object.keys(request).filter((name) => {
+      if (isPooled(request, name)) return false
       const units = need(request, name)
       // A request that takes none of a resource does not mind that others have overdrawn it.
-      if (units === 0) return false
-      return units > (this.#available.get(name) ?? 0) || (name === 'GPU' && !this.#gpus.canTake(units))
+      return units > 0 && units > (this.#available.get(name) ?? 0)
     })
+    const gpus = gpuNeedOf(request)
+    return gpus === undefined || this.#gpus.canTake(gpus) ? names : [...names, 'GPU']
   }
 
   /**
@@ -74,9 +95,11 @@ export class ResourceLedger {
    */
   busiestShareWith(request: ResourceSet): number {
     if (this.shortOf(request).length > 0) return Infinity
+    const gpus = gpuNeedOf(request)
     let busiest = 0
     for (const [name, total] of this.#total) {
-      const used = total - (this.#available.get(name) ?? 0) + need(request, name)
+      const more = name === 'GPU' ? gpus && this.#gpus.unitsFor(gpus) : need(request, name)
+      const used = total - (this.#available.get(name) ?? 0) + (more ?? 0)
       if (total > 0) busiest = Math.max(busiest, used / total)
     }
     return busiest
@@ -85,10 +108,13 @@ export class ResourceLedger {
   /** Takes all that is asked for, or nothing. */
   tryAcquire(request: ResourceSet): Allocation | undefined {
     if (this.shortOf(request).length > 0) return undefined
-    const gpus = this.#gpus.take(need(request, 'GPU'))
+    const wanted = gpuNeedOf(request)
+    const gpus = wanted === undefined ? noGpus : this.#gpus.take(wanted)
     if (gpus === undefined) return undefined
-    for (const name of Object.keys(request)) this.#add(name, -need(request, name))
-    const held: Held = { resources: request, gpuIds: gpus.ids, gpus, cpuReleased: false, ended: false }
+    for (const name of Object.keys(request)) if (!isPooled(request, name)) this.#add(name, -need(request, name))
+    this.#add('GPU', -unitsOf(gpus))
+    const devices = this.#gpus.partsOf(gpus)
+    const held: Held = { resources: request, gpuIds: gpus.ids, devices, gpus, cpuReleased: false, ended: false }
     return held
   }
 
@@ -98,9 +124,10 @@ export class ResourceLedger {
     if (held.ended) return
     held.ended = true
     for (const name of Object.keys(held.resources)) {
-      if (name === 'CPU' && held.cpuReleased) continue
+      if ((name === 'CPU' && held.cpuReleased) || isPooled(held.resources, name)) continue
       this.#add(name, need(held.resources, name))
     }
+    this.#add('GPU', unitsOf(held.gpus))
     this.#gpus.giveBack(held.gpus)
   }
 
@@ -123,6 +150,13 @@ export class ResourceLedger {
     this.#add('CPU', -need(held.resources, 'CPU'))
   }
 
+  /** All that the node offers, for a person to read: "CPU 8, GPU 2 (A100, RTX 3090)". */
+  describeTotal(): string {
+    const { GPU = 0, ...rest } = this.total
+    if (GPU === 0) return formatResources(rest)
+    return `${formatResources(rest)}, GPU ${formatAmount('GPU', GPU)} (${this.#gpus.describeTypes()})`
+  }
+
   /** One resource for a person to read: "2 of 2 in use". */
   describeUse(name: string): string {
     const total = this.#total.get(name) ?? 0
@@ -133,6 +167,13 @@ export class ResourceLedger {
   #add(name: string, units: number): void {
     if (units !== 0) this.#available.set(name, (this.#available.get(name) ?? 0) + units)
   }
+}
+
+const noGpus: GpuShare = { ids: [], unitsEach: 0 }
+
+/** A type of GPU is not looked for on the devices when no GPU is asked for: then it is a resource that nobody has. */
+function isPooled(request: ResourceSet, name: string): boolean {
+  return isOnDevices(name) && (name === 'GPU' || gpuNeedOf(request) !== undefined)
 }
 
 function need(request: ResourceSet, name: string): number {

@@ -45,12 +45,12 @@ export function queryNvidiaSmi(timeoutMs = 5_000): Promise<GpuDevice[]> {
 }
 
 /**
- * The devices that `CUDA_VISIBLE_DEVICES` leaves to this process, for a node that was itself started with it (by
+ * The devices that `CUDA_VISIBLE_DEVICES` or another such list leaves to this process, for a node that was itself started with it (by
  * a batch system, or two nodes on one machine). As CUDA does, the list ends at the first entry that names no device.
  */
-export function visibleDevices(devices: readonly GpuDevice[], visible: string | undefined): GpuDevice[] {
+export function visibleDevices<T extends GpuDevice>(devices: readonly T[], visible: string | undefined): T[] {
   if (visible === undefined) return [...devices]
-  const chosen: GpuDevice[] = []
+  const chosen: T[] = []
   for (const entry of visible.split(',').map((part) => part.trim())) {
     const device = devices.find(({ index, uuid }) =>
       /^\d+$/.test(entry) ? index === Number(entry) : entry.startsWith('GPU-') && uuid?.startsWith(entry) === true,

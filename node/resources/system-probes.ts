@@ -1,4 +1,5 @@
 import { availableParallelism, cpus, hostname } from 'node:os'
+import { findAmdDevices } from './amd-devices.ts'
 import type { GpuDevice } from './nvidia-smi.ts'
 import { queryNvidiaSmi } from './nvidia-smi.ts'
 
@@ -10,6 +11,8 @@ export interface SystemProbes {
   /** The memory that this process may use at most, in bytes. */
   memoryTotalBytes(): Promise<number>
   nvidiaGpus(): Promise<GpuDevice[]>
+  /** In the order in which ROCm numbers them. */
+  amdGpus(): Promise<GpuDevice[]>
   /** Graphics controllers of any kind, with their vendor. */
   graphicsControllers(): Promise<GraphicsController[]>
 }
@@ -38,6 +41,7 @@ export const systemProbes: SystemProbes = {
     return limit > 0 ? Math.min(total, limit) : total
   },
   nvidiaGpus: () => queryNvidiaSmi(),
+  amdGpus: () => findAmdDevices(),
   async graphicsControllers() {
     const { graphics } = await import('systeminformation')
     const { controllers } = await graphics()

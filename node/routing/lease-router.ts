@@ -14,6 +14,8 @@ export interface LeaseRouterOptions {
     missing(resources: ResourceSet): readonly string[]
     /** It would be served at once, with plenty left. */
     hasAmpleRoom(resources: ResourceSet): boolean
+    /** It takes no new work: what it is given all the same waits there. */
+    readonly isClosed?: boolean
   }
 }
 
@@ -177,6 +179,7 @@ export class LeaseRouter {
   /** True for what the own node serves without asking the head. */
   #isForHere({ strategy, resources }: RoutedRequest): boolean {
     const { self, local } = this.#options
+    if (local.isClosed === true) return false
     if (strategy.kind === 'node') return strategy.node === self && local.missing(resources).length === 0
     return strategy.kind === 'default' && local.hasAmpleRoom(resources)
   }
@@ -184,7 +187,9 @@ export class LeaseRouter {
   /** True when the own node could serve it, now or later. */
   #canServe({ strategy, resources }: RoutedRequest): boolean {
     const { self, labels, local } = this.#options
-    return unfit(strategy, self, labels) === undefined && local.missing(resources).length === 0
+    return (
+      local.isClosed !== true && unfit(strategy, self, labels) === undefined && local.missing(resources).length === 0
+    )
   }
 
   #doWithoutHead(open: OpenRequest): void {
@@ -216,6 +221,10 @@ export class LeaseRouter {
     open.infeasible = undefined
     if (node === self) {
       if (open.place.kind === 'local') return
+      if (this.#options.local.isClosed === true) {
+        this.#tellShut(open, node, nowMs)
+        return
+      }
       this.#leavePlace(open, nowMs)
       this.#askLocal(open, mayWait)
       return

@@ -18,6 +18,8 @@ export interface RoutedRequest extends RequestKey {
   /** The driver at the root of the work. */
   readonly job: ClientId
   readonly label: string
+  /** Its tasks can be tried again. @default false */
+  readonly isRetriable?: boolean
   /** The worker is kept for as long as its owner wants it. */
   readonly isActor: boolean
 }

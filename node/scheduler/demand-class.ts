@@ -71,8 +71,7 @@ export class DemandClass implements Wanted {
     if (!node.state.isOpen) return 'it takes no work'
     const why = this.policy.why(this, node)
     if (why !== undefined) return why
-    const name = node.lacks(this.resources)
-    return name === undefined ? undefined : `it has ${name} ${node.state.total[name] ?? 0} in all`
+    return node.whyNever(this.resources)
   }
 
   /** What a node costs for one more of them now; Infinity when it has no room. */

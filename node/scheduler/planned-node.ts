@@ -1,48 +1,63 @@
-import { formatAmount, type ResourceSet } from '../../protocols/resources.ts'
+import { formatAmount, fromUnits, type ResourceSet } from '../../protocols/resources.ts'
+import { gpuNeedOf, isOnDevices } from '../resources/gpu-need.ts'
+import { unitsOf, type GpuPool, type GpuShare } from '../resources/gpu-pool.ts'
 import type { SchedulerNode } from './scheduler-types.ts'
+import { poolOf, whyNever } from './why-never.ts'
 
 /** A node as the scheduler plans with it: what it has said, less what has been given out there since. */
 export class PlannedNode {
   state: SchedulerNode
-  #free: Record<string, number>
-  #totals: [string, number][]
+  #free!: Record<string, number>
+  #totals!: [string, number][]
+  /** Its devices, as far as they are known one by one. */
+  #gpus: GpuPool | undefined
+  /** What has been given out of them since the node has said how it stands. */
+  #shares = new Map<ResourceSet, GpuShare[]>()
   /** Its own queue, and what was sent there since. */
-  queued: number
+  queued!: number
   /** Workers that are somebody's, and those given out since. */
-  leases: number
+  leases!: number
 
   constructor(state: SchedulerNode) {
     this.state = state
-    this.#free = { ...state.available }
-    this.#totals = Object.entries(state.total).filter(([, total]) => total > 0)
-    this.queued = state.queued
-    this.leases = state.leases ?? 0
+    this.update(state)
   }
 
   update(state: SchedulerNode): void {
     this.state = state
     this.#free = { ...state.available }
     this.#totals = Object.entries(state.total).filter(([, total]) => total > 0)
+    this.#gpus = state.gpus && poolOf(state.gpus, true)
+    this.#shares.clear()
     this.queued = state.queued
     this.leases = state.leases ?? 0
   }
 
   fits(resources: ResourceSet): boolean {
-    for (const name in resources) {
-      const amount = resources[name] ?? 0
-      if (amount > 0 && amount > (this.#free[name] ?? 0) + tolerance) return false
-    }
-    return true
+    return this.#shortOf(resources) === undefined
   }
 
+  /** @param resources the same object is to be given back, if it comes to that */
   take(resources: ResourceSet): void {
     this.leases++
-    for (const name in resources) this.#free[name] = (this.#free[name] ?? 0) - (resources[name] ?? 0)
+    this.#change(resources, -1)
+    const need = gpuNeedOf(resources)
+    const share = need && this.#gpus?.take(need)
+    if (share === undefined) return
+    this.#free['GPU'] = (this.#free['GPU'] ?? 0) - fromUnits('GPU', unitsOf(share))
+    const shares = this.#shares.get(resources)
+    if (shares === undefined) this.#shares.set(resources, [share])
+    else shares.push(share)
   }
 
   giveBack(resources: ResourceSet): void {
     this.leases = Math.max(0, this.leases - 1)
-    for (const name in resources) this.#free[name] = (this.#free[name] ?? 0) + (resources[name] ?? 0)
+    this.#change(resources, 1)
+    // The node has said since what is free: if there is no share here, it counts already.
+    const share = this.#shares.get(resources)?.pop()
+    if (share === undefined) return
+    this.#gpus?.giveBack(share)
+    this.#free['GPU'] = (this.#free['GPU'] ?? 0) + fromUnits('GPU', unitsOf(share))
   }
 
   /** How much of its scarcest resource would be used with this: 0 to 1. */
@@ -55,18 +70,44 @@ export class PlannedNode {
     return busiest
   }
 
-  /** The name of something of which it has too little, in all. */
-  lacks(resources: ResourceSet): string | undefined {
-    for (const name in resources) if ((resources[name] ?? 0) > (this.state.total[name] ?? 0)) return name
-    return undefined
+  /** Why it could never serve them, as a sentence about it; undefined when it could. */
+  whyNever(resources: ResourceSet): string | undefined {
+    return whyNever(this.state, resources)
   }
 
   /** What is too little of now, for people: "CPU 1 of 4 is free". */
   describeShortage(resources: ResourceSet): string {
-    const name = Object.keys(resources).find((each) => (resources[each] ?? 0) > (this.#free[each] ?? 0) + tolerance)
+    const name = this.#shortOf(resources)
     if (name === undefined) return 'it has room'
     const free = formatAmount(name, Math.max(0, this.#free[name] ?? 0))
-    return `${name} ${free} of ${formatAmount(name, this.state.total[name] ?? 0)} is free`
+    const text = `${name} ${free} of ${formatAmount(name, this.state.total[name] ?? 0)} is free`
+    const isSplit = name === 'GPU' && (resources['GPU'] ?? 0) <= (this.#free['GPU'] ?? 0)
+    return isSplit ? `${text}, but not as it is asked for` : text
+  }
+
+  /** A name of which too little is free now. */
+  #shortOf(resources: ResourceSet): string | undefined {
+    let asksForGpus = false
+    for (const name in resources) {
+      if (this.#isOnDevices(name)) asksForGpus = true
+      else {
+        const amount = resources[name] ?? 0
+        if (amount > 0 && amount > (this.#free[name] ?? 0) + tolerance) return name
+      }
+    }
+    if (!asksForGpus) return undefined
+    const need = gpuNeedOf(resources)
+    return need !== undefined && this.#gpus?.canTake(need) === true ? undefined : 'GPU'
+  }
+
+  #change(resources: ResourceSet, sign: 1 | -1): void {
+    for (const name in resources) {
+      if (!this.#isOnDevices(name)) this.#free[name] = (this.#free[name] ?? 0) + sign * (resources[name] ?? 0)
+    }
+  }
+
+  #isOnDevices(name: string): boolean {
+    return this.#gpus !== undefined && isOnDevices(name)
   }
 }
 

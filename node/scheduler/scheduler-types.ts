@@ -1,3 +1,4 @@
+import type { GpuAdvert } from '../../protocols/advert.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels, SchedulingStrategy } from '../../protocols/scheduling.ts'
@@ -7,6 +8,8 @@ export interface SchedulerNode {
   readonly node: NodeId
   readonly total: ResourceSet
   readonly available: ResourceSet
+  /** Its devices, and how much of each is free: the sum alone does not say what they can take. */
+  readonly gpus?: readonly GpuAdvert[]
   readonly labels: Labels
   /** Requests that wait in its own queue. */
   readonly queued: number

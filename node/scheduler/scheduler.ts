@@ -269,10 +269,14 @@ function ageOf(of: DemandClass): number {
   return first?.demand.requestedAtMs ?? Infinity
 }
 
+/** What a device is, however much of it is free. */
+const gpuFields = ['type', 'memoryBytes']
+
 function isSameInAll(a: SchedulerNode, b: SchedulerNode): boolean {
   return (
     a.isOpen === b.isOpen &&
     JSON.stringify(a.total) === JSON.stringify(b.total) &&
+    JSON.stringify(a.gpus, gpuFields) === JSON.stringify(b.gpus, gpuFields) &&
     JSON.stringify(a.labels) === JSON.stringify(b.labels)
   )
 }

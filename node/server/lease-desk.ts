@@ -49,6 +49,7 @@ interface Asked {
 }
 
 const ended: Refusal = { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} }
+const closed: Refusal = { error: 'busy', message: 'the node takes no new work', details: {} }
 /** Another node may reach it. */
 const outOfReach: Refusal = { error: 'busy', message: 'there is no link to the node of its program', details: {} }
 
@@ -109,6 +110,9 @@ export class LeaseDesk {
 
   /** Told when something has changed: who has which worker, or what waits. */
   onChanged: () => void = () => {}
+
+  /** Told first of all when a worker's process has ended. */
+  onWorkerExit: (workerId: number) => void = () => {}
 
   /** Told when a worker is gone, after its leases were reported lost. */
   onWorkerGone: (client: Client) => void = () => {}
@@ -199,7 +203,7 @@ export class LeaseDesk {
       const reason = 'the program for which it ran has ended'
       // The other node hears of the end of the owner itself, and stops the worker, which may be running a task.
       if (lease.owner.id === client) continue
-      lease.owner.send('leaseLost', { leaseId: lease.alias, reason, isGroupRemoved: false })
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason, outOfMemory: [], isGroupRemoved: false })
       this.#with.neighbours.killLease(lease.node, lease.owner.id, lease.leaseId, reason)
     }
     // The book first: what the router gives up would leave room there for requests of the same program.
@@ -212,7 +216,7 @@ export class LeaseDesk {
   /** A node asks for a worker here for one of its clients. The same question may come twice. */
   ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
     const { directory, neighbours } = this.#with
-    const { client, requestId, job, label, depth, mayWait, strategy, envKey, envVars, isActor } = body
+    const { client, requestId, job, label, depth, mayWait, strategy, envKey, envVars, isRetriable, isActor } = body
     const owner = directory.get(client)
     if (owner === undefined || nodeOf(client) !== node) {
       throw new ProtocolError('a node asks for a lease in the name of a client that is not its own')
@@ -223,6 +227,10 @@ export class LeaseDesk {
       this.#sendGrant(route, requestId)
       return
     }
+    if (this.#with.book.isClosed) {
+      neighbours.refuseAsk(node, key, closed)
+      return
+    }
     const resources = checked(body.resources, label)
     if (directory.get(job) === undefined) {
       neighbours.refuseAsk(node, key, directory.isLocal(job) ? ended : outOfReach)
@@ -230,7 +238,12 @@ export class LeaseDesk {
     }
     const why = neighbours.whyForbidden(job)
     if (why !== undefined) neighbours.refuseAsk(node, key, { error: 'forbidden', message: why, details: {} })
-    else this.#askBook({ ...key, resources, depth, job, label, strategy, envKey, envVars, isActor }, owner, mayWait)
+    else
+      this.#askBook(
+        { ...key, resources, depth, job, label, strategy, envKey, envVars, isRetriable, isActor },
+        owner,
+        mayWait,
+      )
   }
 
   /** A node needs no worker here any more for what it asked; a lease that it was granted meanwhile it returns. */
@@ -255,7 +268,7 @@ export class LeaseDesk {
   onRemote(
     node: NodeId,
     name: 'leaseReclaim' | 'leaseLost' | 'leaseBlocked',
-    body: { leaseId: number; reason?: string; isBlocked?: boolean; isGroupRemoved?: boolean },
+    body: Partial<MessageBody<'leaseLost'> & MessageBody<'leaseBlocked'>> & { leaseId: number },
   ): void {
     const lease = this.remote.at(node, body.leaseId)
     if (lease === undefined) return
@@ -268,7 +281,7 @@ export class LeaseDesk {
     for (const lease of this.remote.ofNode(node)) {
       this.remote.remove(lease)
       const why = `node ${node} is gone: ${reason}`
-      lease.owner.send('leaseLost', { leaseId: lease.alias, reason: why, isGroupRemoved: false })
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason: why, outOfMemory: [], isGroupRemoved: false })
     }
     const gone = new Set(clients)
     this.#refuseOutOfReach(gone)
@@ -289,6 +302,16 @@ export class LeaseDesk {
     }
   }
 
+  /** The node takes no new work, or does so again. */
+  setOpen(isOpen: boolean): void {
+    this.#tell({ type: 'opened', isOpen })
+  }
+
+  /** Ends all that runs: its owners may try it again elsewhere. */
+  killAll(reason: string): void {
+    for (const { workerId } of [...this.#routes.values()]) this.#with.pool.kill(workerId, reason)
+  }
+
   /** Something has happened that the router is to know. */
   route(event: RouterEvent): void {
     this.#take({ to: 'router', event })
@@ -299,6 +322,7 @@ export class LeaseDesk {
   }
 
   #onWorkerExit({ client, ...exit }: WorkerExit): void {
+    this.onWorkerExit(exit.workerId)
     this.#tell({ type: 'workerExited', ...exit })
     if (client !== undefined) this.onWorkerGone(client)
   }
@@ -335,13 +359,13 @@ export class LeaseDesk {
   }
 
   #askBook(request: RoutedRequest, owner: LeaseEnd, mayWait: boolean): void {
-    const { client, requestId, depth, job, label, resources, envKey, envVars, isActor } = request
+    const { client, requestId, depth, job, label, resources, envKey, envVars, isRetriable, isActor } = request
     const asked = this.#asked.get(client) ?? new Map<number, Asked>()
     if (asked.has(requestId)) return
     this.#asked.set(client, asked.set(requestId, { owner, depth, job, label, resources }))
     const bundle = bundleOf(request)
-    const keys = { client, requestId, depth, job, label }
-    this.#tell({ type: 'requested', ...keys, resources, envKey, envVars, isActor, bundle, mayWait })
+    const what = { client, requestId, depth, job, label, resources, envKey, envVars, isActor, bundle, mayWait }
+    this.#tell({ type: 'requested', ...what, ...(isRetriable === undefined ? {} : { isRetriable }) })
   }
 
   /** What an action leads to may be an event of its own; it waits until all actions before it are done. */
@@ -413,14 +437,13 @@ export class LeaseDesk {
       case 'reclaim':
         directory.get(action.client)?.send('leaseReclaim', { leaseId: action.leaseId })
         return
-      case 'lost':
-        this.#routes.delete(action.leaseId)
-        directory.get(action.client)?.send('leaseLost', {
-          leaseId: action.leaseId,
-          reason: action.reason,
-          isGroupRemoved: action.isGroupRemoved === true,
-        })
+      case 'lost': {
+        const { client, leaseId, reason, outOfMemory, isGroupRemoved = false } = action
+        this.#routes.delete(leaseId)
+        const memory = outOfMemory === undefined ? [] : [outOfMemory]
+        directory.get(client)?.send('leaseLost', { leaseId, reason, outOfMemory: memory, isGroupRemoved })
         return
+      }
       case 'bundlesAnswer':
         return this.#groups.answer(action)
     }

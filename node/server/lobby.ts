@@ -21,6 +21,8 @@ export interface LobbyOptions {
   cpus: number
   node: NodeId
   onWorkerReady(workerId: number): void
+  /** A program of a user has come. */
+  onDriver(client: Client): void
 }
 
 /** Where connections are until they have said who they are, in the protocol of this node. */
@@ -68,6 +70,7 @@ export class Lobby {
     this.left(client)
     this.#welcome(client)
     if (role === 'worker') this.#options.onWorkerReady(workerId)
+    else if (role === 'driver') this.#options.onDriver(client)
   }
 
   /** The second connection of a client. It takes the place of another one, of whose end we may hear later. */

@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import type { ClientId } from '../../protocols/ids.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import { decodeBody } from '../../protocols/messages.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -28,7 +27,7 @@ export interface ReceptionOptions {
   storeDesk: StoreDesk
   pinTables: PinTables
   /** A driver or a worker of this node has gone. */
-  onClientGone(client: ClientId): void
+  onClientGone(client: Client): void
   log(text: string): void
 }
 
@@ -84,7 +83,7 @@ export class Reception {
     pinTables.left(client)
     store.ownerGone(client.id)
     clients.sendToAll('clientGone', { client: client.id })
-    onClientGone(client.id)
+    onClientGone(client)
     // What it has stored for others without having told them is known to nobody.
     for (const [owner, names] of store.writtenForOthers(client.id)) {
       for (let at = 0; at < names.length; at += namesPerMessageMax) {

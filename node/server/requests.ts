@@ -5,9 +5,11 @@ import { decodeBody, type MessageBody, type MessageName } from '../../protocols/
 import type { GroupDesk } from '../groups/group-desk.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
+import type { EventBook } from '../reports/event-book.ts'
+import type { TaskBook } from '../reports/task-book.ts'
 import type { Client } from './client.ts'
+import type { ClientQuestions } from './client-questions.ts'
 import type { LeaseDesk } from './lease-desk.ts'
-import type { ReferenceDesk } from './reference-desk.ts'
 import type { StoreDesk, ValuesElsewhere } from './store-desk.ts'
 
 /** What other nodes do for the clients of this one, besides leases. */
@@ -23,7 +25,10 @@ export interface RequestsOptions {
   groups: GroupDesk
   blobs: BlobCache
   storeDesk: StoreDesk
-  references: ReferenceDesk
+  references: ClientQuestions<'referencesAsk'>
+  tasksOf: ClientQuestions<'tasksAsk'>
+  taskBook: TaskBook
+  events: EventBook
   output: OutputRelay
   elsewhere: Elsewhere
   /** Answers a question about the mesh, or makes a change to it. */
@@ -67,6 +72,9 @@ export class Requests {
       objectFreed: (_, body) => storeDesk.freed(body),
       storedOpen: (client, body) => storeDesk.open(client, body),
       references: (client, body) => options.references.answered(client, body),
+      liveTasks: (client, body) => options.tasksOf.answered(client, body),
+      objectNews: (client, body) => options.events.say('object', objectText(body), objectFacts(client, body)),
+      taskRuns: (client, body) => options.taskBook.add(client.pid, body),
       storedCancel: (client, body) => storeDesk.cancel(client, body),
       groupCreate: (client, body) => groups.create(client, body),
       groupWatch: (client, body) => groups.watch(client, body),
@@ -90,4 +98,16 @@ export class Requests {
     if (handler === undefined) throw new ProtocolError(`a node takes no ${name} message`)
     handler(client, decodeBody(name, frame.body))
   }
+}
+
+function objectText({ lost, remade, object, reason }: MessageBody<'objectNews'>): string {
+  const counts = [
+    ...(lost === 0 ? [] : [`${lost} lost for good`]),
+    ...(remade === 0 ? [] : [`${remade} lost and made again`]),
+  ]
+  return `objects: ${counts.join(', ')}, such as ${object}: ${reason}`
+}
+
+function objectFacts({ pid }: Client, { lost }: MessageBody<'objectNews'>): { pid: number; level: 'error' | 'info' } {
+  return { pid, level: lost > 0 ? 'error' : 'info' }
 }

@@ -25,6 +25,9 @@ export interface StoreDeskOptions {
   elsewhere: ValuesElsewhere
 }
 
+/** Who waits for an answer about a value. */
+type Asker = Pick<Client, 'id' | 'send'>
+
 /** A value may leave the memory again before the one who asked for it has come to read it. */
 const opensMax = 3
 
@@ -107,12 +110,12 @@ export class StoreDesk {
     this.#with.elsewhere.freeStored(names)
   }
 
-  open(client: Client, body: MessageBody<'storedOpen'>): void {
+  open(client: Asker, body: MessageBody<'storedOpen'>): void {
     checkValue(body.name, body.bytes)
     void this.#answer(client, body)
   }
 
-  async #answer(client: Client, { requestId, ...question }: MessageBody<'storedOpen'>): Promise<void> {
+  async #answer(client: Asker, { requestId, ...question }: MessageBody<'storedOpen'>): Promise<void> {
     const nothing = { offset: 0, generation: 0, file: '', crc: 0, code: '', message: '' }
     try {
       const place = await this.#open(question, questionKey(client, requestId))
@@ -145,15 +148,19 @@ export class StoreDesk {
     }
   }
 
-  async #open(question: StoredQuestion, key: string): ReturnType<ObjectStore['locate']> {
+  async #open(
+    { damaged, ...question }: StoredQuestion & { damaged: string },
+    key: string,
+  ): ReturnType<ObjectStore['locate']> {
     const { store } = this.#with
-    let loss: unknown
+    let loss: unknown = damaged === '' ? undefined : await store.lookAgain(question.name, damaged)
     for (let tries = 1; ; tries++) {
       try {
         if (!store.has(question.name)) await this.#fetch(question, key)
       } catch (error) {
-        // What has become of it here says more than that nobody else has it.
-        throw error instanceof ObjectLostError ? (loss ?? error) : error
+        // What has become of it here says more than that nobody else has it, or that it could never be brought here.
+        const isHopeless = error instanceof ObjectLostError || question.bytes > store.bytesMax
+        throw isHopeless ? (loss ?? error) : error
       }
       try {
         return await store.locate(question.name)
@@ -165,7 +172,7 @@ export class StoreDesk {
   }
 }
 
-function questionKey(client: Client, requestId: number): string {
+function questionKey(client: Asker, requestId: number): string {
   return `${client.id} ${requestId}`
 }
 

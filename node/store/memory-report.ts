@@ -1,13 +1,13 @@
 import type { AdminValue, HeldObject, ObjectHolder, ObjectReport, ProcessReport } from '../../protocols/admin.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
-import type { ReferenceAnswers } from '../server/reference-desk.ts'
+import type { ClientAnswers } from '../server/client-questions.ts'
 
 type Told = MessageBody<'references'>
 
 /** Puts together what lies in the store and what the programs say they hold of it. */
 export function memoryReport(
   { objects, more }: AdminValue<'objects'>,
-  { processes, told, silent }: ReferenceAnswers,
+  { processes, told, silent }: ClientAnswers<'referencesAsk'>,
 ): AdminValue<'memory'> {
   const owned = new Map<string, Told['owned'][number]>()
   const borrowed = new Map<string, Map<string, number>>()

@@ -1,8 +1,11 @@
 import { blockBytesOf, blocksStart, segmentBytesOf, type BlockPlace } from '../../protocols/store-segment.ts'
+import { IdleMemory } from './idle-memory.ts'
 import { SegmentAllocator } from './segment-allocator.ts'
 import type { SegmentGate } from './store-events.ts'
 
 const generationMax = 0x7fff_fffe
+/** Memory that nobody has needed for so long is given back to the system. */
+export const idleMsDefault = 60_000
 
 /**
  * The memory of the object store: who has which block, and what is free. A block that somebody looks at is free only when
@@ -12,16 +15,18 @@ export class MemoryRoom {
   readonly #bytesMax: number
   readonly #gate: SegmentGate
   readonly #allocator: SegmentAllocator
+  readonly #idle: IdleMemory
   /** Blocks of values that are needed no more while views of programs are on them, and the bytes of the values. */
   readonly #zombies = new Map<number, number>()
   #zombieBytes = 0
   #usedBytes = 0
   #lastGeneration = 1
 
-  constructor(bytesMax: number, gate: SegmentGate) {
+  constructor(bytesMax: number, gate: SegmentGate, idleMs = idleMsDefault) {
     this.#bytesMax = bytesMax
     this.#gate = gate
     this.#allocator = new SegmentAllocator(blocksStart, segmentBytesOf(bytesMax))
+    this.#idle = new IdleMemory(segmentBytesOf(bytesMax), idleMs)
   }
 
   /** Bytes of values, with those of zombies. */
@@ -42,11 +47,23 @@ export class MemoryRoom {
     return this.#allocator.top
   }
 
+  /** True while some of what is free may be given back to the system, now or later. */
+  get mayBeIdle(): boolean {
+    return this.#idle.isLarge
+  }
+
+  /** Free memory that the system is to have back, at once; there may be more. Undefined when there is none for now. */
+  takeIdle(nowMs: number): { start: number; bytes: number } | undefined {
+    return this.#idle.next(this.#allocator.freePieces(), this.#allocator.usedBytes, nowMs)
+  }
+
   /** A block for a value; undefined when there is not so much room, or not in one piece. */
   take(bytes: number): BlockPlace | undefined {
     if (this.#usedBytes + bytes > this.#bytesMax) return undefined
-    const offset = this.#allocator.allocate(blockBytesOf(bytes))
+    const blockBytes = blockBytesOf(bytes)
+    const offset = this.#allocator.allocate(blockBytes)
     if (offset === undefined) return undefined
+    this.#idle.taken({ start: offset, bytes: blockBytes }, this.#allocator.usedBytes)
     this.#usedBytes += bytes
     this.#lastGeneration = this.#lastGeneration >= generationMax ? 1 : this.#lastGeneration + 1
     return { offset, generation: this.#lastGeneration }

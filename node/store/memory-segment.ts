@@ -45,6 +45,10 @@ export class MemorySegment implements SegmentGate {
     return `/proc/${process.pid}/fd/${this.#memory.descriptor}`
   }
 
+  get descriptor(): number {
+    return this.#memory.descriptor
+  }
+
   get bytes(): number {
     return this.#bytes
   }
@@ -108,6 +112,11 @@ export class MemorySegment implements SegmentGate {
   /** Bytes of a value, or of the block that it lies in: the memory itself. */
   slice(at: number, length: number): Uint8Array {
     return new Uint8Array(this.#memory.buffer, at, length)
+  }
+
+  /** Gives the pages of free memory back to the system. */
+  giveBack(start: number, bytes: number): void {
+    this.#memory.giveBack(start, bytes)
   }
 
   /** Keeps pages ready behind the end of what has been used, so that whoever writes next does not wait for them. */

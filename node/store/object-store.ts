@@ -4,15 +4,19 @@ import path from 'node:path'
 import { ObjectLostError, ObjectStoreFullError, type ShoalError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import { blockHeaderBytes, type BlockPlace } from '../../protocols/store-segment.ts'
+import { idleMsDefault } from './memory-room.ts'
 import type { MemorySegment } from './memory-segment.ts'
 import { SpillDamagedError, type SpilledValue, type SpillFiles } from './spill-files.ts'
 import { StoreBook } from './store-book.ts'
 import type { StoreAction, StoredKind, StoreEvent, ValuePlace } from './store-events.ts'
 import { storeFull } from './store-full.ts'
 import { isStoredName } from './stored-name.ts'
-import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from './transfer-store.ts'
+import type { IncomingRoom, IncomingSpec, MemoryPlace, OutgoingValue, TransferStore } from './transfer-store.ts'
 
 const tickMs = 40
+/** How often memory is looked for that nobody needs; and when some has been found. */
+const idleLookShare = 1 / 4
+const idleNextMs = 20
 /** Programs are given room before they need it only while so much of the store is in use. */
 const aheadShare = 0.5
 
@@ -24,9 +28,13 @@ export interface ObjectStoreOptions {
   spill: SpillFiles | undefined
   /** Where clients write files of their own, without a segment. */
   directory: string
+  /** Memory that has not been needed for so long is given back to the system. @default 60_000 */
+  idleMs?: number
   now(): number
   onPressure(usedBytes: number): void
   log(text: string): void
+  /** The disk does not do what it should. */
+  onTrouble?(text: string): void
 }
 
 export interface StoredSpec {
@@ -60,6 +68,7 @@ export class ObjectStore implements TransferStore {
   readonly #checked = new Set<string>()
   #lastKey = 0
   #timer: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
   #isClosed = false
   /** Told of values that can be read here from now on, and of those that are here no more. */
   onStored: (name: string, object: ObjectId, kind: StoredKind) => void = () => {}
@@ -67,7 +76,7 @@ export class ObjectStore implements TransferStore {
 
   constructor(options: ObjectStoreOptions) {
     this.#options = options
-    const { bytesMax, segment, spill } = options
+    const { bytesMax, segment, spill, idleMs } = options
     const noGate = {
       show: () => {},
       hide: () => true,
@@ -80,6 +89,7 @@ export class ObjectStore implements TransferStore {
       hasSegment: segment !== undefined,
       gate: segment ?? noGate,
       spill: segment === undefined ? undefined : spill,
+      idleMs,
     })
   }
 
@@ -197,6 +207,28 @@ export class ObjectStore implements TransferStore {
     return promise
   }
 
+  /**
+   * A program has found a value in that file to be damaged. Looks for itself: when it is so, the value is here no more, and the
+   * error says so.
+   */
+  async lookAgain(name: string, file: string): Promise<ObjectLostError | undefined> {
+    const { spill } = this.#options
+    const entry = this.#book.entries.get(name)
+    if (spill === undefined || entry?.disk?.file !== file || !entry.isSealed) return undefined
+    try {
+      const value = await spill.openValue(entry.disk, entry.bytes, false)
+      value.close()
+      return undefined
+    } catch (error) {
+      return error instanceof SpillDamagedError ? this.#lost(name, file, error) : undefined
+    }
+  }
+
+  #lost(name: string, file: string, { message: reason }: SpillDamagedError): ObjectLostError {
+    this.#step({ type: 'damaged', name, file })
+    return new ObjectLostError(`the value ${name} cannot be read: ${reason}`, { name, reason })
+  }
+
   // --- what ends
 
   /** Names that are none of the store's are left alone. */
@@ -212,26 +244,30 @@ export class ObjectStore implements TransferStore {
     this.#step({ type: 'ownersGone', isGone: (each) => nodeOf(each) === node })
   }
 
-  /** A node is gone: copies of its values are all that is left of them. */
-  originGone(node: NodeId): void {
+  /** A node is gone: copies of its values are all that is left of them. Gives those, by their owners. */
+  originGone(node: NodeId): Map<ClientId, string[]> {
+    const isLeft = ({ name, kind }: { name: string; kind: StoredKind }): boolean =>
+      kind === 'copy' && nodeOf(name) === node
+    const left = [...this.#book.entries.values().filter(isLeft)]
     this.#step({ type: 'originGone', node })
+    return namesByOwner(left)
   }
 
   /** What a client of this node has written for others, by their owners. */
   writtenForOthers(writer: ClientId): Map<ClientId, string[]> {
     const written = this.#book.entries.values().filter((entry) => entry.isSealed && entry.owner !== writer)
-    const mine = [...written].filter(({ name }) => name.startsWith(writer))
-    return new Map(
-      Array.from(
-        Map.groupBy(mine, ({ owner }) => owner),
-        ([owner, all]) => [owner, all.map(({ name }) => name)],
-      ),
-    )
+    return namesByOwner([...written].filter(({ name }) => name.startsWith(writer)))
   }
 
   /** Whose value it is. */
   ownerOf(name: string): ClientId | undefined {
     return this.#book.entries.get(name)?.owner
+  }
+
+  /** What a value that is here as a whole is to this node. */
+  kindOf(name: string): StoredKind | undefined {
+    const entry = this.#book.entries.get(name)
+    return entry?.isSealed === true ? entry.kind : undefined
   }
 
   /** A client has ended its connection. It waits for no room any more; what room it has stays its own. */
@@ -252,6 +288,7 @@ export class ObjectStore implements TransferStore {
   close(): void {
     this.#isClosed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#idleTimer)
   }
 
   // --- transfers
@@ -321,10 +358,12 @@ export class ObjectStore implements TransferStore {
       this.#step({ type: 'release', key, name })
     }
     try {
-      const opened = await this.#source(name, bytes, await this.locate(name))
+      const at = await this.locate(name)
+      const opened = await this.#source(name, bytes, at)
       source = opened
       return {
         bytes,
+        place: this.#placeForOthers(at),
         read: (offset, length) => {
           if (!isOpen || offset < 0 || length < 0 || offset + length > bytes) {
             return Promise.reject(new ObjectLostError(`no ${length} bytes at ${offset} of the value ${name}`))
@@ -337,6 +376,13 @@ export class ObjectStore implements TransferStore {
       close()
       throw error
     }
+  }
+
+  #placeForOthers(at: ValuePlace): MemoryPlace | undefined {
+    const { segment } = this.#options
+    if (segment === undefined || at.in !== 'memory') return undefined
+    const { offset, generation } = at
+    return { pid: process.pid, descriptor: segment.descriptor, offset, generation }
   }
 
   /** In memory, or on the disk when there is no room in memory. */
@@ -354,8 +400,7 @@ export class ObjectStore implements TransferStore {
       if (this.has(name)) this.#checked.add(name)
       return value
     } catch (error) {
-      if (!(error instanceof SpillDamagedError)) throw error
-      throw new ObjectLostError(`the value ${name} cannot be read: ${error.message}`, { name, reason: error.message })
+      throw error instanceof SpillDamagedError ? this.#lost(name, place.file, error) : error
     }
   }
 
@@ -372,10 +417,28 @@ export class ObjectStore implements TransferStore {
     }
   }
 
+  #lookForIdle(afterMs: number): void {
+    this.#idleTimer = setTimeout(() => {
+      this.#idleTimer = undefined
+      let hasFound = false
+      const found = this.#book.step({ type: 'lookForIdle' }, this.#options.now())
+      for (const action of found) {
+        this.#do(action)
+        hasFound ||= action.type === 'giveBack'
+      }
+      if (this.#book.mayBeIdle) this.#lookForIdle(hasFound ? idleNextMs : this.#idleLookMs)
+    }, afterMs).unref()
+  }
+
+  get #idleLookMs(): number {
+    return (this.#options.idleMs ?? idleMsDefault) * idleLookShare
+  }
+
   #do(action: StoreAction): void {
     switch (action.type) {
       case 'place':
         this.#options.segment?.provideBehind(this.#book.top)
+        if (this.#idleTimer === undefined && this.#book.mayBeIdle) this.#lookForIdle(this.#idleLookMs)
         return this.#take(this.#allocating, action.key)?.resolve({ in: 'memory', ...action.place })
       case 'placeFile':
         return this.#take(this.#allocating, action.key)?.resolve({ in: 'file', file: action.file })
@@ -398,6 +461,8 @@ export class ObjectStore implements TransferStore {
       case 'deleteFile':
         void this.#deleteFile(action.file)
         return
+      case 'giveBack':
+        return this.#options.segment?.giveBack(action.start, action.bytes)
       case 'stored':
         return this.onStored(action.name, action.object, action.kind)
       case 'gone':
@@ -414,8 +479,13 @@ export class ObjectStore implements TransferStore {
     return asker
   }
 
+  #trouble(text: string): void {
+    this.#options.log(text)
+    this.#options.onTrouble?.(text)
+  }
+
   async #spill({ file, blocks }: StoreAction & { type: 'spill' }): Promise<void> {
-    const { spill, segment, log } = this.#options
+    const { spill, segment } = this.#options
     if (spill === undefined || segment === undefined) return
     try {
       const crcs = await spill.write(file, blocks, segment)
@@ -423,20 +493,20 @@ export class ObjectStore implements TransferStore {
     } catch (error) {
       const { message, code } = error as NodeJS.ErrnoException
       const isFull = code === 'ENOSPC' || code === 'EDQUOT'
-      log(`values could not be written to the disk in ${spill.directory}: ${message}`)
+      this.#trouble(`values could not be written to the disk in ${spill.directory}: ${message}`)
       this.#step({ type: 'spillFailed', file, reason: isFull ? 'the disk is full' : message, isFull })
     }
   }
 
   async #restore({ name, bytes, from, place }: StoreAction & { type: 'restore' }): Promise<void> {
-    const { spill, segment, log } = this.#options
+    const { spill, segment } = this.#options
     if (spill === undefined || segment === undefined) return
     try {
       await spill.read(from, bytes, place.offset, segment)
       this.#step({ type: 'restored', name })
     } catch (error) {
       const reason = (error as Error).message
-      log(`the value ${name} could not be read from the disk: ${reason}`)
+      this.#trouble(`the value ${name} could not be read from the disk: ${reason}`)
       this.#step({ type: 'restoreFailed', name, reason, isLost: error instanceof SpillDamagedError })
     }
   }
@@ -451,4 +521,9 @@ export class ObjectStore implements TransferStore {
       log(`a stored value could not be deleted: ${(error as Error).message}`)
     }
   }
+}
+
+function namesByOwner(entries: readonly { name: string; owner: ClientId }[]): Map<ClientId, string[]> {
+  const byOwner = Map.groupBy(entries, ({ owner }) => owner)
+  return new Map(Array.from(byOwner, ([owner, all]) => [owner, all.map(({ name }) => name)]))
 }

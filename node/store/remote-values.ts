@@ -14,6 +14,10 @@ export interface RemoteValuesOptions {
   replicas: Pick<Replicas, 'holdersOf' | 'isComingFor' | 'freed' | 'ownerGone' | 'nodeGone'>
   /** Tells a node that values are freed: its own, or copies of those of this one. May be lost when the node is gone. */
   send(node: NodeId, names: string[]): void
+  /** Tells a node that this one does not remember the copy any more that it has of a value of this node. */
+  forget(node: NodeId, name: string): void
+  /** Tells the owner of values, a client of another node, that this node has them. What he does not know, he frees. */
+  tellOwner(owner: ClientId, names: string[]): void
   /** False for a client that has ended. */
   isThere(client: ClientId): boolean
   /** Nodes that a link leads to. */
@@ -51,9 +55,20 @@ export class RemoteValues {
     // Besides the node that made it, the one of its owner knows where there are replicas.
     const likely = [nodeOf(name), ...replicas.holdersOf(name)].filter((node) => this.#isLinked(node))
     const hints = likely.length > 0 || !this.#isLinked(nodeOf(owner)) ? likely : [nodeOf(owner)]
-    await transfers.pull(name, bytes, { owner, object, priority, hints, signal })
+    // One that was made here has been lost here: what comes takes its place.
+    const isReplica = nodeOf(name) === this.#options.self
+    await transfers.pull(name, bytes, { owner, object, priority, hints, signal, isReplica })
     // Nobody is left to free it.
     if (!isThere(owner)) store.ownerGone(owner)
+    // Nor is there anybody who is asked first, and so knows who has it.
+    else if (!isReplica && !this.#isLinked(nodeOf(name))) this.#tellOwner(owner, [name])
+  }
+
+  #tellOwner(owner: ClientId, names: readonly string[]): void {
+    const { self, tellOwner } = this.#options
+    // What clients of this node free goes here anyway.
+    if (nodeOf(owner) === self) return
+    for (const part of inMessages(names)) tellOwner(owner, part)
   }
 
   #isLinked(node: NodeId): boolean {
@@ -64,7 +79,12 @@ export class RemoteValues {
   /** A node has asked for a value, and will have a copy. */
   asked(node: NodeId, name: string): void {
     const oldest = this.#holders.add(name, node)
-    if (oldest !== undefined) this.#send(oldest.node, [oldest.name])
+    if (oldest !== undefined) this.#options.forget(oldest.node, oldest.name)
+  }
+
+  /** A node tells a client of this one that it has values of his, which other nodes have made. */
+  heldBy(node: NodeId, names: readonly string[]): void {
+    for (const name of names) if (nodeOf(name) !== node) this.asked(node, name)
   }
 
   /** A client of this node needs values no more, of this node or of others. */
@@ -98,19 +118,33 @@ export class RemoteValues {
     store.freed(freed)
   }
 
+  /**
+   * A node will not tell this one when that value of its own is freed. A copy can be had again; a replica stays, it is the
+   * node of its owner that frees it.
+   */
+  forgottenElsewhere(from: NodeId, name: string): void {
+    const { store } = this.#options
+    if (nodeOf(name) !== from || store.kindOf(name) !== 'copy') return
+    this.#free([name])
+    store.freed([name])
+  }
+
   /** A client, of this node or another, is gone, and what it owned is needed no more. */
   ownerGone(owner: ClientId): void {
     this.#options.replicas.ownerGone(owner)
     this.#options.store.ownerGone(owner)
   }
 
-  /** A node is gone: nobody needs what its clients owned, and of its values only copies are left. */
+  /**
+   * A node is gone: nobody needs what its clients owned, and of its values only copies are left. Should it come back, it does
+   * not know of them, so their owners have to.
+   */
   nodeGone(node: NodeId): void {
     const { store, transfers, replicas } = this.#options
     this.#holders.nodeGone(node)
     transfers.nodeGone(node)
     store.ownersOfNodeGone(node)
-    store.originGone(node)
+    for (const [owner, names] of store.originGone(node)) this.#tellOwner(owner, names)
     replicas.nodeGone(node)
   }
 
@@ -120,8 +154,10 @@ export class RemoteValues {
   }
 
   #send(node: NodeId, names: readonly string[]): void {
-    for (let at = 0; at < names.length; at += namesPerMessageMax) {
-      this.#options.send(node, names.slice(at, at + namesPerMessageMax))
-    }
+    for (const part of inMessages(names)) this.#options.send(node, part)
   }
+}
+
+function* inMessages(names: readonly string[]): Generator<string[]> {
+  for (let at = 0; at < names.length; at += namesPerMessageMax) yield names.slice(at, at + namesPerMessageMax)
 }

@@ -33,7 +33,12 @@ interface Entry {
   readonly asked: Set<NodeId>
   /** They could not, and are not asked again until they have been away. */
   readonly refused: Set<NodeId>
+  /** They have it, and are about to be away. */
+  readonly leaving: Set<NodeId>
 }
+
+/** `nowhere`: nobody who could take it is left. */
+export type Standing = 'kept' | 'coming' | 'nowhere'
 
 /**
  * Which nodes have the values of this node's clients that are to be on several, and who is asked to take one: those with the
@@ -60,11 +65,36 @@ export class ReplicaBook {
 
   keep(value: ReplicatedValue): ReplicaAsk[] {
     if (value.copies < 2 || this.#byName.has(value.name)) return []
-    const entry: Entry = { value, holders: new Set(), asked: new Set(), refused: new Set() }
+    return this.#fill(this.#enter(value))
+  }
+
+  #enter(value: ReplicatedValue): Entry {
+    const none = (): Set<NodeId> => new Set<NodeId>()
+    const entry: Entry = { value, holders: none(), asked: none(), refused: none(), leaving: none() }
     this.#byName.set(value.name, entry)
     addTo(this.#byOwner, value.owner, entry)
     this.#hold(entry, nodeOf(value.name))
-    return this.#fill(entry)
+    return entry
+  }
+
+  /** A node that has the value is about to leave: it is to be on as many others. Also for one that is on a single node. */
+  evacuate(value: ReplicatedValue, node: NodeId): { standing: Standing; asks: ReplicaAsk[] } {
+    let entry = this.#byName.get(value.name)
+    if (entry === undefined) {
+      entry = this.#enter(value)
+      // Where it was made it may be only on the leaving node by now.
+      if (nodeOf(value.name) !== node) this.#unlist(entry, nodeOf(value.name))
+    }
+    this.#hold(entry, node)
+    entry.leaving.add(node)
+    if (this.#standing(entry) === 'nowhere') entry.refused.clear()
+    const asks = this.#fill(entry)
+    return { standing: this.#standing(entry), asks }
+  }
+
+  #standing({ holders, leaving, asked }: Entry): Standing {
+    if (holders.difference(leaving).size > 0) return 'kept'
+    return asked.size > 0 ? 'coming' : 'nowhere'
   }
 
   /** A node that was asked has the value now, or cannot have it. `isWanted`: false when it has one that nobody needs. */
@@ -94,6 +124,7 @@ export class ReplicaBook {
     for (const entry of entries) {
       this.#unask(entry, node)
       entry.holders.delete(node)
+      entry.leaving.delete(node)
     }
     this.#byNode.delete(node)
     this.#askedBytes.delete(node)
@@ -128,8 +159,8 @@ export class ReplicaBook {
   }
 
   #fill(entry: Entry): ReplicaAsk[] {
-    const { value, holders, asked, refused } = entry
-    const missing = value.copies - holders.size - asked.size
+    const { value, holders, asked, refused, leaving } = entry
+    const missing = value.copies - holders.difference(leaving).size - asked.size
     if (missing <= 0 || holders.size === 0) {
       this.#short.delete(entry)
       return []

@@ -48,6 +48,24 @@ export class Replicas {
     this.#ask(this.#book.keep(value))
   }
 
+  /**
+   * A node that has values of clients of this one is about to leave: others are to take them. Throws ProtocolError when they
+   * are not of clients of this node. Tells how each of them stands.
+   */
+  evacuate(
+    from: NodeId,
+    self: NodeId,
+    values: PeerMessageBody<'evacuateAsk'>['values'],
+  ): PeerMessageBody<'evacuateReply'>['standings'] {
+    return values.map(({ name, bytes, owner, object }) => {
+      const isRight = isStoredName(name) && Number.isSafeInteger(bytes) && bytes >= 0 && nodeOf(owner) === self
+      if (!isRight) throw new ProtocolError(`it cannot ask for another place for '${name}'`)
+      const { standing, asks } = this.#book.evacuate({ name, bytes, owner, object, copies: 1 }, from)
+      this.#ask(asks)
+      return { name, standing, problem: standing === 'nowhere' ? 'no other node has room for it' : '' }
+    })
+  }
+
   /** Nodes that have a value of a client of this node, as far as is known. */
   holdersOf(name: string): readonly NodeId[] {
     return this.#book.holdersOf(name)

@@ -11,6 +11,7 @@ interface Piece {
  * there already; of those that would do, one of about the right size. All sizes are multiples of a page.
  */
 export class SegmentAllocator {
+  readonly #start: number
   readonly #end: number
   /** From here on nothing has been in use yet. */
   #top: number
@@ -20,8 +21,14 @@ export class SegmentAllocator {
   #freeBytes = 0
 
   constructor(start: number, end: number) {
+    this.#start = start
     this.#top = start
     this.#end = end
+  }
+
+  /** What is given out. */
+  get usedBytes(): number {
+    return this.#top - this.#start - this.#freeBytes
   }
 
   /** What could be given out, were it in one piece. */

@@ -13,6 +13,8 @@ export interface StoreBookOptions {
   hasSegment: boolean
   gate: SegmentGate
   spill: SpillPlace | undefined
+  /** Memory that has not been needed for so long is given back to the system. @default 60_000 */
+  idleMs?: number | undefined
 }
 
 /** Over this share of the store programs are asked to let go of what they do not use, and values go to the disk. */
@@ -51,7 +53,7 @@ export class StoreBook {
 
   constructor(options: StoreBookOptions) {
     this.#options = options
-    this.#memory = new MemoryRoom(options.bytesMax, options.gate)
+    this.#memory = new MemoryRoom(options.bytesMax, options.gate, options.idleMs)
     this.#disk = new SpillBook(options.spill)
     this.#maker = new RoomMaker({
       memory: this.#memory,
@@ -102,6 +104,11 @@ export class StoreBook {
   /** True while time alone can change something. */
   get wantsTick(): boolean {
     return this.#queue.size > 0 || this.#memory.hasZombies || this.#orphans.size > 0 || this.#highSinceMs !== undefined
+  }
+
+  /** True while there may be memory that nobody needs, now or later. */
+  get mayBeIdle(): boolean {
+    return this.#memory.mayBeIdle
   }
 
   step(event: StoreEvent, nowMs: number): StoreAction[] {
@@ -155,6 +162,13 @@ export class StoreBook {
         return this.#restored(event.name, nowMs)
       case 'restoreFailed':
         return this.#restoreFailed(event.name, event.reason, event.isLost)
+      case 'lookForIdle': {
+        const idle = this.#memory.takeIdle(nowMs)
+        if (idle !== undefined) this.#actions.push({ type: 'giveBack', ...idle })
+        return
+      }
+      case 'damaged':
+        return this.#damaged(event.name, event.file)
       case 'tick':
         this.#memory.sweep()
         for (const entry of this.#orphans) this.#orphan(entry)
@@ -422,6 +436,12 @@ export class StoreBook {
     for (const key of this.#takeOpeners(name)) this.#openFailed(key, name, reason)
     if (isLost && !entry.isFreed) this.#drop(entry, 'lost')
     else this.#settle(entry)
+  }
+
+  #damaged(name: string, file: string): void {
+    const entry = this.#values.get(name)
+    // Nothing is lost of what is in memory as well.
+    if (entry?.disk?.file === file && entry.memory === undefined) this.#drop(entry, 'lost')
   }
 
   // --- the disk

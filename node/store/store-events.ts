@@ -68,6 +68,10 @@ export type StoreEvent =
   | { type: 'restored'; name: string }
   /** `isLost`: what is on the disk is not what was written; else it may be tried again. */
   | { type: 'restoreFailed'; name: string; reason: string; isLost: boolean }
+  /** What is in that file is not the value that was written there. */
+  | { type: 'damaged'; name: string; file: string }
+  /** Memory that has not been needed for a while goes back to the system, a piece of it. */
+  | { type: 'lookForIdle' }
   | { type: 'tick' }
 
 export type StoreAction =
@@ -80,6 +84,8 @@ export type StoreAction =
   | { type: 'spill'; file: string; blocks: readonly { name: string; offset: number; bytes: number }[] }
   | { type: 'restore'; name: string; bytes: number; from: DiskPlace; place: BlockPlace }
   | { type: 'deleteFile'; file: string }
+  /** This memory is free, and the system is to have its pages back before anything else is done. */
+  | { type: 'giveBack'; start: number; bytes: number }
   /** Can be read here from now on. */
   | { type: 'stored'; name: string; object: ObjectId; kind: StoredKind }
   /** Is here no more. */

@@ -1,4 +1,5 @@
 import type { ClientId, ObjectId } from '../../protocols/ids.ts'
+import type { BlockPlace } from '../../protocols/store-segment.ts'
 
 /**
  * The object store as transfers between nodes see it: memory to be filled with what comes, and bytes to be sent.
@@ -53,7 +54,16 @@ export interface IncomingRoom {
 /** A value that can be read in any order. */
 export interface OutgoingValue {
   readonly bytes: number
+  /** Where it lies, for other processes of this user on this machine; undefined when it is in no memory of that kind. */
+  readonly place: MemoryPlace | undefined
   /** A part of it; may be a view on memory that must not be written to, valid until `close()`. */
   read(offset: number, length: number): Promise<Uint8Array>
   close(): void
+}
+
+/** A block in the memory of a store, as other processes find it. */
+export interface MemoryPlace extends BlockPlace {
+  readonly pid: number
+  /** Of the memory, in that process. */
+  readonly descriptor: number
 }

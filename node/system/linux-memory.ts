@@ -5,9 +5,12 @@ export interface SharedMemory {
   readonly buffer: ArrayBuffer
   /** Has the system provide the pages of a part now, away from this thread, so that nobody waits for them later. */
   provide(offset: number, bytes: number): Promise<void>
-  /** Gives the pages of a part back to the system; they read as zeros afterwards. */
-  giveBack(offset: number, bytes: number): Promise<void>
+  /** Gives the pages of a part back to the system, at once; they read as zeros afterwards. */
+  giveBack(offset: number, bytes: number): void
 }
+
+/** How the memory is called where the system lists what processes have open. */
+export const sharedMemoryName = 'shoal-store'
 
 const closeOnExec = 1
 const readAndWrite = 1 | 2
@@ -32,21 +35,21 @@ export async function makeSharedMemory(bytes: number): Promise<SharedMemory | un
     'void *mmap(void *at, size_t bytes, int protection, int flags, int descriptor, int64_t offset)',
   )
   const madvise = libc.func('int madvise(uint64_t at, size_t bytes, int advice)')
-  const descriptor = memfdCreate('shoal-store', closeOnExec) as number
+  const descriptor = memfdCreate(sharedMemoryName, closeOnExec) as number
   if (descriptor < 0) return undefined
   if ((ftruncate(descriptor, bytes) as number) !== 0) return undefined
   const at: unknown = mmap(null, bytes, readAndWrite, mapShared, descriptor, 0)
   const address = at === null ? failed : koffi.address(at)
   if (address === failed) return undefined
-  const advise = (offset: number, length: number, advice: number): Promise<void> =>
-    new Promise((resolve) => {
-      // Advice that an older kernel does not know is of no consequence.
-      madvise.async(address + BigInt(offset), length, advice, () => resolve())
-    })
   return {
     descriptor,
     buffer: koffi.view(at, bytes),
-    provide: (offset, length) => advise(offset, length, advisePopulateWrite),
-    giveBack: (offset, length) => advise(offset, length, adviseRemove),
+    // Advice that an older kernel does not know is of no consequence.
+    provide: (offset, length) => {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      madvise.async(address + BigInt(offset), length, advisePopulateWrite, () => resolve())
+      return promise
+    },
+    giveBack: (offset, length) => void madvise(address + BigInt(offset), length, adviseRemove),
   }
 }

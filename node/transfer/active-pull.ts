@@ -2,6 +2,7 @@ import { ObjectLostError, ProtocolError, UnreachableError, type ShoalError } fro
 import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 import type { BulkStream } from '../network/network.ts'
 import type { IncomingRoom, TransferStore } from '../store/transfer-store.ts'
+import type { NearWay } from './near-reader.ts'
 import { Pull, type PullSource } from './pull.ts'
 import { SourceReader } from './source-reader.ts'
 import type { PartialValue } from './value-server.ts'
@@ -20,13 +21,14 @@ export interface ActivePullParts {
   self: NodeId
   store: TransferStore
   streams: ValueStreams
+  near: NearWay | undefined
   stallMs: number
   random(): number
   now(): number
-  locate(name: string): Promise<readonly NodeId[]>
+  locate(name: string, signal: AbortSignal): Promise<readonly NodeId[]>
   /** True when there is a link to the node. */
   isLinked(node: NodeId): boolean
-  onBytes(bytes: number): void
+  onBytes(bytes: number, way: 'network' | 'near'): void
   log(text: string): void
 }
 
@@ -47,7 +49,7 @@ export class ActivePull {
   #changed = Promise.withResolvers<void>()
   #room: IncomingRoom | undefined
   #waiters = 0
-  /** Others are being given parts of it. */
+  /** Others are being given parts of it, or it is written to by others than this thread. */
   #uses = 0
   #stopReason: ShoalError | undefined
   /** Since when only nodes are left that this one has no link to. */
@@ -78,16 +80,19 @@ export class ActivePull {
     return {
       bytes: this.#spec.bytes,
       have: this.#pull.have,
-      use: async (offset, length, work) => {
-        this.#uses += 1
-        try {
-          await work(room.slice(offset, length))
-        } finally {
-          this.#uses -= 1
-          if (this.#uses === 0) this.#tell()
-        }
-      },
+      use: (offset, length, work) => this.#use(() => work(room.slice(offset, length))),
       more: () => this.#changed.promise,
+    }
+  }
+
+  /** The room stays as it is while this goes on. */
+  async #use(work: () => Promise<void>): Promise<void> {
+    this.#uses += 1
+    try {
+      await work()
+    } finally {
+      this.#uses -= 1
+      if (this.#uses === 0) this.#tell()
     }
   }
 
@@ -204,7 +209,8 @@ export class ActivePull {
   async #locate(): Promise<boolean> {
     this.hasLocated = true
     const { self, isLinked, locate, now } = this.#parts
-    const others = (await locate(this.name)).filter((node) => node !== self)
+    const others = (await locate(this.name, this.#abort.signal)).filter((node) => node !== self)
+    if (this.#stopReason !== undefined) throw this.#stopReason
     const linked = others.filter(isLinked)
     const isNew = linked.some((node) => !this.#pull.sources.has(node))
     this.addSources(linked)
@@ -225,7 +231,7 @@ export class ActivePull {
   }
 
   async #read(source: PullSource, room: IncomingRoom): Promise<void> {
-    const { streams, stallMs, now, onBytes, log } = this.#parts
+    const { streams, near, stallMs, now, onBytes, log } = this.#parts
     const { node } = source
     let stream: BulkStream | undefined
     try {
@@ -239,6 +245,10 @@ export class ActivePull {
         source,
         stream,
         stallMs,
+        near,
+        use: (work) => this.#use(work),
+        isStopped: () => this.#stopReason !== undefined || this.isDone,
+        log,
         now,
         onBytes,
         onPeers: (peers) => this.addSources(peers),

@@ -18,6 +18,8 @@ export interface PullSource {
   restsUntilMs: number
   /** It has said that it does not have the value. */
   isWithout: boolean
+  /** The value may be read from its memory, if that is on this machine. */
+  mayBeNear: boolean
 }
 
 const requestsPerSource = 2
@@ -61,6 +63,7 @@ export class Pull {
       failures: 0,
       restsUntilMs: -Infinity,
       isWithout: false,
+      mayBeNear: true,
     })
   }
 
@@ -102,6 +105,15 @@ export class Pull {
     const { isWithout, failures, restsUntilMs, have } = source
     if (isWithout || failures >= failuresMax || restsUntilMs > nowMs || this.have.isFull) return false
     return this.#lacksSomeOf(source) || (have?.isFull === false && source.asked.size === 0)
+  }
+
+  /** Asks all that is still wanted of one source, from the first chunk to the last. */
+  askRest(source: PullSource): { requestId: number; index: number }[] {
+    const asks: { requestId: number; index: number }[] = []
+    for (let index = 0; index < this.have.size; index++) {
+      if (this.#isWanted(index, source)) asks.push(this.#ask(source, index))
+    }
+    return asks
   }
 
   #ask(source: PullSource, index: number): { requestId: number; index: number } {

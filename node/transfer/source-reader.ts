@@ -5,10 +5,21 @@ import type { BulkStream } from '../network/network.ts'
 import type { IncomingRoom } from '../store/transfer-store.ts'
 import { chunkAt, ChunkSet } from './chunks.ts'
 import type { Pull, PullSource } from './pull.ts'
-import { answerHeaderBytes, decodeAnswer, decodeRest, encodeRequest, sumOfChunk } from './value-frames.ts'
+import { readNear, type NearWay } from './near-reader.ts'
+import {
+  answerHeaderBytes,
+  decodeAnswer,
+  decodePlace,
+  decodeRest,
+  encodeRequest,
+  placeBytes,
+  sumOfChunk,
+} from './value-frames.ts'
 
 /** So much is read at a time, each within the time for progress. */
 const sliceBytes = 1024 * 1024
+/** Smaller values come as fast over the network. */
+const nearBytesMin = 512 * 1024
 
 export interface SourceReaderOptions {
   pull: Pull
@@ -16,10 +27,17 @@ export interface SourceReaderOptions {
   source: PullSource
   stream: BulkStream
   stallMs: number
+  /** Undefined when nothing is to be read from the memory of others. */
+  near: NearWay | undefined
+  /** While this goes on the room is not given to others. */
+  use(work: () => Promise<void>): Promise<void>
+  /** True when no more is to be written into the room. */
+  isStopped(): boolean
+  log(text: string): void
   now(): number
   /** Nodes that the source knows to have some of it. */
   onPeers(peers: readonly NodeId[]): void
-  onBytes(bytes: number): void
+  onBytes(bytes: number, way: 'network' | 'near'): void
   /** There is something new: a chunk, or what a source has. */
   onProgress(): void
 }
@@ -43,11 +61,12 @@ export class SourceReader {
   }
 
   async #askAll(): Promise<void> {
-    const { pull, source, stream, now } = this.#with
+    const { pull, source, stream, near, now } = this.#with
     for (let ask = pull.next(source, now()); ask !== undefined; ask = pull.next(source, now())) {
       const kind = ask.index < 0 ? 'have' : 'chunk'
       const index = Math.max(0, ask.index)
-      const written = stream.write(encodeRequest({ kind, requestId: ask.requestId, name: pull.name, index }))
+      const mark = near !== undefined && source.mayBeNear && pull.bytes >= nearBytesMin ? near.mark : ''
+      const written = stream.write(encodeRequest({ kind, requestId: ask.requestId, name: pull.name, index, mark }))
       await this.#soon(written, 'takes no request')
     }
   }
@@ -62,6 +81,11 @@ export class SourceReader {
     const { have, peers } = decodeRest(rest, answer)
     const asked = pull.indexAsked(source.node, requestId)
     if (asked === undefined) throw this.#lie('answers what it was not asked')
+    if (status === 'near') {
+      if (bytes !== pull.bytes) throw this.#lie(`says that it has ${bytes} bytes, not ${pull.bytes}`)
+      await this.#takeNear(requestId, length)
+      return
+    }
     if (status === 'data' || status === 'have') {
       if (bytes !== pull.bytes) throw this.#lie(`says that it has ${bytes} bytes, not ${pull.bytes}`)
       pull.told(source.node, have.length === 0 ? ChunkSet.full(pull.have.size) : new ChunkSet(pull.have.size, have))
@@ -69,7 +93,7 @@ export class SourceReader {
     if (status === 'data') {
       if (asked !== answer.index) throw this.#lie('sends another part than it was asked for')
       await this.#takeChunk(asked, length, sum)
-      onBytes(length)
+      onBytes(length, 'network')
     } else if (length !== 0) throw this.#lie('sends bytes that it was not asked for')
     pull.answered(source.node, requestId, status, now())
     onPeers(peers)
@@ -90,6 +114,32 @@ export class SourceReader {
     for (const slice of slices) await this.#soon(slice, 'does not go on')
     if (sumOfChunk(pull.name, offset, target) !== sum)
       throw this.#lie('sends a part with another checksum than it says')
+  }
+
+  /** The source is on this machine and has said where all of the value lies. What cannot be read there it is asked for. */
+  async #takeNear(requestId: number, length: number): Promise<void> {
+    const { pull, room, source, stream, near, now, use, isStopped, onBytes, onProgress, log } = this.#with
+    if (near === undefined || !source.mayBeNear || length !== placeBytes) throw this.#lie('names a place unasked')
+    const where = Buffer.alloc(placeBytes)
+    await this.#soon(stream.readInto(where), 'does not go on')
+    pull.told(source.node, ChunkSet.full(pull.have.size))
+    pull.answered(source.node, requestId, 'have', now())
+    try {
+      await use(async () => {
+        const value = await near.open(decodePlace(where), pull.name, pull.bytes)
+        try {
+          const noted = (bytes: number): void => onBytes(bytes, 'near')
+          await readNear({ pull, room, source, value, now, isStopped, onBytes: noted, onProgress })
+        } finally {
+          await value.close()
+        }
+      })
+    } catch (error) {
+      source.mayBeNear = false
+      if (!isStopped()) log(`the value ${pull.name} comes over the network: ${(error as Error).message}`)
+    }
+    const done = encodeRequest({ kind: 'done', requestId: 0, name: pull.name, index: 0, mark: '' })
+    await this.#soon(stream.write(done), 'takes no request')
   }
 
   #soon<T>(work: Promise<T>, what: string): Promise<T> {

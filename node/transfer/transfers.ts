@@ -3,6 +3,7 @@ import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 import type { BulkStream, PeerNetwork } from '../network/network.ts'
 import type { TransferStore } from '../store/transfer-store.ts'
 import { ActivePull } from './active-pull.ts'
+import type { NearWay } from './near-reader.ts'
 import type { PullPriority } from './pull.ts'
 import { priorities } from './pull.ts'
 import { ValueServer } from './value-server.ts'
@@ -12,8 +13,10 @@ export interface TransfersOptions {
   self: NodeId
   network: Pick<PeerNetwork, 'openBulk'>
   store: TransferStore
+  /** How values of nodes on the same machine are read; undefined when they are to come over the network, too. */
+  near?: NearWay | undefined
   /** Nodes that have the value, when those that were thought to have it do not. Never rejects. */
-  locate(name: string): Promise<readonly NodeId[]>
+  locate(name: string, signal: AbortSignal): Promise<readonly NodeId[]>
   /** True when there is a link to the node. */
   isLinked(node: NodeId): boolean
   /** A node has asked for a value and will have a copy. */
@@ -29,6 +32,9 @@ export interface TransfersOptions {
 
 export interface TransferFigures {
   bytesIn: number
+  /** So many of those were read from the memory of other nodes of this machine. */
+  bytesInNear: number
+  /** Over the network. */
   bytesOut: number
   pullsDone: number
   pullsFailed: number
@@ -74,13 +80,26 @@ export class Transfers {
   readonly #waiting: Waiting[] = []
   #running = 0
   #isClosed = false
-  readonly counters = { bytesIn: 0, pullsDone: 0, pullsFailed: 0, chunksRetried: 0, hintHits: 0, locates: 0 }
+  readonly counters = {
+    bytesIn: 0,
+    bytesInNear: 0,
+    pullsDone: 0,
+    pullsFailed: 0,
+    chunksRetried: 0,
+    hintHits: 0,
+    locates: 0,
+  }
 
   constructor(options: TransfersOptions) {
     this.#with = options
-    const { stallMs = 10_000 } = options
+    const { stallMs = 10_000, near } = options
     this.#streams = new ValueStreams(options.network, stallMs)
-    this.#server = new ValueServer({ ...options, stallMs, partial: (name) => this.#pulls.get(name)?.partial })
+    this.#server = new ValueServer({
+      ...options,
+      mark: near?.mark ?? '',
+      stallMs,
+      partial: (name) => this.#pulls.get(name)?.partial,
+    })
   }
 
   get bytesOut(): number {
@@ -126,24 +145,26 @@ export class Transfers {
   }
 
   #begin(name: string, bytes: number, { owner, object, hints, timeoutMs = 30_000, priority }: PullOptions): ActivePull {
-    const { self, store, locate, isLinked, random, now, log, stallMs = 10_000 } = this.#with
+    const { self, store, near, locate, isLinked, random, now, log, stallMs = 10_000 } = this.#with
     const pull = new ActivePull(
       { name, bytes, owner, object, hints: hints.filter((node) => node !== self), timeoutMs },
       {
         self,
         store,
         streams: this.#streams,
+        near,
         isLinked,
         stallMs,
         random,
         now,
         log,
-        locate: (value) => {
+        locate: (value, signal) => {
           this.counters.locates += 1
-          return locate(value)
+          return locate(value, signal)
         },
-        onBytes: (count) => {
+        onBytes: (count, way) => {
           this.counters.bytesIn += count
+          if (way === 'near') this.counters.bytesInNear += count
         },
       },
     )

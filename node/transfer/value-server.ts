@@ -2,12 +2,14 @@ import { ProtocolError, ShoalError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import { withinTime } from '../bulk/within-time.ts'
 import type { BulkStream } from '../network/network.ts'
-import type { TransferStore } from '../store/transfer-store.ts'
+import type { MemoryPlace, TransferStore } from '../store/transfer-store.ts'
 import { Askers } from './askers.ts'
 import { chunkAt, chunkCountOf, type ChunkSet } from './chunks.ts'
+import { HeldValue } from './held-value.ts'
 import {
   decodeRequest,
   encodeAnswer,
+  encodePlace,
   peersMax,
   requestBytes,
   sumOfChunk,
@@ -27,6 +29,8 @@ export interface PartialValue {
 
 export interface ValueServerOptions {
   store: Pick<TransferStore, 'open' | 'has'>
+  /** Of this machine: who shows it reads values from memory; '' when nobody is to. */
+  mark: string
   partial(name: string): PartialValue | undefined
   /** A node has asked for a value, and will have a copy of it. */
   onAsked(node: NodeId, name: string): void
@@ -41,6 +45,8 @@ const writeBytes = 1024 * 1024
 /** A question what there is of new is answered after this time, if there is nothing. */
 const haveMs = 300
 const streamsMax = 1000
+/** Whoever reads from memory here has so much time for it before the memory may be used for something else. */
+const heldMs = 60_000
 
 /** Gives values to other nodes, chunk by chunk, also those that are only partly here. */
 export class ValueServer {
@@ -61,17 +67,21 @@ export class ValueServer {
       return
     }
     this.#streams += 1
+    const held = new HeldValue()
     try {
       const request = Buffer.alloc(requestBytes)
       for (;;) {
         // A stream stays as long as the other side keeps it.
         await stream.readInto(request)
-        await this.#answer(from, stream, decodeRequest(request))
+        held.release()
+        const asked = decodeRequest(request)
+        if (asked.kind !== 'done') await this.#answer(from, stream, asked, held)
       }
     } catch (error) {
       if (error instanceof ProtocolError) this.#with.log(`values are not given to node ${from}: ${error.message}`)
       stream.abort((error as Error).message)
     } finally {
+      held.release()
       this.#streams -= 1
     }
   }
@@ -80,7 +90,7 @@ export class ValueServer {
     this.#askers.nodeGone(node)
   }
 
-  async #answer(from: NodeId, stream: BulkStream, request: ValueRequest): Promise<void> {
+  async #answer(from: NodeId, stream: BulkStream, request: ValueRequest, held: HeldValue): Promise<void> {
     const { store, partial, onAsked, holders } = this.#with
     const { name } = request
     // Before anything else: if it is freed from now on, the asker has to know.
@@ -89,7 +99,7 @@ export class ValueServer {
     const peers = [...known].filter((node) => node !== from).slice(0, peersMax)
     this.#askers.add(name, from)
     if (store.has(name)) {
-      if (await this.#giveWhole(stream, request, peers)) return
+      if (await this.#giveWhole(stream, request, peers, held)) return
     } else {
       const value = partial(name)
       if (value !== undefined) return this.#givePart(stream, request, value, peers)
@@ -97,8 +107,8 @@ export class ValueServer {
     await this.#say(stream, request, { status: 'lost', peers })
   }
 
-  async #giveWhole(stream: BulkStream, request: ValueRequest, peers: NodeId[]): Promise<boolean> {
-    const { name, index } = request
+  async #giveWhole(stream: BulkStream, request: ValueRequest, peers: NodeId[], held: HeldValue): Promise<boolean> {
+    const { name, index, mark } = request
     let value
     try {
       value = await this.#with.store.open(name)
@@ -108,6 +118,11 @@ export class ValueServer {
       return true
     }
     if (value === undefined) return false
+    if (value.place !== undefined && mark !== '' && mark === this.#with.mark) {
+      held.hold(value, heldMs)
+      await this.#sayWhere(stream, request, value.bytes, value.place, peers)
+      return true
+    }
     try {
       const { bytes } = value
       if (request.kind === 'have') {
@@ -158,6 +173,18 @@ export class ValueServer {
       await this.#soon(stream.write(chunk.subarray(at, at + writeBytes)), name)
     }
     this.bytesOut += chunk.length
+  }
+
+  async #sayWhere(
+    stream: BulkStream,
+    request: ValueRequest,
+    bytes: number,
+    place: MemoryPlace,
+    peers: NodeId[],
+  ): Promise<void> {
+    const where = encodePlace(place)
+    await this.#say(stream, request, { status: 'near', index: request.index, length: where.length, bytes, peers })
+    await this.#soon(stream.write(where), request.name)
   }
 
   async #say(stream: BulkStream, { name, requestId }: ValueRequest, answer: Partial<ValueAnswer>): Promise<void> {

@@ -2,6 +2,8 @@
 export interface Whose {
   to: string
   name: string
+  /** The id of the task, where it is known. */
+  task?: string
 }
 
 /** Lines that one task wrote. */
@@ -92,10 +94,10 @@ export class OutputCollector {
     } catch {
       return false
     }
-    const { to, name } = (whose ?? {}) as { to?: unknown; name?: unknown }
+    const { to, name, task } = (whose ?? {}) as { to?: unknown; name?: unknown; task?: unknown }
     if (typeof to !== 'string' || typeof name !== 'string') return false
     if (marker > 0) this.#text(bytes.subarray(0, marker))
-    this.#whose = { to, name }
+    this.#whose = typeof task === 'string' ? { to, name, task } : { to, name }
     this.markerCount++
     return true
   }
@@ -133,8 +135,8 @@ export class OutputCollector {
     const carriageReturn = bytes.at(-1) === 0x0d ? 1 : 0
     const line = bytes.toString('utf8', 0, bytes.length - carriageReturn)
     const last = this.#blocks.at(-1)
-    const { to, name } = this.#whose
-    if (last !== undefined && last.to === to && last.name === name) last.lines.push(line)
-    else if (this.#blocks.length < blocksMax) this.#blocks.push({ to, name, lines: [line] })
+    const { to, name, task } = this.#whose
+    if (last !== undefined && last.to === to && last.name === name && last.task === task) last.lines.push(line)
+    else if (this.#blocks.length < blocksMax) this.#blocks.push({ ...this.#whose, lines: [line] })
   }
 }

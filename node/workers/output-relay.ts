@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { ClientDirectory } from '../server/client-directory.ts'
 import type { LeaseEnd } from '../server/lease-end.ts'
 import type { OutputBlock } from './output-collector.ts'
+import type { OutputBook } from '../reports/output-book.ts'
 import { WorkerStream } from './worker-stream.ts'
 
 const linesPerMessageMax = 10_000
@@ -13,20 +14,23 @@ const turnsMax = 20
 /** Brings what workers write to the drivers whose tasks wrote it. */
 export class OutputRelay {
   readonly #clients: ClientDirectory
+  readonly #book: Pick<OutputBook, 'add'>
   readonly #log: (text: string) => void
   readonly #streams = new Set<WorkerStream>()
   readonly #dropped = new WeakMap<LeaseEnd, number>()
   #chunks = 0
 
-  constructor(clients: ClientDirectory, log: (text: string) => void) {
+  constructor(clients: ClientDirectory, book: Pick<OutputBook, 'add'>, log: (text: string) => void) {
     this.#clients = clients
+    this.#book = book
     this.#log = log
   }
 
   /** Follows one output stream of a worker to its end. `marker`: see `outputMarker`. */
   attach(stream: Readable, pid: number, isError: boolean, marker: string): WorkerStream {
     const follower = new WorkerStream(marker, (blocks) => {
-      for (const block of blocks) this.#deliver(block, pid, isError)
+      for (const block of blocks) this.#book.add(pid, isError, block)
+      for (const block of byName(blocks)) this.#deliver(block, pid, isError)
     })
     this.#streams.add(follower)
     stream.on('data', (chunk: Buffer) => {
@@ -70,6 +74,17 @@ export class OutputRelay {
     }
     for (const batch of batches(lines)) client.send('log', { pid, name, isError, lines: batch })
   }
+}
+
+/** For a driver several tasks of one name are one. */
+function byName(blocks: readonly OutputBlock[]): OutputBlock[] {
+  const merged: OutputBlock[] = []
+  for (const { to, name, lines } of blocks) {
+    const last = merged.at(-1)
+    if (last?.to !== to || last.name !== name) merged.push({ to, name, lines: [...lines] })
+    else for (const line of lines) last.lines.push(line)
+  }
+  return merged
 }
 
 function* batches(lines: string[]): Generator<string[]> {

@@ -1,4 +1,7 @@
 import { availableParallelism } from 'node:os'
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
+import type { GpuVendor } from '../resources/gpu-visibility.ts'
+import type { EventBook } from '../reports/event-book.ts'
 import type { Client } from '../server/client.ts'
 import type { Guardian } from './guardian.ts'
 import { outputMarker, type Whose } from './output-collector.ts'
@@ -11,8 +14,11 @@ export interface WorkerPoolOptions {
   socketPath: string
   compileCacheDirectory: string | undefined
   startMs: number
+  /** Whose the GPUs of this node are. */
+  gpuVendor: GpuVendor | undefined
   guardian: Guardian
   output: OutputRelay
+  events: Pick<EventBook, 'say'>
   log(text: string): void
 }
 
@@ -25,6 +31,8 @@ export interface WorkerExit {
   isOutside: boolean
   /** Its connection, if it had one. */
   client: Client | undefined
+  /** It was ended because memory ran out. */
+  outOfMemory?: OutOfMemoryDetails | undefined
 }
 
 /** Workers that are starting at a time: each keeps a core busy for a while. */
@@ -40,6 +48,8 @@ export class WorkerPool {
   readonly #starting = new Set<number>()
   #closing: (() => void) | undefined
   startedCount = 0
+  /** What is known, if the system has ended a worker because memory ran out. Asked when one was killed from outside. */
+  systemEnded: () => OutOfMemoryDetails | undefined = () => undefined
   /** Told when a worker is gone for good. */
   onExit: (exit: WorkerExit) => void = () => {}
 
@@ -71,12 +81,12 @@ export class WorkerPool {
   }
 
   #spawn(start: WorkerStart): void {
-    const { entry, socketPath, compileCacheDirectory, startMs, guardian, output } = this.#options
+    const { guardian, output, ...options } = this.#options
     this.startedCount++
     let worker
     try {
       const onExit = (gone: WorkerProcess, exit: ProcessExit): void => this.#onExit(gone, exit)
-      worker = new WorkerProcess({ start, entry, socketPath, compileCacheDirectory, startMs, onExit })
+      worker = new WorkerProcess({ ...options, start, onExit })
     } catch (error) {
       // An environment variable that no process can have, for instance.
       const reason = `could not be started: ${(error as Error).message}`
@@ -121,12 +131,15 @@ export class WorkerPool {
     if (worker.isReady) return `worker ${workerId} is connected already`
     worker.connected(client)
     this.#startEnded(workerId)
+    const { pid } = worker
+    this.#options.events.say('worker', `worker ${workerId} (pid ${pid}) has started`, { pid })
     return undefined
   }
 
-  kill(workerId: number, reason: string): void {
+  /** @param outOfMemory what is known, if memory ran out */
+  kill(workerId: number, reason: string, outOfMemory?: OutOfMemoryDetails): void {
     const at = this.#toStart.findIndex((start) => start.workerId === workerId)
-    if (at === -1) this.#workers.get(workerId)?.kill(reason)
+    if (at === -1) this.#workers.get(workerId)?.kill(reason, outOfMemory)
     else {
       this.#toStart.splice(at, 1)
       this.#tellNeverStarted(workerId, reason)
@@ -143,6 +156,14 @@ export class WorkerPool {
     this.#closing = () => {}
   }
 
+  #sayEnded({ workerId, pid }: WorkerProcess, { reason, kind }: ProcessExit, words: string): void {
+    const { events, log } = this.#options
+    const text = `worker ${workerId} (pid ${pid}) ended: ${reason.split('\n', 1).join()}`
+    log(text)
+    const level = kind !== 'other' ? 'error' : isOrdinary(reason) ? 'info' : 'warning'
+    events.say('worker', kind === 'crash' && words !== '' ? `${text}; its last words: ${words}` : text, { pid, level })
+  }
+
   #onExit(worker: WorkerProcess, { reason, kind }: ProcessExit): void {
     const { workerId, client } = worker
     const streams = this.#outputs.get(workerId)
@@ -154,15 +175,25 @@ export class WorkerPool {
     this.#outputs.delete(workerId)
     this.#startEnded(workerId)
     if (this.#closing === undefined) {
-      this.#options.log(`worker ${workerId} (pid ${worker.pid}) ended: ${reason.split('\n', 1).join()}`)
+      const bySystem = kind === 'outside' ? this.systemEnded() : undefined
+      const hasWords = kind === 'crash' && client !== undefined && words !== ''
+      this.#sayEnded(worker, { reason, kind }, words)
       this.onExit({
         workerId,
         reason:
-          kind === 'crash' && client !== undefined && words !== '' ? `${reason}; its last words: ${words}` : reason,
+          bySystem === undefined
+            ? `${reason}${hasWords ? `; its last words: ${words}` : ''}`
+            : `node ${bySystem.node} ran out of memory, and its system ended the worker (${reason})`,
         startFailed: client === undefined,
         isOutside: kind === 'outside',
         client,
+        outOfMemory: worker.outOfMemory ?? bySystem,
       })
     } else if (this.#workers.size === 0) this.#closing()
   }
+}
+
+/** The node stops workers that it does not need. */
+function isOrdinary(reason: string): boolean {
+  return reason === 'idle' || reason === 'exit code 0' || reason.startsWith('its place is needed')
 }

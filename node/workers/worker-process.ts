@@ -1,7 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
+import { gpuEnvironment, type GpuVendor } from '../resources/gpu-visibility.ts'
 import type { Client } from '../server/client.ts'
 
 export interface WorkerStart {
@@ -17,6 +20,7 @@ export interface WorkerProcessOptions {
   socketPath: string
   compileCacheDirectory: string | undefined
   startMs: number
+  gpuVendor: GpuVendor | undefined
   /** Told once, when the process is gone and what it had sent and printed has been read. */
   onExit(worker: WorkerProcess, exit: ProcessExit): void
 }
@@ -30,6 +34,8 @@ export interface ProcessExit {
 /** What a dead worker's open ends may take to close; a process that it has started may hold its pipes for ever. */
 const drainMs = 1_000
 const stderrTailChars = 2_000
+/** From -1000, never, to 1000, first of all. */
+const oomScore = 900
 /** Of the machine's memory. */
 const heapShare = 0.75
 /** Those that a process brings on itself. */
@@ -48,6 +54,7 @@ export class WorkerProcess {
   #startTimer: NodeJS.Timeout
   #drainTimer: NodeJS.Timeout | undefined
   #killReason: string | undefined
+  #outOfMemory: OutOfMemoryDetails | undefined
   #isKilled = false
   #exit: ProcessExit | undefined
   #isDisconnected = false
@@ -65,6 +72,7 @@ export class WorkerProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
     })
+    if (this.pid !== 0) endFirst(this.pid)
     this.child.once('error', (error) => {
       this.#onExit({ reason: `could not be started: ${error.message}`, kind: 'other' })
     })
@@ -108,8 +116,14 @@ export class WorkerProcess {
     this.#finishWhenDrained()
   }
 
-  /** Kills the process group. */
-  kill(reason: string | undefined): void {
+  /** That memory ran out is why it was killed. */
+  get outOfMemory(): OutOfMemoryDetails | undefined {
+    return this.#outOfMemory
+  }
+
+  /** Kills the process group. The first reason is the one that counts. */
+  kill(reason: string | undefined, outOfMemory?: OutOfMemoryDetails): void {
+    if (!this.#isKilled && this.#exit === undefined) this.#outOfMemory = outOfMemory
     this.#killReason ??= reason
     this.#isKilled = true
     killGroup(this.pid)
@@ -145,6 +159,16 @@ export class WorkerProcess {
   }
 }
 
+/**
+ * Has the system end this process and what it starts before others, the node among them, if memory runs out faster than the
+ * node can see to it itself.
+ */
+function endFirst(pid: number): void {
+  writeFile(`/proc/${pid}/oom_score_adj`, String(oomScore)).catch(() => {
+    // Another system, or a process that has ended already.
+  })
+}
+
 function killGroup(pid: number): void {
   if (pid === 0) return
   try {
@@ -165,12 +189,12 @@ function heapLimit({ NODE_OPTIONS = '' }: NodeJS.ProcessEnv): string[] {
 }
 
 function workerEnvironment(options: WorkerProcessOptions, outputToken: string): NodeJS.ProcessEnv {
-  const { start, socketPath, compileCacheDirectory } = options
+  const { start, socketPath, compileCacheDirectory, gpuVendor } = options
   const env: NodeJS.ProcessEnv = {
     ...(compileCacheDirectory === undefined ? {} : { NODE_COMPILE_CACHE: compileCacheDirectory }),
     ...process.env,
     ...start.envVars,
-    CUDA_VISIBLE_DEVICES: start.gpuIds.join(','),
+    ...gpuEnvironment(start.gpuIds, gpuVendor),
     SHOAL_WORKER_ID: String(start.workerId),
     SHOAL_SOCKET: socketPath,
     SHOAL_OUTPUT_TOKEN: outputToken,

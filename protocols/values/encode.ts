@@ -9,6 +9,26 @@ import { valueFormats, type EncodedValue, type EncodeHooks } from './value.ts'
 /** The first few objects of a value are looked up in a list, which is faster than a map. */
 const listedObjectsMax = 8
 
+/** Views that see no more of a large buffer than this travel without the others on that buffer. */
+const loneBytesMax = 512
+
+/** The items of no kind of view are larger. */
+const viewAlignment = 8
+
+/** What several views see of a buffer of which each sees but a small part. */
+interface SharedPart {
+  /** As an object of the value. */
+  readonly number: number
+  /** Its place among the buffers. */
+  readonly index: number
+  start: number
+  end: number
+  /** Bytes that the views see, all together. */
+  seenBytes: number
+  /** Where in the head their offsets belong. */
+  readonly offsets: { readonly place: number; readonly byteOffset: number }[]
+}
+
 const viewKindOf = new Map<object, number>(viewKinds.map((kind, number) => [kind.prototype, number]))
 const noHooks: EncodeHooks = {}
 
@@ -17,6 +37,7 @@ class Encoder {
   readonly #head = new HeadWriter()
   #hooks: EncodeHooks = noHooks
   #buffers: Uint8Array[] = []
+  #parts: Map<ArrayBuffer, SharedPart> | undefined
   #listed: object[] = []
   #numbered: Map<object, number> | undefined
   #objects = 0
@@ -28,11 +49,13 @@ class Encoder {
     this.#hooks = hooks
     try {
       this.#value(value)
+      this.#endParts()
       return { format: valueFormats.shoal, head: this.#head.copy(), buffers: this.#buffers }
     } finally {
       this.#head.reset()
       this.#hooks = noHooks
       this.#buffers = []
+      this.#parts = undefined
       this.#listed = []
       this.#numbered = undefined
       this.#objects = 0
@@ -101,11 +124,15 @@ class Encoder {
     this.#head.raw(bytes)
   }
 
+  /** The number of an object that has been written; else less than 0. */
+  #numberOf(value: object): number {
+    if (this.#numbered !== undefined) return this.#numbered.get(value) ?? -1
+    return this.#objects > 0 ? this.#listed.indexOf(value) : -1
+  }
+
   /** Writes a reference if the object has been written; else gives it the next number. */
   #isKnown(value: object): boolean {
-    let number = -1
-    if (this.#numbered !== undefined) number = this.#numbered.get(value) ?? -1
-    else if (this.#objects > 0) number = this.#listed.indexOf(value)
+    const number = this.#numberOf(value)
     if (number >= 0) {
       this.#head.byte(tags.reference)
       this.#head.count(number)
@@ -291,7 +318,8 @@ class Encoder {
 
   /**
    * A view travels with its whole buffer, so that two views on one buffer share it afterwards, unless the buffer is more
-   * than twice as large as what the view sees of it.
+   * than twice as large as what the view sees of it. Of such a buffer its views share a part, which is not more than twice
+   * as large as what they see of it, either.
    */
   #view(value: ArrayBufferView, kind: number): void {
     const { buffer, byteLength, byteOffset } = value
@@ -299,23 +327,72 @@ class Encoder {
       throw this.#refuse('a view on a SharedArrayBuffer, whose memory belongs to this process: copy it first')
     }
     if (this.#isKnown(value)) return
-    const isWhole = buffer.byteLength <= byteLength * 2
     const head = this.#head
     head.byte(tags.view)
     head.byte(kind)
-    head.count(isWhole ? byteOffset : 0)
-    head.count(byteLength)
+    if (this.#joinPart(buffer, byteOffset, byteLength)) return
+    const isWhole = buffer.byteLength <= Math.max(byteLength, loneBytesMax) * 2 || this.#numberOf(buffer) >= 0
     if (isWhole) {
+      head.count(byteOffset)
+      head.count(byteLength)
       this.#arrayBuffer(buffer)
-    } else {
-      // A buffer of its own, with a number that nothing refers to.
-      this.#objects += 1
-      if (this.#numbered === undefined) {
-        this.#numbered = new Map(this.#listed.map((listed, i) => [listed, i]))
-      }
+    } else this.#part(buffer, byteOffset, byteLength)
+  }
+
+  /** A part of a buffer, as a buffer of its own. */
+  #part(buffer: ArrayBuffer, byteOffset: number, byteLength: number): void {
+    const head = this.#head
+    const number = this.#objects
+    // Only views that share it refer to it.
+    this.#objects += 1
+    this.#numbered ??= new Map(this.#listed.map((listed, i) => [listed, i]))
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength)
+    if (byteLength <= loneBytesMax) {
+      head.count(0)
+      head.count(byteLength)
       head.byte(tags.arrayBuffer)
       head.count(0)
-      this.#payload(new Uint8Array(buffer, byteOffset, byteLength))
+      this.#payload(bytes)
+      return
+    }
+    const offsets = [{ place: head.laterCount(), byteOffset }]
+    head.count(byteLength)
+    head.byte(tags.arrayBuffer)
+    head.count(0)
+    const index = this.#buffers.push(bytes) - 1
+    head.byte(payloads.beside)
+    head.count(index)
+    this.#parts ??= new Map()
+    const end = byteOffset + byteLength
+    this.#parts.set(buffer, { number, index, start: byteOffset, end, seenBytes: byteLength, offsets })
+  }
+
+  /** Has the view share a part with others. False when there is none, or it would be too large. */
+  #joinPart(buffer: ArrayBuffer, byteOffset: number, byteLength: number): boolean {
+    const part = this.#parts?.get(buffer)
+    if (part === undefined) return false
+    const start = Math.min(part.start, byteOffset)
+    const end = Math.max(part.end, byteOffset + byteLength)
+    const seenBytes = part.seenBytes + byteLength
+    if (end - start > seenBytes * 2) return false
+    Object.assign(part, { start, end, seenBytes })
+    const head = this.#head
+    part.offsets.push({ place: head.laterCount(), byteOffset })
+    head.count(byteLength)
+    head.byte(tags.reference)
+    head.count(part.number)
+    return true
+  }
+
+  /** Now it is known what is shared. */
+  #endParts(): void {
+    if (this.#parts === undefined) return
+    for (const [buffer, { index, start, end, offsets }] of this.#parts) {
+      if (offsets.length === 1) continue
+      // Every kind of view lies right in it if it did so before.
+      const from = start - (start % viewAlignment)
+      this.#buffers[index] = new Uint8Array(buffer, from, end - from)
+      for (const { place, byteOffset } of offsets) this.#head.setCount(place, byteOffset - from)
     }
   }
 

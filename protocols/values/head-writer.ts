@@ -60,6 +60,24 @@ export class HeadWriter {
     bytes[this.#at++] = value
   }
 
+  /** Room for a number that is not known yet. Gives its place, for `setCount`. */
+  laterCount(): number {
+    const place = this.#at
+    this.#reserve(8)
+    this.#at += 8
+    this.setCount(place, 0)
+    return place
+  }
+
+  /** Writes the number there as `count` would, only not as short as can be. */
+  setCount(place: number, value: number): void {
+    for (let i = 0; i < 7; i++) {
+      this.#bytes[place + i] = (value % 0x80) | 0x80
+      value = Math.floor(value / 0x80)
+    }
+    this.#bytes[place + 7] = value
+  }
+
   raw(value: Uint8Array): void {
     this.#reserve(value.length).set(value, this.#at)
     this.#at += value.length

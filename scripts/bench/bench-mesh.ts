@@ -18,6 +18,8 @@ export interface BenchMeshOptions {
   storeBytesMax: number
   /** CPUs of each; the first offers none unless this says so. */
   cpus?: readonly number[]
+  /** False: values come over the network, though all nodes are on this machine. Default: true. */
+  handOver?: boolean
 }
 
 const emptyMs = 30_000
@@ -34,6 +36,9 @@ const fetchValue = remote(
   { name: 'fetchValue' },
 )
 
+/** Views that a worker does not use any more keep their memory until it collects them. */
+const collectThere = remote(() => collectGarbage(), { name: 'collectThere' })
+
 /** A mesh that this program is attached to, by its first node. */
 export class BenchMesh implements AsyncDisposable {
   readonly nodes: readonly BenchNode[]
@@ -48,8 +53,8 @@ export class BenchMesh implements AsyncDisposable {
   }
 
   /** Nodes over loopback. */
-  static async start({ nodes, storeBytesMax, cpus = [0, 1] }: BenchMeshOptions): Promise<BenchMesh> {
-    return BenchMesh.attach(await startLocalMesh({ nodes, cpus, options: { storeBytesMax } }))
+  static async start({ nodes, storeBytesMax, cpus = [0, 1], handOver = true }: BenchMeshOptions): Promise<BenchMesh> {
+    return BenchMesh.attach(await startLocalMesh({ nodes, cpus, options: { storeBytesMax, handOver } }))
   }
 
   /** Attaches to nodes that run already, which end with this. */
@@ -78,6 +83,10 @@ export class BenchMesh implements AsyncDisposable {
   /** Waits until no node holds any value. */
   async emptied(): Promise<void> {
     const deadline = Date.now() + emptyMs
+    // The first node has no workers.
+    await get(
+      this.nodes.slice(1).map(({ nodeId }) => collectThere.options({ schedulingStrategy: { nodeId } }).remote()),
+    )
     for (const client of this.clients) {
       for (;;) {
         collectGarbage()

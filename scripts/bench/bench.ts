@@ -1,6 +1,7 @@
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { actorBenchmarks } from './actors.ts'
 import type { Benchmark } from './benchmark.ts'
 import { broadcastBenchmarks } from './broadcast.ts'
 import { callBenchmarks } from './calls.ts'
@@ -38,6 +39,7 @@ const benchmarks: readonly Benchmark[] = [
   ...startBenchmarks,
   ...callBenchmarks,
   ...placementGroupBenchmarks,
+  ...actorBenchmarks,
   ...objectBenchmarks,
   ...remoteCallBenchmarks,
   ...schedulerBenchmarks,

@@ -5,8 +5,7 @@ import { canShapeLinks, startShapedMesh } from './shaped-mesh.ts'
 
 const mebibyte = 2 ** 20
 /** Memory that has never been used may be several times as slow. */
-const warmUps = 2
-const mibMax = 256
+const warmUps = 3
 /** The slower ones leave the processors time for all of it. */
 const links = [
   { mbit: 100, mibMax: 64 },
@@ -37,24 +36,26 @@ function resultsOf(where: string, nodes: number, mib: number, [one, all]: [numbe
   return [
     { name: `broadcast ${mib} MiB ${where}: to one node`, unit: 'ms', values: one },
     { name: `  to ${nodes} nodes`, unit: 'ms', values: all },
-    {
-      name: `  to ${nodes} nodes, beside one`,
-      unit: 'times',
-      values: all.map((ms, i) => ms / (one[i] ?? Number.NaN)),
-    },
+    { name: `  to ${nodes} nodes, beside one`, unit: 'times', values: all.map((ms, i) => ms / (one[i] ?? Number.NaN)) },
   ]
 }
 
-/** Over loopback, where all nodes share the processors, and over links of their own, where each can use all of its own. */
+/** Between nodes of this machine, where all of them share its processors. */
+const onOneMachine = [
+  { name: 'broadcast over loopback', where: 'over loopback', handOver: false },
+  { name: 'broadcast on one machine', where: 'from memory to memory', handOver: true },
+]
+
+/** On this machine, over loopback and without, and over links of their own, where each can use all of its own. */
 export const broadcastBenchmarks: readonly Benchmark[] = [
-  {
-    name: 'broadcast over loopback',
+  ...onOneMachine.map(({ name, where, handOver }): Benchmark => ({
+    name,
     async measure({ rounds, mib, nodes = 8 }) {
-      const size = Math.min(mib, mibMax)
-      await using mesh = await BenchMesh.start({ nodes: nodes + 1, storeBytesMax: 3 * size * mebibyte })
-      return resultsOf('over loopback', nodes, size, await measureBroadcast(mesh, size, rounds))
+      const storeBytesMax = 2 * mib * mebibyte
+      await using mesh = await BenchMesh.start({ nodes: nodes + 1, storeBytesMax, handOver })
+      return resultsOf(where, nodes, mib, await measureBroadcast(mesh, mib, rounds))
     },
-  },
+  })),
   ...links.map((link): Benchmark => {
     const { mbit } = link
     const where = `over links of ${mbit} Mbit/s`

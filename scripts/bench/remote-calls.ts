@@ -5,8 +5,8 @@ import { rate } from './rate.ts'
 
 const remoteValue = remote(() => 'ok', { name: 'remoteValue' })
 
-/** Two nodes over loopback. The program is attached to the one that has no CPU, so every task goes to the other. */
-async function attachToTwoNodes(): Promise<AsyncDisposable> {
+/** Two nodes over loopback. The program is attached to the one that has no CPU, so all that needs one goes to the other. */
+export async function attachToTwoNodes(): Promise<AsyncDisposable> {
   const mesh = await startLocalMesh({ nodes: 2, cpus: [0, 2] })
   await init({ address: mesh.nodes[0]?.socketPath ?? '' })
   return {

@@ -20,7 +20,7 @@ export const rhythmBenchmark: Benchmark = {
   name: 'rhythm under transfers',
   async measure({ rounds, mib, profiled }) {
     const bytes = mib * mebibyte
-    await using mesh = await BenchMesh.start({ nodes: 3, storeBytesMax: 4 * bytes, cpus: [1] })
+    await using mesh = await BenchMesh.start({ nodes: 3, storeBytesMax: 4 * bytes, cpus: [1], handOver: false })
     const head = (await mesh.clients[0]?.call('meshInfo', {}))?.head
     const ends = mesh.nodes.toSorted((a, b) => Number(b.nodeId === head) - Number(a.nodeId === head))
     const [from, to] = ends as [BenchNode, BenchNode]

@@ -8,12 +8,12 @@ const mebibyte = 2 ** 20
 /** The first ones find memory that has never been used, which may be several times as slow. */
 const warmUps = 3
 
-/** A value that goes from one node's store to another's, beside as many bytes over nothing but TLS, one after the other. */
+/** A value that goes over the network from one node's store to another's, beside as many bytes over nothing but TLS, one after the other. */
 export const transferBenchmark: Benchmark = {
   name: 'transfer between two nodes',
   async measure({ rounds, mib, profiled }) {
     const bytes = mib * mebibyte
-    await using mesh = await BenchMesh.start({ nodes: 2, storeBytesMax: 3 * bytes })
+    await using mesh = await BenchMesh.start({ nodes: 2, storeBytesMax: 3 * bytes, handOver: false })
     using raw = await RawTls.start(bytes)
     const value = new Uint8Array(bytes).fill(3)
     const target = mesh.nodes.slice(1) as [BenchNode]

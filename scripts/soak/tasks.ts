@@ -13,7 +13,7 @@ export interface Nest {
   inner: ObjectRef<Nest>[]
 }
 
-/** Workers are killed on purpose, and often. */
+/** Workers and nodes are killed on purpose, and often. */
 const options = { schedulingStrategy: 'spread', maxRetries: 50 } as const
 const keptMax = 4
 const keptMs = 4000
@@ -22,6 +22,10 @@ const keptMs = 4000
 const kept: Known[] = []
 
 export const make = remote((seed: number, bytes: number) => payload(seed, bytes), options)
+
+export const makeTwice = make.options({ replicas: 2 })
+
+export const makeOnce = make.options({ replicas: 2, maxRetries: 0 })
 
 export const check = remote((data: Uint8Array, sum: Sum) => {
   verify('an argument', data, sum)
@@ -74,6 +78,27 @@ export const keep = remote(async (known: Known): Promise<boolean> => {
   verify('a kept value', await get(ref), sum)
   return true
 }, options)
+
+/** Holds refs, and results of its own, for as long as it lives. It may lose them with its worker, and be there again. */
+export const Keeper = remote(
+  class Keeper {
+    readonly #kept: Known[] = []
+
+    async add(known: Known): Promise<number> {
+      for (const { ref, sum } of [known, ...this.#kept]) verify('a value of an actor', await get(ref), sum)
+      return this.#kept.push(known)
+    }
+
+    taken(): Known[] {
+      return this.#kept
+    }
+
+    make(seed: number, bytes: number): Uint8Array {
+      return payload(seed, bytes)
+    }
+  },
+  { maxRestarts: -1, maxTaskRetries: -1, schedulingStrategy: 'spread' },
+)
 
 export const count = remote(function* (seed: number, sizes: number[]) {
   for (const [i, bytes] of sizes.entries()) {

@@ -1,19 +1,16 @@
+import { readFileSync } from 'node:fs'
 import { NodeClient } from '../../node/cli/node-client.ts'
 import type { LocalNode } from '../../node/local-mesh/local-mesh.ts'
 import type { NodeStatus } from '../../node/status.ts'
 
-const mebibyte = 2 ** 20
-
-/** What every node said of itself at one time. */
-export interface Sample {
-  seconds: number
-  objects: number
-  nodes: NodeStatus[]
-}
+/** What a node said of itself; undefined while there is none. */
+export type NodeState = NodeStatus | undefined
 
 /** Asks the nodes of a mesh how they are. */
 export class Watch implements Disposable {
-  readonly #clients: NodeClient[]
+  readonly #clients: (NodeClient | undefined)[]
+  readonly #pids = new Set<number>()
+  readonly #directories = new Set<string>()
   #turn: Promise<unknown> = Promise.resolve()
 
   private constructor(clients: NodeClient[]) {
@@ -24,40 +21,74 @@ export class Watch implements Disposable {
     return new Watch(await Promise.all(nodes.map(({ socketPath }) => NodeClient.connect(socketPath))))
   }
 
+  /** A node is about to be killed. */
+  away(index: number): void {
+    const client = this.#clients[index]
+    this.#clients[index] = undefined
+    client?.close()
+  }
+
+  async back(index: number, { socketPath }: LocalNode): Promise<void> {
+    this.#clients[index] = await NodeClient.connect(socketPath)
+  }
+
   /** Calls that overlap are answered in their order. */
-  statuses(): Promise<NodeStatus[]> {
-    const answer = this.#turn.then(() => Promise.all(this.#clients.map((client) => client.status())))
+  states(): Promise<NodeState[]> {
+    const answer = this.#turn.then(() => Promise.all(this.#clients.map((_, index) => this.#ask(index))))
     this.#turn = answer.catch(() => undefined)
     return answer
   }
 
+  async #ask(index: number): Promise<NodeState> {
+    const client = this.#clients[index]
+    if (client === undefined) return undefined
+    try {
+      const status = await client.status()
+      this.#note(status)
+      return status
+    } catch (error) {
+      // It was killed meanwhile.
+      if (this.#clients[index] !== client) return undefined
+      throw error
+    }
+  }
+
+  #note({ node, workers, store }: NodeStatus): void {
+    this.#pids.add(node.pid)
+    for (const { pid } of workers) if (pid > 0) this.#pids.add(pid)
+    for (const directory of [store.directory, store.spilled.directory]) {
+      if (directory !== '') this.#directories.add(directory)
+    }
+  }
+
+  /** Processes and folders of nodes, those that have been seen. */
+  get seen(): { pids: ReadonlySet<number>; directories: ReadonlySet<string> } {
+    return { pids: this.#pids, directories: this.#directories }
+  }
+
   [Symbol.dispose](): void {
-    for (const client of this.#clients) client.close()
+    for (const client of this.#clients) client?.close()
   }
 }
 
-export function isEmpty(nodes: readonly NodeStatus[]): boolean {
-  return nodes.every(({ store }) => store.objects === 0 && store.usedBytes === 0 && store.spilled.bytes === 0)
+/** What keeps the stores from being empty: '' when nothing does. */
+export function leftInStores(nodes: readonly NodeState[]): string {
+  const left = nodes.map((state, i) => {
+    if (state === undefined) return `node ${i + 1} is away`
+    const { objects, usedBytes, pinned, spilled } = state.store
+    const isEmpty = objects === 0 && usedBytes === 0 && pinned === 0 && spilled.bytes === 0
+    return isEmpty
+      ? ''
+      : `node ${i + 1} has ${objects} objects, ${usedBytes} bytes, ${pinned} pins, ${spilled.bytes} bytes on the disk`
+  })
+  return left.filter((each) => each !== '').join('; ')
 }
 
-const widths = [7, 9, 20, 20, 20, 20]
-
-function row(cells: readonly string[]): string {
-  return cells.map((cell, i) => cell.padStart(widths[i] ?? 0)).join('  ')
-}
-
-export const heading = row(['seconds', 'objects', 'stored', 'MiB used', 'MiB spilled', 'MiB RSS'])
-
-/** A line of the curve; where there are several nodes, one number for each. */
-export function line({ seconds, objects, nodes }: Sample): string {
-  const each = (numberOf: (status: NodeStatus) => number): string =>
-    nodes.map((status) => numberOf(status).toFixed(0)).join(' / ')
-  return row([
-    seconds.toFixed(0),
-    String(objects),
-    each(({ store }) => store.objects),
-    each(({ store }) => store.usedBytes / mebibyte),
-    each(({ store }) => store.spilled.bytes / mebibyte),
-    each(({ node }) => node.residentBytes / mebibyte),
-  ])
+/** Memory of a process that it shares with no other, without files; NaN where the system does not tell. */
+export function privateBytes(pid: number): number {
+  try {
+    return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+  } catch {
+    return Number.NaN
+  }
 }

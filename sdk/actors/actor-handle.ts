@@ -47,7 +47,7 @@ const unknownMethods = new Proxy(Object.create(null) as object, {
       const { className, methods } = partsOf(receiver as ActorHandle).description
       const known = Object.keys(methods)
       throw new InvalidArgumentError(
-        `actor ${className} has no method ${name}; it has ${known.length === 0 ? 'none' : known.join(', ')}`,
+        `actor ${className} has no method ${name}; it has ${known.length === 0 ? 'none' : known.join(', ')} (functions in fields are no methods)`,
         { method: name, methods: known },
       )
     }

@@ -106,6 +106,12 @@ export class ActorLink {
     return this.#inFlight.size
   }
 
+  /** Calls that have no result yet, those that are with the worker first. */
+  *calls(): Generator<TaskRecord> {
+    for (const { task } of this.#inFlight.values()) yield task
+    for (let at = 0; at < this.#queue.length; at++) yield this.#queue.peek(at) as TaskRecord
+  }
+
   submit(task: TaskRecord): void {
     this.#queue.push(task)
     if (this.#status?.state === 'dead') {
@@ -295,6 +301,13 @@ export class ActorLink {
     else this.#queue.remove(task)
     const error = new TaskCancelledError(`the call ${task.name} was cancelled`, { task: task.name })
     this.#finish(task, () => this.#host.fail(task, error))
+  }
+
+  /** Cancels the calls that this task has made. */
+  cancelChildren(parent: object): void {
+    const tasks = [...this.#inFlight.values()].map(({ task }) => task)
+    for (let behind = 0; behind < this.#queue.length; behind++) tasks.push(this.#queue.peek(behind) as TaskRecord)
+    for (const task of tasks) if (task.parent === parent) this.cancel(task, true)
   }
 
   /** Every call fails. */

@@ -22,7 +22,15 @@ export interface ConcurrencyGroup {
 
 type Placing = Pick<
   TaskOptions,
-  'numGpus' | 'resources' | 'memoryBytes' | 'runtimeEnv' | 'schedulingStrategy' | 'placementGroup' | 'bundleIndex'
+  | 'numGpus'
+  | 'acceleratorType'
+  | 'gpuMemoryBytes'
+  | 'resources'
+  | 'memoryBytes'
+  | 'runtimeEnv'
+  | 'schedulingStrategy'
+  | 'placementGroup'
+  | 'bundleIndex'
 >
 
 /** What `remote(class, options)` and its `.options()` take. */
@@ -80,12 +88,15 @@ const defaultNamespace = 'default'
 const nameCharsMax = 128
 const concurrencyMax = 100_000
 
-const { numCpus, numGpus, resources, memoryBytes, runtimeEnv, schedulingStrategy } = taskOptionChecks
+const { numCpus, numGpus, acceleratorType, gpuMemoryBytes, resources, memoryBytes, runtimeEnv, schedulingStrategy } =
+  taskOptionChecks
 const { placementGroup, bundleIndex } = taskOptionChecks
 
 const checks: Record<keyof ActorOptions, (value: unknown, name: string) => void> = {
   numCpus,
   numGpus,
+  acceleratorType,
+  gpuMemoryBytes,
   resources,
   memoryBytes,
   runtimeEnv,
@@ -136,8 +147,9 @@ export function resolveActorOptions(options: ActorOptions): ResolvedActorOptions
 
 /** An actor that needs nothing fits everywhere, so that all of them would be on the node at hand. */
 function strategyOf(options: ActorOptions): Pick<TaskOptions, 'schedulingStrategy'> {
-  const amounts = [options.numCpus, options.numGpus, options.memoryBytes, ...Object.values(options.resources ?? {})]
-  const needsNothing = amounts.every((amount = 0) => amount === 0)
+  const { numCpus: cpus, numGpus: gpus, gpuMemoryBytes: gpuBytes, memoryBytes: bytes } = options
+  const amounts = [cpus, gpus, gpuBytes, bytes, ...Object.values(options.resources ?? {})]
+  const needsNothing = options.acceleratorType === undefined && amounts.every((amount = 0) => amount === 0)
   const isPlaced = options.schedulingStrategy !== undefined || options.placementGroup !== undefined
   return needsNothing && !isPlaced ? { schedulingStrategy: 'spread' } : {}
 }
@@ -145,6 +157,8 @@ function strategyOf(options: ActorOptions): Pick<TaskOptions, 'schedulingStrateg
 /** Options that say where an actor runs, and mean what they mean for tasks. */
 const placingNames = new Set<keyof ActorOptions>([
   'numGpus',
+  'acceleratorType',
+  'gpuMemoryBytes',
   'resources',
   'memoryBytes',
   'runtimeEnv',

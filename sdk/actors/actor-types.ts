@@ -6,9 +6,12 @@ export type AnyClass = abstract new (...args: never[]) => object
 /** What the constructor of a class takes. */
 export type ConstructorArguments<C extends AnyClass> = C extends abstract new (...args: infer A) => object ? A : never
 
-/** The methods of an actor that can be called from outside: those of its class that are no hooks of its life. */
+/**
+ * The methods of an actor that can be called from outside: those of its class that are no hooks of its life, and that not every
+ * object has.
+ */
 export type MethodNames<I> = {
-  [K in keyof I]: K extends 'onStart' | 'onExit'
+  [K in keyof I]: K extends 'onStart' | 'onExit' | keyof typeof Object.prototype
     ? never
     : K extends string
       ? I[K] extends AnyMethod

@@ -72,6 +72,7 @@ export class Actors {
           depth: role.depth(),
           label: task.name,
           job: task.job,
+          isRetriable: false,
           isActor: true,
         }),
       cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
@@ -152,6 +153,14 @@ export class Actors {
     return this.#linkOfCall.size
   }
 
+  /** Those calls, by the worker that their actor is on. */
+  *calls(): Generator<{ worker: ClientId; calls: Iterable<TaskRecord>; count: number; sentCount: number }> {
+    for (const link of this.#links.values()) {
+      const { worker, pendingCount: count, pushedCount: sentCount } = link
+      yield { worker, calls: link.calls(), count, sentCount }
+    }
+  }
+
   /** Those of them that are with their actors. */
   get pushedCount(): number {
     let count = 0
@@ -184,7 +193,8 @@ export class Actors {
     let link: ActorLink | undefined
     let some: TaskResult[] = []
     for (const result of results) {
-      const next = this.#linkOfCall.get(result.sequence)
+      // One that was cancelled has its error already; its link still counts it as being with the actor.
+      const next = this.#linkOfCall.get(result.sequence) ?? this.#linkTo(worker)
       if (next !== link && some.length > 0) {
         this.#deliver(link, worker, some)
         some = []
@@ -198,6 +208,11 @@ export class Actors {
   #deliver(link: ActorLink | undefined, worker: ClientId, results: readonly TaskResult[]): void {
     if (link !== undefined) link.onDone(worker, results)
     else for (const result of results) this.#discard(result, worker)
+  }
+
+  #linkTo(worker: ClientId): ActorLink | undefined {
+    for (const link of this.#links.values()) if (link.worker === worker) return link
+    return undefined
   }
 
   #onItem({ from, sequence, index, value }: MessageBody<'actorItem'>): void {
@@ -266,8 +281,9 @@ export class Actors {
     const target = remote.prepare(functions)
     const coded = calls.encodeArguments(args)
     const life = objects.owned.create()
-    const description = this.#describe(remote, options)
-    const { className } = description
+    // A class without a name has the one of what it was assigned to, which is known when it has been captured.
+    const className = target.name
+    const description = { ...this.#describe(remote, options), className }
     const creation: TaskRecord = {
       sequence: life.sequence,
       name: className,
@@ -285,6 +301,7 @@ export class Actors {
       retryExceptions: false,
       replicas: 1,
       parent: undefined,
+      sinceMs: Math.round(performance.now()),
       retriesLeft: 0,
       attempt: 0,
       state: 'waiting',
@@ -320,6 +337,13 @@ export class Actors {
     const from = connection.welcome.clientId
     if (ownerOf(id) === from) this.owned.kill(id, mayRestart, 'it was killed by kill()')
     else connection.send('actorKill', { to: ownerOf(id), from, actor: id, mayRestart })
+  }
+
+  /** True when it is known here that the actor is dead. */
+  isDead(handle: ActorHandle): boolean {
+    const { id } = partsOf(handle)
+    const owned = this.owned.get(id)
+    return (owned === undefined ? this.#links.get(id)?.status?.state : owned.lifecycle.publicState) === 'dead'
   }
 
   /** No handle is left, here or anywhere; or, of another process's actor, none is left here. */
@@ -377,6 +401,7 @@ export class Actors {
       retryExceptions: methodOptions.retryExceptions ?? false,
       replicas: methodOptions.replicas ?? 1,
       parent: role.currentTask(),
+      sinceMs: Math.round(performance.now()),
       retriesLeft: methodOptions.maxTaskRetries ?? description.maxTaskRetries,
       attempt: 0,
       state: 'waiting',
@@ -407,6 +432,11 @@ export class Actors {
 
   cancel(task: TaskRecord, recursive: boolean): void {
     this.#linkOfCall.get(task.sequence)?.cancel(task, recursive)
+  }
+
+  /** Cancels the calls that a task of this process has made. */
+  cancelChildren(parent: object): void {
+    for (const link of this.#links.values()) link.cancelChildren(parent)
   }
 
   #linkOf(id: ObjectId, life: ObjectRef | undefined, { className, name }: ActorDescription): ActorLink {

@@ -13,7 +13,8 @@ export function describeMethods(cls: AnyClass): Record<string, boolean> {
   const methods: Record<string, boolean> = {}
   for (let at: unknown = cls.prototype; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(at as object))) {
-      if (name === 'constructor' || hooks.has(name) || typeof value !== 'function' || Object.hasOwn(methods, name))
+      // What every object has, such as toString, a handle has for itself.
+      if (name in Object.prototype || hooks.has(name) || typeof value !== 'function' || Object.hasOwn(methods, name))
         continue
       methods[name] = generatorTags.has((value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? '')
     }

@@ -37,6 +37,10 @@ export function boolean(value: unknown, name: string): void {
   if (typeof value !== 'boolean') throw invalid(name, value, 'true or false')
 }
 
+export function abortSignal(value: unknown, name: string): void {
+  if (!(value instanceof AbortSignal)) throw invalid(name, value, 'an AbortSignal')
+}
+
 export function text(value: unknown, name: string): void {
   if (typeof value !== 'string' || value === '') throw invalid(name, value, 'a text')
 }

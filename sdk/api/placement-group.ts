@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { acceleratorOf } from '../../protocols/accelerators.ts'
 import { GetTimeoutError, InfeasibleError, InvalidArgumentError, ShoalError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import {
@@ -15,7 +16,7 @@ import { formatResources, type ResourceSet } from '../../protocols/resources.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { groupRemoved, type GroupDefinition, type GroupStatus } from '../runtime/group-calls.ts'
 import type { LabelOption } from './label-option.ts'
-import { amount, checkOptions, invalid, text } from './option-checks.ts'
+import { abortSignal, amount, checkOptions, invalid, text } from './option-checks.ts'
 
 /**
  * What is reserved on one node, as one piece: resources by name, and with `labels` on a node that has such.
@@ -64,9 +65,7 @@ const checks = {
 const nameCharsMax = 200
 const readyChecks = {
   timeoutMs: amount,
-  signal: (value: unknown, name: string) => {
-    if (!(value instanceof AbortSignal)) throw invalid(name, value, 'an AbortSignal')
-  },
+  signal: abortSignal,
 }
 
 /**
@@ -301,5 +300,11 @@ export function bundleOf(
 const bundlesShown = 3
 
 function holds(bundle: ResourceSet, asked: ResourceSet): boolean {
-  return Object.entries(asked).every(([name, needed]) => needed <= (bundle[name] ?? 0))
+  const hasGpus = (bundle['GPU'] ?? 0) + (bundle['gpuMemory'] ?? 0) > 0
+  return Object.entries(asked).every(([name, needed]) => {
+    if (needed <= (bundle[name] ?? 0)) return true
+    // Which device it will be is not known yet, so neither are its type and its memory.
+    if (name === 'gpuMemory' || acceleratorOf(name) !== undefined) return hasGpus
+    return name === 'GPU' && needed <= 1 && bundle['GPU'] === undefined && hasGpus
+  })
 }

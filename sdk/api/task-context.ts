@@ -10,7 +10,10 @@ export interface TaskContext {
   readonly attempt: number
   /** Aborts when the task is cancelled. */
   readonly signal: AbortSignal
-  /** The GPUs that this task may use; `CUDA_VISIBLE_DEVICES` says the same. */
+  /**
+   * The GPUs that this task may use, by their numbers on the machine. CUDA sees no others and numbers them from 0 on; so
+   * does HIP.
+   */
   readonly gpuIds: readonly number[]
 }
 

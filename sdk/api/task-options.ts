@@ -1,12 +1,13 @@
 import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
-import type { ResourceSet } from '../../protocols/resources.ts'
+import { acceleratorName, isAcceleratorType } from '../../protocols/accelerators.ts'
+import { optionFor, resourcesFromOptions, type ResourceSet } from '../../protocols/resources.ts'
 import { checkLabelSelector, defaultStrategy, isNodeId, type SchedulingStrategy } from '../../protocols/scheduling.ts'
 import type { LabelOption } from './label-option.ts'
 import { amount, boolean, checkOptions, invalid, oneOrMore, plainObject, type Check } from './option-checks.ts'
 import { bundleOf, groupOptionChecks, type GroupOptions } from './placement-group.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
 
-export { amount, boolean, checkOptions, invalid, oneOrMore, show, text } from './option-checks.ts'
+export { abortSignal, amount, boolean, checkOptions, invalid, oneOrMore, show, text } from './option-checks.ts'
 export type { LabelOption } from './label-option.ts'
 
 type ErrorClass = abstract new (...args: never[]) => unknown
@@ -15,13 +16,30 @@ type ErrorClass = abstract new (...args: never[]) => unknown
 export interface TaskOptions extends GroupOptions {
   /** CPUs that one call needs; fractions are allowed. @default 1 */
   numCpus?: number
-  /** GPUs that one call needs: a fraction up to 1 shares a device, above 1 only whole numbers. @default 0 */
+  /**
+   * GPUs that one call needs: a fraction shares a device with others, whole numbers are devices of its own. The worker sees
+   * no other devices (`CUDA_VISIBLE_DEVICES` and the like); that it uses no more of a shared one is up to the function.
+   * @default 0, with `acceleratorType` 1
+   */
   numGpus?: number
+  /**
+   * The type of GPU that one call needs, as `shoal status` and `nodes()` tell it, or several that will do: `'H100'`,
+   * `['RTX 3090', 'RTX 4090']`. Case, spaces and dashes do not matter. @default any
+   */
+  acceleratorType?: string | readonly string[]
+  /**
+   * GPU memory that one call needs, in bytes: it gets a device of which so much is left, and holds that part of it, or
+   * `numGpus` if that is more. With several whole devices, each has so much. It is reserved, not enforced. @default 0
+   */
+  gpuMemoryBytes?: number
   /** Other resources that one call needs, by the names under which nodes offer them. */
   resources?: Readonly<Record<string, number>>
   /** Memory that one call needs, in bytes: it is reserved, not enforced. @default 0 */
   memoryBytes?: number
-  /** How often a call is tried again when its worker dies; 0 for never. @default 3 */
+  /**
+   * How often a call is tried again when its worker dies; 0 for never. When its machine has run out of memory, after a pause
+   * that doubles from try to try; workers whose calls can be tried again are ended first then. @default 3
+   */
   maxRetries?: number
   /** Whether errors that the function throws are retried, too: all, none, or those of some classes. @default false */
   retryExceptions?: boolean | readonly ErrorClass[]
@@ -76,8 +94,9 @@ const numReturnsMax = 1000
 const envVarsMax = 500
 const envBytesMax = 32 * 1024
 const resourcesMax = 100
+const typesMax = 16
 /** What the node itself sets for its workers. */
-const reservedVariables = /^(SHOAL_(SOCKET|WORKER_ID|OUTPUT_TOKEN)|CUDA_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
+const reservedVariables = /^(SHOAL_(SOCKET|WORKER_ID|OUTPUT_TOKEN)|(CUDA|HIP|ROCR)_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
 
 /** What each option of a task must be. */
 export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
@@ -89,6 +108,14 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
       throw invalid(name, value, 'a fraction up to 1, or a whole number above 1')
     }
   },
+  acceleratorType: (value, name) => {
+    const isList =
+      Array.isArray(value) && value.length > 0 && value.length <= typesMax && value.every(isAcceleratorType)
+    if (!isList && !isAcceleratorType(value)) {
+      throw invalid(name, value, `a type of GPU of 1 to 48 characters, such as 'H100', or 1 to ${typesMax} of them`)
+    }
+  },
+  gpuMemoryBytes: amount,
   memoryBytes: amount,
   maxRetries: (value, name) => {
     if (!Number.isInteger(value) || (value as number) < 0) throw invalid(name, value, 'a whole number, 0 or more')
@@ -101,8 +128,8 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
       })
     }
     for (const [key, item] of entries) {
-      if (['CPU', 'GPU', 'memory'].includes(key)) {
-        const option = { CPU: 'numCpus', GPU: 'numGpus', memory: 'memoryBytes' }[key]
+      const option = optionFor(key)
+      if (option !== undefined) {
         throw new InvalidArgumentError(`${name}: ask for ${key} by the option ${option}`, { option: name })
       }
       if (!/^[A-Za-z][\w.:/-]{0,63}$/.test(key)) {
@@ -145,7 +172,7 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
       if (typeof item !== 'string') throw invalid(`${name}.envVars.${key}`, item, 'a text')
       if (reservedVariables.test(key)) {
         throw new InvalidArgumentError(
-          `${name}.envVars.${key} is set by the node itself${key.startsWith('CUDA') ? ': ask for GPUs by the option numGpus' : ''}`,
+          `${name}.envVars.${key} is set by the node itself${key.endsWith('_VISIBLE_DEVICES') ? ': ask for GPUs by the option numGpus' : ''}`,
           { option: `${name}.envVars.${key}` },
         )
       }
@@ -168,13 +195,19 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
 /** Checks options. Throws InvalidArgumentError or NotSupportedError that names the option. */
 export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
   checkOptions(options, taskOptionChecks, 'remote()')
-  const { numCpus = 1, numGpus = 0, memoryBytes = 0, resources = {} } = options
-  const set: Record<string, number> = { CPU: numCpus }
-  if (numGpus > 0) set['GPU'] = numGpus
+  // What is too little to be counted, or too much.
+  resourcesFromOptions(options, 'remote()')
+  const { numCpus = 1, memoryBytes = 0, resources = {} } = options
+  const set: Record<string, number> = { CPU: numCpus, ...gpusOf(options) }
   if (memoryBytes > 0) set['memory'] = memoryBytes
   for (const [name, value] of Object.entries(resources)) if (value > 0) set[name] = value
   return {
-    terms: leaseTerms(set satisfies ResourceSet, options.runtimeEnv?.envVars ?? {}, placeOf(options, set)),
+    terms: leaseTerms(
+      set satisfies ResourceSet,
+      options.runtimeEnv?.envVars ?? {},
+      placeOf(options, set),
+      options.maxRetries !== 0,
+    ),
     maxRetries: options.maxRetries ?? 3,
     retryExceptions: options.retryExceptions ?? false,
     numReturns: options.numReturns,
@@ -192,6 +225,23 @@ function placeOf(options: TaskOptions, resources: ResourceSet): SchedulingStrate
     'schedulingStrategy and placementGroup both say where it runs: leave one of them out (the group has labels for each bundle)',
     { option: 'schedulingStrategy' },
   )
+}
+
+/** What is asked of GPUs. Throws InvalidArgumentError when a type is asked for, and none of it. */
+function gpusOf({ acceleratorType = [], gpuMemoryBytes = 0, numGpus }: TaskOptions): ResourceSet {
+  const types = typeof acceleratorType === 'string' ? [acceleratorType] : acceleratorType
+  const gpus = numGpus ?? (types.length > 0 && gpuMemoryBytes === 0 ? 1 : 0)
+  if (types.length > 0 && gpus === 0 && gpuMemoryBytes === 0) {
+    throw new InvalidArgumentError(
+      `acceleratorType asks for a GPU (${types.join(', ')}), and numGpus for none; leave numGpus out, or give it a number above 0`,
+      { option: 'acceleratorType' },
+    )
+  }
+  return {
+    ...(gpus > 0 ? { GPU: gpus } : {}),
+    ...(gpuMemoryBytes > 0 ? { gpuMemory: gpuMemoryBytes } : {}),
+    ...Object.fromEntries(types.map((type) => [acceleratorName(type), 1])),
+  }
 }
 
 /** The strategy as it goes over the wire. Throws InvalidArgumentError that names the part that is wrong. */

@@ -4,7 +4,7 @@ import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { LocalWait } from '../runtime/local-wait.ts'
 import type { Runtime } from '../runtime/runtime.ts'
-import { amount, boolean, checkOptions, invalid, oneOrMore, show } from './task-options.ts'
+import { abortSignal, amount, boolean, checkOptions, oneOrMore, show } from './task-options.ts'
 
 export interface GetOptions {
   /** How long to wait, in milliseconds. @default no limit */
@@ -34,15 +34,11 @@ export interface PutOptions {
 type Values<T extends readonly ObjectRef[]> = { -readonly [K in keyof T]: T[K] extends ObjectRef<infer V> ? V : never }
 
 const putChecks = { replicas: oneOrMore }
-const getChecks = { timeoutMs: amount, signal: abortSignal }
+export const getChecks = { timeoutMs: amount, signal: abortSignal }
 const waitChecks = {
   ...getChecks,
   count: oneOrMore,
   fetchLocal: boolean,
-}
-
-function abortSignal(value: unknown, name: string): void {
-  if (!(value instanceof AbortSignal)) throw invalid(name, value, 'an AbortSignal')
 }
 
 /**

@@ -1,7 +1,13 @@
-import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import { limits } from '../../protocols/limits.ts'
+import { nodeOf, ownerOf, sequenceOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 
-/** Processes that are remembered as gone. */
+/**
+ * Processes, and nodes, that are remembered as gone. To forget one does no harm: an owner that asks about a lender there is
+ * then not answered, and keeps until this process ends what it has lent by it; nothing is freed that somebody has. And owners
+ * ask when they themselves hear of the end, so within seconds, and not after the ends of ten thousand others.
+ */
 const goneMax = 10_000
+const sequenceMax = 2 ** 48 - 1
 
 /** What this process has of an object of another one: how often it was lent to it, and by whom. */
 export interface Borrow {
@@ -9,10 +15,13 @@ export interface Borrow {
   readonly counts: Map<ClientId, number>
 }
 
-/** What an owner is told: all that this process still has of what that lender has lent to it. */
+/** What an owner is told: all that this process still has of what that lender has lent to it, of some of its objects. */
 export interface Settlement {
   owner: ClientId
   lender: ClientId
+  /** The numbers of the first and the last of those objects. */
+  first: number
+  last: number
   holds: { object: ObjectId; count: number }[]
 }
 
@@ -26,6 +35,12 @@ export class BorrowLedger {
   readonly #goneNodes = new Set<NodeId>()
   /** Owners who wait for an answer, by the lender that they ask about. */
   readonly #asked = new Map<ClientId, Set<ClientId>>()
+  readonly #holdsMax: number
+
+  /** @param options.holdsMax in one settlement; of more there are several */
+  constructor({ holdsMax = limits.settledObjectsMax }: { holdsMax?: number } = {}) {
+    this.#holdsMax = holdsMax
+  }
 
   /** Objects that this process has, and those that it has let go of without having said so. */
   get size(): number {
@@ -51,28 +66,24 @@ export class BorrowLedger {
     return borrow.counts
   }
 
-  /** An owner asks what this process has from a lender that is gone. Undefined when that is not known yet. */
-  ask(owner: ClientId, lender: ClientId): Settlement | undefined {
-    if (this.#gone.has(lender) || this.#goneNodes.has(nodeOf(lender))) return this.#settlement(owner, lender)
+  /** An owner asks what this process has from a lender that is gone. Gives nothing when that is not known yet. */
+  ask(owner: ClientId, lender: ClientId): Settlement[] {
+    if (this.#gone.has(lender) || this.#goneNodes.has(nodeOf(lender))) return this.#settlements(owner, lender)
     const owners = this.#asked.get(lender)
     if (owners === undefined) this.#asked.set(lender, new Set([owner]))
     else owners.add(owner)
-    return undefined
+    return []
   }
 
   /** A process has ended, and nothing of it will arrive any more. Gives what owners have waited for. */
   clientGone(client: ClientId): Settlement[] {
-    this.#gone.add(client)
-    if (this.#gone.size > goneMax) {
-      const [oldest] = this.#gone
-      this.#gone.delete(oldest as ClientId)
-    }
+    remember(this.#gone, client)
     return this.#answer((each) => each === client)
   }
 
   /** The way to a node is cut off, and its owners have forgotten us: should it come back, nothing is to be given back. */
   nodeGone(node: NodeId): Settlement[] {
-    this.#goneNodes.add(node)
+    remember(this.#goneNodes, node)
     for (const { id, counts } of this.#borrows) if (nodeOf(id) === node) counts.clear()
     return this.#answer((client) => nodeOf(client) === node)
   }
@@ -81,18 +92,37 @@ export class BorrowLedger {
     const settlements: Settlement[] = []
     for (const [lender, owners] of this.#asked) {
       for (const owner of owners) if (isGone(owner)) owners.delete(owner)
-      if (isGone(lender)) for (const owner of owners) settlements.push(this.#settlement(owner, lender))
+      if (isGone(lender)) for (const owner of owners) settlements.push(...this.#settlements(owner, lender))
       if (isGone(lender) || owners.size === 0) this.#asked.delete(lender)
     }
     return settlements
   }
 
-  #settlement(owner: ClientId, lender: ClientId): Settlement {
+  #settlements(owner: ClientId, lender: ClientId): Settlement[] {
     const holds = new Map<ObjectId, number>()
     for (const { id, counts } of this.#borrows) {
       const count = ownerOf(id) === owner ? counts.get(lender) : undefined
       if (count !== undefined) holds.set(id, (holds.get(id) ?? 0) + count)
     }
-    return { owner, lender, holds: Array.from(holds, ([object, count]) => ({ object, count })) }
+    const all = Array.from(holds, ([object, count]) => ({ object, count }))
+    // Each part says of which objects it is, so that parts need not be gathered where they come.
+    if (all.length > this.#holdsMax) all.sort((a, b) => sequenceOf(a.object) - sequenceOf(b.object))
+    const parts: Settlement[] = []
+    let first = 0
+    do {
+      const part = all.splice(0, this.#holdsMax)
+      const last = all.length === 0 ? sequenceMax : sequenceOf((part.at(-1) as { object: ObjectId }).object)
+      parts.push({ owner, lender, first, last, holds: part })
+      first = last + 1
+    } while (all.length > 0)
+    return parts
   }
+}
+
+function remember<T>(gone: Set<T>, one: T): void {
+  gone.delete(one)
+  gone.add(one)
+  if (gone.size <= goneMax) return
+  const [oldest] = gone
+  gone.delete(oldest as T)
 }

@@ -1,4 +1,5 @@
 import { sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import type { Settlement } from './borrow-ledger.ts'
 import { engineCollector, type Collector, type WeakRecord } from './collector.ts'
 import { ObjectRecord } from './object-record.ts'
 import { OwnerLedger } from './owner-ledger.ts'
@@ -110,10 +111,10 @@ export class OwnedObjects {
     return this.#ledger.lentBy(isGone)
   }
 
-  /** The answer: all that `borrower` has from that lender. */
-  settle(borrower: ClientId, lender: ClientId, holds: readonly { object: ObjectId; count: number }[]): void {
+  /** A part of the answer: all that `borrower` has from that lender, of the objects from one number to another. */
+  settle(borrower: ClientId, { lender, first, last, holds }: Omit<Settlement, 'owner'>): void {
     const counts = new Map(holds.map(({ object, count }) => [sequenceOf(object), count]))
-    this.#release(this.#ledger.settle(borrower, lender, counts))
+    this.#release(this.#ledger.settle({ borrower, lender, first, last }, counts))
   }
 
   /** The objects that others borrow. */

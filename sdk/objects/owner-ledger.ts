@@ -80,12 +80,16 @@ export class OwnerLedger {
   }
 
   /**
-   * A borrower has said what it has of all that this lender, who is gone, has lent to it. Gives the objects that nobody holds
-   * any more.
+   * A borrower has said what it has of all that this lender, who is gone, has lent to it, of the objects from one number to
+   * another. Gives those that nobody holds any more.
    */
-  settle(borrower: ClientId, lender: ClientId, counts: ReadonlyMap<number, number>): number[] {
+  settle(
+    { borrower, lender, first, last }: { borrower: ClientId; lender: ClientId; first: number; last: number },
+    counts: ReadonlyMap<number, number>,
+  ): number[] {
     const settled = loanOf(borrower, lender)
-    return this.#change((loan, sequence) => (loan === settled ? (counts.get(sequence) ?? 0) : undefined))
+    const isMeant = (loan: Loan, sequence: number): boolean => loan === settled && sequence >= first && sequence <= last
+    return this.#change((loan, sequence) => (isMeant(loan, sequence) ? (counts.get(sequence) ?? 0) : undefined))
   }
 
   /** Gives each loan the count that is returned for it, if one is. Gives the objects that nobody holds any more. */

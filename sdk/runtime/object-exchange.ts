@@ -61,10 +61,9 @@ export class ObjectExchange {
       borrowAdd: ({ object, borrower, from }) => owned.addBorrower(object, borrower, from),
       borrowRelease: ({ object, from, lender, count }) => owned.releaseBorrower(object, from, lender, count),
       borrowAsk: ({ from, lender }) => {
-        const settlement = this.#borrowed.ledger.ask(from, lender)
-        if (settlement !== undefined) this.#settle(settlement)
+        for (const settlement of this.#borrowed.ledger.ask(from, lender)) this.#settle(settlement)
       },
-      borrowSettle: ({ from, lender, holds }) => owned.settle(from, lender, holds),
+      borrowSettle: ({ from, ...settlement }) => owned.settle(from, settlement),
       clientGone: ({ client }) => {
         owned.borrowerGone(client)
         this.#onGone((id) => id === client, ownerDied(client))
@@ -78,8 +77,8 @@ export class ObjectExchange {
   }
 
   /** Tells an owner what has arrived here of what a process that is gone has lent. */
-  #settle({ owner, lender, holds }: Settlement): void {
-    this.#host.connection.send('borrowSettle', { to: owner, from: this.#clientId, lender, holds })
+  #settle({ owner, ...settlement }: Settlement): void {
+    this.#host.connection.send('borrowSettle', { to: owner, from: this.#clientId, ...settlement })
   }
 
   /** Objects of others that this process has, and those that it has let go of without knowing so yet. */

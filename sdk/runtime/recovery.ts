@@ -19,6 +19,8 @@ export interface RecoveryHost {
   encodeError(error: unknown): WireValue
   /** Calls back once, soon. */
   defer(callback: () => void): void
+  /** For people to read: an object is lost for good, or was lost and has been made again. */
+  tell?(what: 'lost' | 'remade', record: ObjectRecord, reason: string): void
 }
 
 /** Nodes that are remembered as gone. */
@@ -66,7 +68,10 @@ export class Recovery {
     const { value } = record
     if (value?.kind !== 'stored' || value.name !== name) return undefined
     const refusal = refusalOf(record, value)
-    if (refusal !== undefined) return objectLost(record, { value, reason }, refusal)
+    if (refusal !== undefined) {
+      this.#host.tell?.('lost', record, reason)
+      return objectLost(record, { value, reason }, refusal)
+    }
     record.lose()
     this.#make(record, { value, reason })
     return undefined
@@ -189,6 +194,7 @@ export class Recovery {
     this.#losses.delete(record)
     if (isMade) this.counters.recovered += 1
     else this.counters.failed += 1
+    this.#host.tell?.(isMade ? 'remade' : 'lost', record, loss.reason)
     return loss
   }
 }

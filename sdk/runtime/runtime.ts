@@ -18,6 +18,7 @@ import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { classById } from '../shipping/class-registry.ts'
 import { NodeStore } from '../store/node-store.ts'
 import type { ReadPlace, StoredFacts, StoreLink } from '../store/object-store.ts'
+import { liveTasks } from '../tasks/live-tasks.ts'
 import { copyableError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
@@ -173,8 +174,9 @@ export class Runtime {
       leaseRefuse: (body) => {
         if (!this.actors.owned.onRefuse(body)) this.calls.submitter.onRefuse(body)
       },
-      leaseLost: ({ leaseId, reason, isGroupRemoved }) => {
-        if (!this.actors.owned.onLost(leaseId, reason)) this.calls.submitter.onLost(leaseId, reason, isGroupRemoved)
+      leaseLost: ({ leaseId, reason, outOfMemory: [memory], isGroupRemoved }) => {
+        const how = { outOfMemory: memory, isGroupRemoved }
+        if (!this.actors.owned.onLost(leaseId, reason)) this.calls.submitter.onLost(leaseId, reason, how)
       },
       clientGone: (body) => {
         objects.clientGone?.(body)
@@ -202,6 +204,10 @@ export class Runtime {
         })
         this.connection.send('references', { requestId, ...told })
       },
+      tasksAsk: ({ requestId }) => {
+        const told = liveTasks(this.calls.submitter, this.actors.calls(), performance.now())
+        this.connection.send('liveTasks', { requestId, ...told })
+      },
       storedOpened: ({ requestId, ...answer }) => this.#requests.answer(requestId, answer),
       storePressure: () => {
         if (this.#mayHaveGarbage()) this.#stored.collectGarbage()
@@ -218,9 +224,10 @@ export class Runtime {
         connection.send('objectStored', { ...facts, owner, object: sequence === 0 ? '' : objectId(owner, sequence) }),
       abandon: (name) => connection.send('storeAbandon', { name }),
       free: (names) => connection.send('objectFreed', { names: [...names] }),
-      open: async ({ sequence, ...value }, signal) => {
+      open: async ({ sequence, damaged = '', ...value }, signal) => {
         const object = sequence === 0 ? '' : objectId(value.owner, sequence)
-        const send = (requestId: number): void => connection.send('storedOpen', { ...value, object, requestId })
+        const send = (requestId: number): void =>
+          connection.send('storedOpen', { ...value, object, damaged, requestId })
         const answered =
           signal === undefined
             ? this.#requests.ask<StoredAnswer>(undefined, send)
@@ -338,6 +345,12 @@ export class Runtime {
     const { task } = record
     if (task?.call === undefined) this.calls.cancel(record, how)
     else this.actors.cancel(task, how.recursive)
+  }
+
+  /** Cancels what a task that runs here has submitted: tasks, and calls of actors. */
+  cancelChildren(parent: object): void {
+    this.calls.submitter.cancelChildren(parent)
+    this.actors.cancelChildren(parent)
   }
 
   /**

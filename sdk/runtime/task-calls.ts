@@ -13,9 +13,11 @@ import { LineageBook } from '../tasks/lineage-book.ts'
 import { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import { TaskCounter, type TaskCounts } from '../tasks/task-counter.ts'
+import { RunLog, unfinishedRun, wallOffset } from '../tasks/run-log.ts'
 import { TaskSubmitter } from '../tasks/task-submitter.ts'
 import type { CodedValue, ValueCoder } from '../values/value-coder.ts'
 import type { ObjectExchange } from './object-exchange.ts'
+import { ObjectNews } from './object-news.ts'
 import { ObjectRefStream, type StreamHost } from './object-ref-stream.ts'
 import { Recovery } from './recovery.ts'
 import type { RuntimeRole } from './runtime.ts'
@@ -45,6 +47,7 @@ export class TaskCalls {
   readonly submitter: TaskSubmitter
   readonly recovery: Recovery
   readonly results: TaskResults
+  readonly runs: RunLog
   readonly #host: TaskCallsHost
   readonly #counter: TaskCounter
   readonly lineages: LineageBook
@@ -53,6 +56,14 @@ export class TaskCalls {
   constructor(host: TaskCallsHost) {
     this.#host = host
     const { connection, role, objects, encodeError } = host
+    const owner = connection.welcome.clientId
+    const after = (delayMs: number, callback: () => void): void => void setTimeout(callback, delayMs).unref()
+    const news = new ObjectNews(after, (told) => connection.send('objectNews', told))
+    this.runs = new RunLog({
+      wallOffsetMs: wallOffset(),
+      after,
+      send: (told) => connection.send('taskRuns', told),
+    })
     const free = (name: string): void => host.stored.free(name)
     const lineages = (this.lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free }))
     this.recovery = new Recovery({
@@ -62,6 +73,7 @@ export class TaskCalls {
       free,
       encodeError,
       defer: queueMicrotask,
+      tell: (what, record, reason) => news.tell(what, record.id, reason),
     })
     this.results = new TaskResults({
       lineages,
@@ -90,6 +102,7 @@ export class TaskCalls {
             envKey: terms.envKey,
             depth: role.depth(),
             label,
+            isRetriable: terms.isRetriable,
             job,
             isActor: false,
           }),
@@ -110,7 +123,7 @@ export class TaskCalls {
         idleLeaseMs: role.kind === 'driver' ? 300 : 0,
         nowMs: () => performance.now(),
         defer: queueMicrotask,
-        after: (delayMs, callback) => void setTimeout(callback, delayMs).unref(),
+        after,
         settle: (task, result, worker) => {
           this.#streams.delete(task.sequence)
           this.results.settle(task, result, worker)
@@ -120,10 +133,12 @@ export class TaskCalls {
         },
         fail: (task, error) => {
           this.#streams.delete(task.sequence)
+          this.runs.add(unfinishedRun(task, { owner, error, nowMs: performance.now() }))
           this.results.fail(task, error)
         },
         failWith: (task, argument) => {
           this.#streams.delete(task.sequence)
+          this.runs.add(unfinishedRun(task, { owner, nowMs: performance.now() }))
           this.results.failWith(task, argument)
         },
         isRetriable: (task, error) => this.isRetriable(task, error),
@@ -157,6 +172,7 @@ export class TaskCalls {
 
   close(): void {
     this.#counter.close()
+    this.runs.flush()
   }
 
   handlers(): MessageHandlers {
@@ -200,6 +216,7 @@ export class TaskCalls {
       retryExceptions: options.retryExceptions,
       replicas: options.replicas,
       parent: role.currentTask(),
+      sinceMs: 0,
       retriesLeft: options.maxRetries,
       attempt: 0,
       state: 'waiting',

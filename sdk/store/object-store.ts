@@ -68,9 +68,12 @@ export interface StoreLink {
   stored(value: StoredFacts): void
   /** It will not be written. */
   abandon(name: string): void
-  /** Has a value brought where it can be read. Rejects with ObjectLostError and others of its kind, and the signal's reason. */
+  /**
+   * Has a value brought where it can be read. `damaged`: the file in which it was found damaged. Rejects with ObjectLostError
+   * and others of its kind, and the signal's reason.
+   */
   open(
-    value: ValueOwner & { name: string; bytes: number; priority: ReadPriority },
+    value: ValueOwner & { name: string; bytes: number; priority: ReadPriority; damaged?: string },
     signal?: AbortSignal,
   ): Promise<ReadPlace>
   free(names: readonly string[]): void

@@ -45,9 +45,19 @@ export class SegmentStore implements ObjectStore {
     const known = this.#places.get(name)
     const here = known === undefined ? undefined : this.#segment.read(known, name, bytes)
     if (here !== undefined) return here
+    let damaged = ''
     for (let opens = 0; opens < opensMax; opens++) {
-      const place = await this.#link.open({ ...whose, name, bytes, priority })
-      if (place.in === 'file') return readStoredFile(place, name, bytes)
+      const place = await this.#link.open({ ...whose, name, bytes, priority, damaged })
+      if (place.in === 'file') {
+        try {
+          return await readStoredFile(place, name, bytes)
+        } catch (error) {
+          // The node may have it from elsewhere.
+          if (!(error instanceof ObjectLostError) || damaged === place.file) throw error
+          damaged = place.file
+          continue
+        }
+      }
       const value = this.#segment.read(place, name, bytes)
       if (value !== undefined) {
         this.#remember(name, place)

@@ -11,16 +11,21 @@ export function collectGarbage(): void {
 /** The engine looks at its limit each time that so much memory of another kind than its own appears. */
 const largeBytesMin = 4 * 1024 * 1024
 
+/** The engine's settings while a large view is made, and as they are otherwise. */
+const forLargeViews = ['--external-memory-accounted-in-global-limit', '--no-incremental-marking'] as const
+const otherwise = ['--no-external-memory-accounted-in-global-limit', '--incremental-marking'] as const
+
 /**
- * Makes a view on memory that is not the engine's. It would collect garbage for each large one, on the whole more than it
- * can gain: such a view is measured by the limit of the heap. Small ones, of which there may be many, count as they always do.
+ * Makes a view on memory that is not the engine's. It would begin to look for garbage for each large one, on the whole more
+ * than it can gain: it does so only when large views have come to half of the heap's limit since it looked last, which
+ * settings cannot change. Small ones, of which there may be many, count as they always do.
  */
 export function makeView<T>(bytes: number, make: () => T): T {
   if (bytes < largeBytesMin) return make()
-  setFlagsFromString('--external-memory-accounted-in-global-limit')
+  for (const flag of forLargeViews) setFlagsFromString(flag)
   try {
     return make()
   } finally {
-    setFlagsFromString('--no-external-memory-accounted-in-global-limit')
+    for (const flag of otherwise) setFlagsFromString(flag)
   }
 }

@@ -10,6 +10,8 @@ export interface LeaseTerms {
   readonly envVars: Readonly<Record<string, string>>
   /** Names the environment variables; empty when there are none. */
   readonly envKey: string
+  /** Its tasks can be tried again: their workers go first when a machine's memory runs out. */
+  readonly isRetriable: boolean
 }
 
 const known = new Map<string, LeaseTerms>()
@@ -20,13 +22,14 @@ export function leaseTerms(
   resources: ResourceSet,
   envVars: Readonly<Record<string, string>>,
   strategy: SchedulingStrategy = defaultStrategy,
+  isRetriable = true,
 ): LeaseTerms {
   const variables = Object.entries(envVars).toSorted(([a], [b]) => (a < b ? -1 : 1))
   const envKey = variables.length === 0 ? '' : createHash('sha256').update(JSON.stringify(variables)).digest('hex')
-  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}|${strategyKey(strategy)}`
+  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}|${strategyKey(strategy)}${isRetriable ? '' : '|once'}`
   let terms = known.get(key)
   if (terms === undefined) {
-    terms = { key, resources, strategy, envVars, envKey }
+    terms = { key, resources, strategy, envVars, envKey, isRetriable }
     if (known.size < knownMax) known.set(key, terms)
   }
   return terms

@@ -38,6 +38,8 @@ export class Lease {
   readonly grantedAtMs: number
   /** A result has come from it: its worker has loaded the code. */
   hasAnswered = false
+  /** Since when the first of its tasks is the first, so that its worker has most likely begun it. */
+  firstSinceMs = 0
 
   constructor(id: number, workerPid: number, worker: ClientId, grantedAtMs: number) {
     this.grantedAtMs = grantedAtMs
@@ -56,7 +58,8 @@ export class Lease {
     return this.loadMs + task.function.estimateMs + overheadMs <= aheadMs
   }
 
-  add(task: TaskRecord, bytes: number): void {
+  add(task: TaskRecord, bytes: number, nowMs: number): void {
+    if (this.tasks.size === 0) this.firstSinceMs = nowMs
     // A first call of a function, or a stream, may take any time: nothing is pushed behind it.
     const loadMs = task.stream === undefined ? loadOf(task) : aheadMs
     this.tasks.set(task.sequence, { task, bytes, loadMs })

@@ -2,6 +2,7 @@ import {
   InfeasibleError,
   InvalidArgumentError,
   MembershipError,
+  OutOfMemoryError,
   PlacementGroupRemovedError,
   WorkerCrashedError,
   WorkerLimitError,
@@ -9,6 +10,7 @@ import {
 } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import { triesText } from './lineage.ts'
 import type { TaskRecord } from './task-record.ts'
 
@@ -26,6 +28,19 @@ export function crashError(
 /** The group in which a task ran, or was to run, was removed. */
 export function groupRemovedError(task: TaskRecord, reason: string): PlacementGroupRemovedError {
   return new PlacementGroupRemovedError(`task ${task.name}: ${reason}`, { task: task.name, reason })
+}
+
+export function outOfMemoryError(
+  task: TaskRecord,
+  { workerPid }: { workerPid: number },
+  reason: string,
+  details: OutOfMemoryDetails,
+): OutOfMemoryError {
+  const tries = task.attempt + 1
+  return new OutOfMemoryError(
+    `task ${task.name}: ${reason}, and was ended; no retries are left after ${triesText(tries)}; ask for memory by memoryBytes, so that fewer run at a time, or work on smaller parts`,
+    { task: task.name, workerPid, tries, ...details },
+  )
 }
 
 export function tooLarge(task: TaskRecord, bytes: number, bytesMax: number): InvalidArgumentError {

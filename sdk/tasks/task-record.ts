@@ -45,6 +45,8 @@ export interface TaskRecord {
   readonly replicas: number
   /** The task of this process in which this one was submitted; undefined in a driver. */
   parent: object | undefined
+  /** When it was submitted. */
+  sinceMs: number
   retriesLeft: number
   attempt: number
   state: TaskState

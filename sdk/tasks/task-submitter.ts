@@ -1,13 +1,14 @@
 import { TaskCancelledError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
-import { crashError, groupRemovedError, refusalError, tooLarge } from './task-errors.ts'
+import { crashError, groupRemovedError, outOfMemoryError, refusalError, tooLarge } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
 import { hasArguments, pushBytesMax, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from './task-spec.ts'
 import type { FunctionRecord, TaskRecord } from './task-record.ts'
@@ -57,8 +58,19 @@ interface Pool {
   isLookPlanned: boolean
 }
 
+/** Why a lease was lost, when it was not a crash. */
+export interface LostHow {
+  /** Memory ran out. */
+  readonly outOfMemory?: OutOfMemoryDetails | undefined
+  /** Its placement group is there no more. */
+  readonly isGroupRemoved?: boolean
+}
+
 /** How long a cancelled task may take to end by itself; then its worker is killed. */
 const cancelGraceMs = 2000
+/** After a worker was ended for want of memory. */
+const memoryPauseMs = 1000
+const memoryPauseMsMax = 30_000
 /** What holds tasks with 'spread' back may end by time alone. */
 const spreadLookMs = 50
 /** Lease requests of one kind that may wait at the node at a time. */
@@ -77,6 +89,7 @@ export class TaskSubmitter {
   readonly #tasks = new Map<number, TaskRecord>()
   readonly #pumpSoon = new Set<Pool>()
   #lastPool: Pool | undefined
+  #submittedAtMs = 0
   #nextRequestId = 1
   #isIdleCheckPlanned = false
 
@@ -102,7 +115,14 @@ export class TaskSubmitter {
     return count
   }
 
+  leases(): Iterable<Lease> {
+    return [...this.#pools.values()].flatMap(({ leases }) => [...leases.values()])
+  }
+
   submit(task: TaskRecord): void {
+    // Of many in a row, all at once: asking for the time costs as much as a good part of the rest.
+    if (this.#pumpSoon.size === 0) this.#submittedAtMs = Math.round(this.#host.nowMs())
+    task.sinceMs = this.#submittedAtMs
     this.#tasks.set(task.sequence, task)
     this.#awaitArguments(task)
   }
@@ -167,6 +187,7 @@ export class TaskSubmitter {
 
   /** Pushes what the leases can take, and asks for more leases, or fewer, by what is left. */
   #pump(pool: Pool): void {
+    const nowMs = this.#host.nowMs()
     const batches = new Map<Lease, { specs: TaskSpec[]; bytes: number }>()
     for (let task = pool.queue.peek(); task !== undefined; task = pool.queue.peek()) {
       const lease = pool.shares === undefined ? bestLease(pool, task) : this.#leaseForSpread(pool, pool.shares, task)
@@ -183,7 +204,7 @@ export class TaskSubmitter {
         this.#finish(task, () => this.#host.fail(task, tooLarge(task, bytes, specBytesMax)))
         continue
       }
-      lease.add(task, bytes)
+      lease.add(task, bytes, nowMs)
       let batch = batches.get(lease)
       if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
       if (batch.bytes + bytes > pushBytesMax && batch.specs.length > 0) {
@@ -357,6 +378,7 @@ export class TaskSubmitter {
       return
     }
     lease.hasAnswered = true
+    lease.firstSinceMs = this.#host.nowMs()
     for (const result of results) {
       const task = lease.remove(result.sequence)
       if (task !== undefined) learn(task.function, result.durationUs / 1000)
@@ -390,10 +412,10 @@ export class TaskSubmitter {
   }
 
   /**
-   * The worker died. What it may have begun has used a try; what it cannot have begun has not. Without its placement group
-   * none of it has another try.
+   * The worker died. What it may have begun has used a try; what it cannot have begun has not. If memory ran out, what may have
+   * begun is tried again after a pause, the longer the more often it was tried. Without its placement group nothing is.
    */
-  onLost(leaseId: number, reason: string, isGroupRemoved = false): void {
+  onLost(leaseId: number, reason: string, { outOfMemory, isGroupRemoved }: LostHow = {}): void {
     const pool = this.#poolOfLease.get(leaseId)
     const lease = pool?.leases.get(leaseId)
     if (pool === undefined || lease === undefined) return
@@ -401,20 +423,36 @@ export class TaskSubmitter {
     const again: TaskRecord[] = []
     for (const { task, mayHaveBegun } of lease.unfinished()) {
       if (!this.#tasks.has(task.sequence)) continue
-      if (isGroupRemoved) {
+      if (isGroupRemoved === true) {
         this.#finish(task, () => this.#host.fail(task, groupRemovedError(task, reason)))
         continue
       }
       if (mayHaveBegun) {
         if (task.retriesLeft === 0) {
-          this.#finish(task, () => this.#host.fail(task, crashError(task, lease, reason)))
+          const error =
+            outOfMemory === undefined
+              ? crashError(task, lease, reason)
+              : outOfMemoryError(task, lease, reason, outOfMemory)
+          this.#finish(task, () => this.#host.fail(task, error))
           continue
         }
         this.#retry(task)
+        if (outOfMemory !== undefined) {
+          this.#enqueueLater(task)
+          continue
+        }
       }
       again.push(task)
     }
     this.#requeue(pool, again)
+  }
+
+  #enqueueLater(task: TaskRecord): void {
+    task.state = 'waiting'
+    task.leaseId = undefined
+    this.#host.after(Math.min(memoryPauseMs * 2 ** (task.attempt - 1), memoryPauseMsMax), () => {
+      if (this.#tasks.has(task.sequence)) this.#awaitArguments(task)
+    })
   }
 
   /** Ends a task before its result: it fails with TaskCancelledError at once, wherever it is. */

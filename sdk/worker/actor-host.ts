@@ -14,6 +14,7 @@ import type { Runtime } from '../runtime/runtime.ts'
 import type { CodedValue } from '../values/value-coder.ts'
 import { CallIntake } from './call-intake.ts'
 import { CallQueue } from './call-queue.ts'
+import { RunRecorder } from './run-recorder.ts'
 import { RunningTask } from './running-task.ts'
 import { TaskRunner } from './task-runner.ts'
 
@@ -53,6 +54,7 @@ export class ActorHost {
   readonly #lease: LeaseStart
   readonly #start: MessageBody<'actorStart'>
   readonly #runner: TaskRunner
+  readonly #recorder: RunRecorder
   readonly #outboxes = new Map<ClientId, Outbox>()
   readonly #groups = new Map<string, CallQueue<QueuedCall>>()
   readonly #intake = new CallIntake()
@@ -74,6 +76,7 @@ export class ActorHost {
   constructor(connection: NodeConnection, runtime: Runtime, lease: LeaseStart, start: MessageBody<'actorStart'>) {
     this.#connection = connection
     this.#runtime = runtime
+    this.#recorder = new RunRecorder(runtime.calls.runs)
     this.#lease = lease
     this.#start = start
     const { settings, actor } = start
@@ -96,7 +99,11 @@ export class ActorHost {
         return this.#held(caller, runtime.coder.encode(value, { owner: caller, sequence, inlineBytesMax }))
       },
       dropResults: (values) => runtime.dropValues(values),
-      encodeError: ({ caller }, error) => this.#held(caller, runtime.encodeError(error, caller)),
+      encodeError: ({ caller }, error) => {
+        const wire = this.#held(caller, runtime.encodeError(error, caller))
+        this.#recorder.failed(wire, error)
+        return wire
+      },
     })
   }
 
@@ -120,7 +127,7 @@ export class ActorHost {
       const key = callKey(this.#lease.owner, creation.sequence)
       this.#running.set(key, task)
       result = await this.#runner.run(task)
-      this.#ended(key, task)
+      this.#ended(key, task, result)
       this.#open(loaded.prototype as object, settings)
     } catch (error) {
       const wire = this.#runtime.encodeError(error, this.#lease.owner).wire
@@ -213,14 +220,14 @@ export class ActorHost {
     this.#running.set(key, task)
     const outcome = this.#runner.run(task)
     if (!(outcome instanceof Promise)) {
-      this.#ended(key, task)
+      this.#ended(key, task, outcome)
       this.#add(from, outcome)
       return
     }
     group.running++
     void outcome.then((result) => {
       group.running--
-      this.#ended(key, task)
+      this.#ended(key, task, result)
       this.#add(from, result)
       if (group.isPumping) this.#sendSoon()
       else this.#pump(group)
@@ -254,11 +261,16 @@ export class ActorHost {
     const running = this.#running.get(callKey(from, sequence))
     if (running !== undefined) {
       running.cancel()
-      if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
+      if (recursive) this.#runtime.cancelChildren(running)
       return
     }
     for (const group of this.#groups.values()) {
-      if (group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) break
+      if (!group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) continue
+      // The caller counts it as being here until it is answered.
+      this.#add(from, { sequence, status: 'cancelled', durationUs: 0, values: [] })
+      this.#sendSoon()
+      this.#endIfDone()
+      return
     }
   }
 
@@ -341,8 +353,9 @@ export class ActorHost {
   }
 
   /** A call has ended; it may have left a get() behind that nobody awaits. */
-  #ended(key: string, task: RunningTask): void {
+  #ended(key: string, task: RunningTask, result: TaskResult): void {
     this.#running.delete(key)
+    this.#recorder.ended(task, result, performance.now())
     if (task.waits > 0) this.#waitingCount--
     if (this.#isBlocked || this.#waitingCount > 0) this.#tellBlocked()
   }

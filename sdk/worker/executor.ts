@@ -7,6 +7,7 @@ import type { NodeConnection } from '../client/node-connection.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import type { CodedValue } from '../values/value-coder.ts'
+import { RunRecorder } from './run-recorder.ts'
 import { RunningTask, taskStorage } from './running-task.ts'
 import { TaskRunner } from './task-runner.ts'
 
@@ -34,6 +35,7 @@ export class Executor {
   readonly #onLease: () => void
   readonly #runner: TaskRunner
   readonly #runtime: Runtime
+  readonly #recorder: RunRecorder
   readonly #queue: QueuedTask[] = []
   #lease: LeaseStart | undefined
   #running: RunningTask | undefined
@@ -51,6 +53,7 @@ export class Executor {
     this.#onLease = onLease
     this.#connection = connection
     this.#runtime = runtime
+    this.#recorder = new RunRecorder(runtime.calls.runs)
     this.#runner = new TaskRunner(runtime, {
       sendItem: (task, index, value) => this.#sendItem(task, index, value),
       beginWait: () => this.beginWait(),
@@ -63,7 +66,11 @@ export class Executor {
           }),
         ),
       dropResults: (values) => this.#runtime.dropValues(values),
-      encodeError: ({ caller }, error) => this.#held(this.#runtime.encodeError(error, caller)),
+      encodeError: ({ caller }, error) => {
+        const wire = this.#held(this.#runtime.encodeError(error, caller))
+        this.#recorder.failed(wire, error)
+        return wire
+      },
     })
   }
 
@@ -108,7 +115,7 @@ export class Executor {
     const running = this.#running
     if (running?.spec.sequence === sequence) {
       running.cancel()
-      if (recursive) this.#runtime.calls.submitter.cancelChildren(running)
+      if (recursive) this.#runtime.cancelChildren(running)
       return
     }
     const at = this.#queue.findIndex(({ spec }) => spec.sequence === sequence)
@@ -134,6 +141,7 @@ export class Executor {
       if (task.waits > 0) this.#tellBlocked(false)
       this.#add(result)
       const nowMs = performance.now()
+      this.#recorder.ended(task, result, nowMs)
       if (
         spec.isCareful ||
         this.#queue.length === 0 ||

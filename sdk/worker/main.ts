@@ -39,7 +39,7 @@ async function main(): Promise<void> {
   setTaskContext(() => taskStorage.getStore())
   const output = new WorkerOutput(process.env['SHOAL_OUTPUT_TOKEN'] ?? '', () => {
     const task = taskStorage.getStore()
-    return task === undefined ? undefined : { name: task.taskName, to: task.job }
+    return task === undefined ? undefined : { name: task.taskName, to: task.job, task: task.id }
   })
   output.install()
   const executor = new Executor(connection, runtime, () => output.forget())

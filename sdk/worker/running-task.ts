@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import type { ClientId, NodeId } from '../../protocols/ids.ts'
+import { objectId, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
 import type { TaskContext } from '../api/task-context.ts'
 import type { AnyFunction } from '../functions/function-table.ts'
@@ -24,6 +24,8 @@ export class RunningTask implements TaskContext {
   /** Arguments that were lost, and that the task has by their own refs therefore. */
   readonly recovered: ObjectRef[] = []
   stream: StreamSender | undefined
+  /** When its function was called; 0 before. */
+  calledAtMs = 0
   /** What it calls; undefined for the function that its spec names. */
   readonly method: AnyFunction | undefined
   /** Whose task it is, and who gets the result. */
@@ -49,6 +51,11 @@ export class RunningTask implements TaskContext {
     this.job = lease.job
     this.depth = lease.depth
     this.holds = holds
+  }
+
+  /** That of its first result. */
+  get id(): ObjectId {
+    return objectId(this.caller, this.spec.sequence)
   }
 
   get taskName(): string {

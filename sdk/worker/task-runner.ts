@@ -97,6 +97,7 @@ export class TaskRunner {
 
   #call(task: RunningTask, fn: AnyFunction, args: unknown[]): TaskResult | Promise<TaskResult> {
     const startMs = performance.now()
+    task.calledAtMs = startMs
     try {
       const value = (fn as (...args: unknown[]) => unknown)(...args)
       if (task.spec.returnCount === 0) return this.#stream(task, value, startMs)

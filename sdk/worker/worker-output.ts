@@ -10,12 +10,12 @@ interface BlockingHandle {
  * before it.
  */
 export class WorkerOutput {
-  readonly #current: () => { name: string; to: string } | undefined
+  readonly #current: () => { name: string; to: string; task: string } | undefined
   readonly #token: string
   readonly #marked = new Map<object, string>()
 
   /** @param token proves to the node that a mark is ours, and not something that a task printed. */
-  constructor(token: string, current: () => { name: string; to: string } | undefined) {
+  constructor(token: string, current: () => { name: string; to: string; task: string } | undefined) {
     this.#token = token
     this.#current = current
   }

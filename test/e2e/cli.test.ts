@@ -63,6 +63,10 @@ describe('help and usage', { concurrency: true }, () => {
     [['up', '--cpus', 'many'], /--cpus must be a number of CPUs, 0 or more; got "many"/],
     [['up', '--cpus'], /option '--cpus <number>' argument missing/],
     [['up', '--gpus', '1.5'], /--gpus must be a whole number of GPUs, 0 or more; got "1.5"/],
+    [['up', '--gpu-type', 'H100,'], /--gpu-type must be a type, such as H100, or one for each GPU; got "H100,"/],
+    [['up', '--resource', 'accelerator:h100=1'], /for accelerator:h100 there is --gpu-type/],
+    [['up', '--gpus', '2', '--gpu-type', 'A,B,C'], /gpuTypes of a node names 3 types for 2 GPUs/],
+    [['up', '--memory-limit-percent', '0'], /memoryLimitPercent of a node must be a number from 1 to 100/],
     [['up', '--memory', '4QB'], /--memory must be a size, such as 4GiB, 512MiB or 4e9; got "4QB"/],
     [['up', '--store', ''], /--store must be a size, such as 4GiB, 512MiB or 4e9; got ""/],
     [['up', '--workers-max', '0'], /--workers-max must be a whole number, 1 or more; got "0"/],
@@ -85,6 +89,15 @@ describe('help and usage', { concurrency: true }, () => {
     [['token', 'create', '--ttl', 'soon'], /--ttl must be a time, such as 30m, 1h or 2d; got "soon"/],
     [['token', 'make'], /unknown command 'make'/],
     [['leave'], /Leave the mesh\? .* Without a terminal to ask on, add --yes to do it/],
+    [['tasks', '--limit', '0'], /--limit must be a number of tasks, 1 or more; got "0"/],
+    [['timeline', '--since', 'ever'], /--since must be a time, such as 30m, 1h or 2d; got "ever"/],
+    [['timeline', '--since', '1h', '--duration', '5s'], /--since looks back and --duration ahead: give one of them/],
+    [['events', '--limit', 'all'], /--limit must be a number of events, 1 or more; got "all"/],
+    [['logs'], /say whose output is meant: a task, a pid or a node, and only one of them/],
+    [['logs', 'train', '--pid', '7'], /say whose output is meant/],
+    [['drain'], /missing required argument 'node'/],
+    [['drain', 'desk', '--deadline', '0'], /--deadline must be a number of seconds; got "0"/],
+    [['drain', 'desk', '--undo', '--force'], /--undo takes no other option/],
     [['mesh', '--nodes', '0'], /--nodes must be a whole number, 1 or more; got "0"/],
     [['down', 'now'], /too many arguments for 'down'/],
     [['run'], /missing required argument 'file'/],
@@ -100,10 +113,10 @@ describe('help and usage', { concurrency: true }, () => {
 })
 
 describe('the node', { concurrency: true }, () => {
-  test('none runs: status and down say so', async () => {
+  test('none runs: commands say so', async () => {
     const runtime = temporaryDirectory()
-    for (const command of ['status', 'down']) {
-      const { code, stderr } = await shoal(runtime, command)
+    for (const command of ['status', 'down', 'tasks', 'timeline', 'events', 'logs train', 'drain desk']) {
+      const { code, stderr } = await shoal(runtime, ...command.split(' '))
       assert.equal(code, 1)
       assert.equal(stderr, `shoal: no node runs here (socket ${runtime}/node.sock): start one with \`shoal up\`\n`)
     }

@@ -309,12 +309,13 @@ describe('a running node', { concurrency: true }, () => {
     const { leaseId } = await client.lease()
     client.send('taskPush', { leaseId, tasks: [task('exit')] })
     const lost = await client.next('leaseLost')
-    assert.deepEqual(lost, { leaseId, reason: 'exit code 7' })
+    assert.deepEqual(lost, { leaseId, reason: 'exit code 7', outOfMemory: [] })
     const next = await client.lease()
     const order = ['welcome', 'leaseGrant', 'taskDone', 'leaseLost', 'clientGone', 'leaseGrant']
     assert.deepEqual(client.arrived, order)
     client.send('leaseKill', { leaseId: next.leaseId, reason: 'cancelled' })
-    assert.deepEqual(await client.next('leaseLost'), { leaseId: next.leaseId, reason: 'cancelled' })
+    const cancelled = { leaseId: next.leaseId, reason: 'cancelled', outOfMemory: [] }
+    assert.deepEqual(await client.next('leaseLost'), cancelled)
     const { workerPid } = await client.lease()
     process.kill(workerPid, 'SIGKILL')
     assert.equal((await client.next('leaseLost')).reason, 'signal SIGKILL')

@@ -11,6 +11,13 @@ const documented = [
   'sdk/api/remote-function.ts',
   'sdk/api/values.ts',
   'sdk/api/task-context.ts',
+  'sdk/api/remote-class.ts',
+  'sdk/api/actors.ts',
+  'sdk/api/actor-context.ts',
+  'sdk/api/actor-pool.ts',
+  'sdk/api/queue.ts',
+  'sdk/api/pool.ts',
+  'sdk/api/parallel-map.ts',
   'sdk/objects/object-ref.ts',
   'sdk/runtime/object-ref-stream.ts',
   'protocols/errors.ts',
@@ -18,12 +25,16 @@ const documented = [
 
 /** What the examples take for granted. */
 const prelude = `
-import { cancel, get, init, ObjectRefStream, put, remote, ShoalError, shutdown, taskContext, wait, type ObjectRef } from 'SDK'
+import {
+  actorContext, ActorPool, cancel, exitActor, get, init, kill, ObjectRefStream, parallelMap, parallelMapIterable, Pool, put,
+  Queue, remote, ShoalError, shutdown, taskContext, wait, type ObjectRef
+} from 'SDK'
 const fetch = async (url: string, options: object) => ({ text: async () => url })
 await init({ numCpus: 2 })
 `
 const given = `
 const square = remote((x: number) => x * x)
+const Counter = remote(class { n = 0; add(k: number) { return (this.n += k) } })
 const endless = remote(async () => new Promise(() => undefined))
 const ref = square.remote(1)
 `

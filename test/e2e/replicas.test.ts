@@ -113,6 +113,38 @@ describe('values with replicas', { timeout: 120_000 }, () => {
     await driver.ended()
   })
 
+  test('copies are gone when nobody needs them, although the node that made the value has been killed and is back', async () => {
+    await using mesh = await startLocalMesh({ nodes: 3 })
+    const [home, origin, other] = mesh.nodes as [LocalNode, LocalNode, LocalNode]
+    await using driver = new DriverProgram(
+      `
+      ${preamble}
+      const on = (nodeId: string) => ({ schedulingStrategy: { nodeId } }) as const
+      let one: ObjectRef<Float64Array> | undefined = remote((seed: number) => values(seed), on(${JSON.stringify(origin.nodeId)})).remote(2)
+      const check = remote((found: Float64Array, seed: number) => isRight(found, seed), on(${JSON.stringify(other.nodeId)}))
+      console.log('RIGHT ' + (await get(check.remote(one, 2))) + ' ' + one.id)
+      await until('drop')
+      one = undefined
+      const collecting = setInterval(collect, 500)
+      await until('end')
+      clearInterval(collecting)
+      `,
+      { SHOAL_RUNTIME_DIR: home.runtimeDirectory },
+    )
+    const [, one = ''] = await driver.printed(/RIGHT true (\w+)/)
+    process.kill(origin.pid, 'SIGKILL')
+    await until('a copy is all that is left', async () => ((await heldBy(other))[one] === 'replica' ? true : undefined))
+    const { socketPath } = await mesh.restart(1)
+    await until('it is back', async () => {
+      const { links } = await ask({ ready: { socketPath, nodeId: origin.nodeId } }, 'meshInfo', {})
+      return links.length === 2 ? true : undefined
+    })
+    writeFileSync(path.join(driver.directory, 'drop'), '')
+    await areEmpty([home, other])
+    writeFileSync(path.join(driver.directory, 'end'), '')
+    await driver.ended()
+  })
+
   test('are on all nodes when there are not so many, and end with their owner', async () => {
     await using mesh = await startLocalMesh({ nodes: 3 })
     const [home, ...others] = mesh.nodes as [LocalNode, LocalNode, LocalNode]

@@ -29,6 +29,9 @@ describe('scripts', () => {
   })
 
   test('a short soak leaves nothing behind', async () => {
-    assert.match(await printed('soak', '--minutes', '0', '--objects', '400', '--kill-every', '1'), /workers killed/)
+    assert.match(
+      await printed('soak', '--minutes', '0', '--objects', '400', '--kill-every', '1', '--kill-nodes-every', '3'),
+      /nodes killed/,
+    )
   })
 })

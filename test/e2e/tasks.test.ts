@@ -461,6 +461,10 @@ describe('tasks on one node', () => {
       assert.equal(await get(devices.remote()), '')
       assert.match((await get(devices.options({ numGpus: 1 }).remote())) ?? '', /^[01]$/)
       assert.equal(await get(devices.options({ numGpus: 2 }).remote()), '0,1')
+      await assert.rejects(
+        get(devices.options({ acceleratorType: 'H100' }).remote()),
+        (error) => error instanceof InfeasibleError && /GPU type H100; this node has .* GPU 2/.test(error.message),
+      )
       assert.equal(await get(devices.options({ numGpus: 0.5, resources: { tpu: 0.5 } }).remote()), '0')
     })
 
@@ -492,13 +496,48 @@ describe('tasks on one node', () => {
         InvalidArgumentError,
       ],
       [
+        'a GPU type, and no GPU',
+        () => remote(() => 1, { acceleratorType: 'H100', numGpus: 0 }),
+        /acceleratorType asks for a GPU \(H100\), and numGpus for none/,
+        InvalidArgumentError,
+      ],
+      [
+        'no GPU type',
+        () => remote(() => 1, { acceleratorType: ['H100', ''] }),
+        /acceleratorType must be a type of GPU of 1 to 48 characters/,
+        InvalidArgumentError,
+      ],
+      [
+        'GPU memory below zero',
+        () => remote(() => 1, { gpuMemoryBytes: -1 }),
+        /gpuMemoryBytes must be a number, 0 or more; got -1/,
+        InvalidArgumentError,
+      ],
+      [
+        'more GPU memory than can be counted',
+        () => remote(() => 1, { gpuMemoryBytes: 1e30 }),
+        /gpuMemoryBytes is 1e\+30; expected at most/,
+        InvalidArgumentError,
+      ],
+      [
+        'less of a GPU than is counted',
+        () => remote(() => 1, { numGpus: 1e-6 }),
+        /numGpus is 0.000001; expected 0 or at least 0.0001/,
+        InvalidArgumentError,
+      ],
+      [
+        'a GPU type among the resources',
+        () => remote(() => 1, { resources: { 'accelerator:H100': 1 } }),
+        /ask for accelerator:H100 by the option acceleratorType/,
+        InvalidArgumentError,
+      ],
+      [
         'one and a half GPUs',
         () => remote(() => 1, { numGpus: 1.5 }),
         /numGpus must be a fraction up to 1/,
         InvalidArgumentError,
       ],
       ['no function', () => remote(42 as never), /remote\(\) takes a function; got 42/, InvalidArgumentError],
-      ['a class', () => remote(class Counter {} as never), /actors are not built yet/, NotSupportedError],
       [
         'a strategy that there is not',
         () => remote(() => 1, { schedulingStrategy: 'scatter' as never }),

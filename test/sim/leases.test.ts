@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { LeaseBook } from '../../node/leases/lease-book.ts'
 import type { LeaseBookOptions } from '../../node/leases/lease-book-options.ts'
+import { asksFor } from '../../protocols/resources.ts'
 import type { LeaseAction, LeaseEvent, RequestedEvent } from '../../node/leases/lease-events.ts'
 
 type Random = () => number
@@ -121,7 +122,8 @@ class SimulatedNode {
         const worker = this.workers.get(workerId)
         assert.ok(worker?.isReady === true && !worker.isStopping, 'granted a worker that is not there')
         assert.equal(worker.key, `${event.envKey} ${action.gpuIds.join()}`, 'granted a worker of another kind')
-        assert.equal(action.gpuIds.length, Math.ceil(event.resources['GPU'] ?? 0))
+        const gpusMin = asksFor(event.resources, 'GPU') ? 1 : 0
+        assert.equal(action.gpuIds.length, Math.max(gpusMin, Math.ceil(event.resources['GPU'] ?? 0)))
         for (const lease of this.leases.values()) assert.notEqual(lease.workerId, workerId, 'two leases on one worker')
         assert.ok(!this.leases.has(leaseId))
         this.leases.set(leaseId, { client, leaseId, workerId, isBlocked: false, isReclaimed: false })
@@ -162,6 +164,8 @@ const requestKinds: Pick<RequestedEvent, 'resources' | 'envKey'>[] = [
   { resources: { CPU: 0.5, GPU: 0.4 }, envKey: '' },
   { resources: { GPU: 1 }, envKey: 'torch' },
   { resources: { CPU: 1, GPU: 2, camera: 1 }, envKey: '' },
+  { resources: { gpuMemory: 30 }, envKey: '' },
+  { resources: { GPU: 0.2, gpuMemory: 60, 'accelerator:H100': 1 }, envKey: '' },
   { resources: { CPU: 5 }, envKey: '' },
 ]
 
@@ -253,7 +257,11 @@ describe('the lease book under random events', () => {
       withSeed(seed, (random) => {
         const workersMax = 3 + Math.floor(random() * 10)
         const total = { CPU: 4, memory: 100, camera: 1 }
-        const node = new SimulatedNode({ total, gpuIds: [0, 1], workersMax, idleMs: 500, starvationMs: 300 })
+        const gpus = [
+          { id: 0, type: 'H100', memoryBytes: 100 },
+          { id: 1, memoryBytes: 40 },
+        ]
+        const node = new SimulatedNode({ total, gpus, workersMax, idleMs: 500, starvationMs: 300 })
         for (let count = 1; count <= 300; count++) {
           randomStep(node, random, count)
           if (count % 10 === 0) checkSums(node)

@@ -5,6 +5,7 @@ import { ReferenceWorld, type WorldOptions } from '../support/reference-world.ts
 const runs = Number(process.env['SHOAL_SIM_RUNS'] ?? 100)
 const only = process.env['SHOAL_SIM_SEED']
 const actsMax = 500
+const actsAfterwardsMax = 20
 
 /** Runs one seed; the error names it, and `SHOAL_SIM_SEED=<seed>` runs it again. */
 async function runSeed(options: WorldOptions): Promise<ReferenceWorld> {
@@ -26,6 +27,23 @@ const worlds = {
 } satisfies Record<string, Omit<WorldOptions, 'seed'>>
 
 describe('references, simulated', () => {
+  test(`lenders that die while they lend (${10 * runs} runs)`, async () => {
+    const seeds = only === undefined ? Array.from({ length: 10 * runs }, (_, i) => i + 1) : [Number(only)]
+    let settled = 0
+    for (const seed of seeds) {
+      const world = new ReferenceWorld({ seed, deaths: 0, nodes: 3 })
+      try {
+        await world.dieLending()
+        for (let i = 0; i < actsAfterwardsMax; i++) await world.act()
+        await world.end()
+      } catch (error) {
+        throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
+      }
+      settled += world.counters.settled
+    }
+    assert.ok(settled > 0 || only !== undefined)
+  })
+
   for (const [name, options] of Object.entries(worlds)) {
     test(`${name}: nothing that can be reached is freed, all else is, and nobody waits in vain (${runs} runs)`, async () => {
       if (only !== undefined) return void (await runSeed({ seed: Number(only), ...options }))

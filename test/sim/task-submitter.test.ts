@@ -21,6 +21,8 @@ const nothing: WireValue = {
   classes: [],
 }
 
+const outOfMemory = { node: 'n', usedBytes: 96, limitBytes: 95, totalBytes: 100, rssBytes: 50, workers: [] }
+
 interface SimulatedWorker {
   leaseId: number
   queue: TaskSpec[]
@@ -118,7 +120,8 @@ class Simulation {
     if (worker === undefined) return
     worker.isAlive = false
     this.#workers.delete(leaseId)
-    this.#toOwner.push(() => this.submitter.onLost(leaseId, 'signal SIGKILL'))
+    const memory = this.random() < 0.3 ? outOfMemory : undefined
+    this.#toOwner.push(() => this.submitter.onLost(leaseId, 'signal SIGKILL', { outOfMemory: memory }))
   }
 
   /** One worker runs its first task, or part of it. */
@@ -211,6 +214,7 @@ function newTask(sequence: number, maxRetries: number, random: () => number): Ta
     retryExceptions: false,
     replicas: 1,
     parent: undefined,
+    sinceMs: 0,
     retriesLeft: maxRetries,
     attempt: 0,
     state: 'waiting',

@@ -148,6 +148,7 @@ export function leaseRequest(
     envKey: '',
     depth: 0,
     label: 'task',
+    isRetriable: false,
     job: client.id,
     isActor: false,
     ...request,

@@ -62,6 +62,7 @@ export class GroupNode {
       self: id,
       labels: offer.labels,
       book: this.book,
+      gpus: () => this.#gpus(),
       directory: { get: (client: ClientId) => this.clients.get(client) } as never,
       whyForbidden: () => undefined,
       expectsOthers: () => true,
@@ -311,8 +312,14 @@ export class GroupNode {
           book: { type: 'requestCancelled', client: action.client, requestId: action.requestId },
         })
       case 'askRemote': {
-        const { resources, envVars, ...request } = action.request
-        const body = { ...request, resources: { ...resources }, envVars: { ...envVars }, mayWait: action.mayWait }
+        const { resources, envVars, isRetriable = false, ...request } = action.request
+        const body = {
+          ...request,
+          isRetriable,
+          resources: { ...resources },
+          envVars: { ...envVars },
+          mayWait: action.mayWait,
+        }
         this.#mail(action.node, { name: 'leaseAsk', body })
         return
       }
@@ -338,7 +345,11 @@ export class GroupNode {
 
   #state(): ReturnType<typeof simulatedAdvert> {
     const of = { node: this.id, startedAtMs: this.#startedAtMs, labels: this.offer.labels }
-    return simulatedAdvert({ ...of, version: ++this.#version, ...this.book.load() })
+    return simulatedAdvert({ ...of, version: ++this.#version, gpus: this.#gpus(), ...this.book.load() })
+  }
+
+  #gpus(): { free: number }[] {
+    return Array.from(this.book.gpusFree().values(), (free) => ({ free }))
   }
 
   #advertise(): void {

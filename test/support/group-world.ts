@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { packBundles } from '../../node/groups/pack-bundles.ts'
-import { Room, unitsOf } from '../../node/groups/room.ts'
+import { Room } from '../../node/groups/room.ts'
 import { nodeOf, ownerOf, type NodeId } from '../../protocols/ids.ts'
 import {
   placementStrategies,
@@ -277,7 +277,7 @@ export class GroupWorld {
     const missing = bundles.flatMap(({ node, ...bundle }, index) => (node === undefined ? [{ index, ...bundle }] : []))
     const rooms = Array.from(this.nodes.values(), ({ id: node, offer, book }) => {
       const { total, available } = book.load()
-      return new Room(node, offer.labels, unitsOf(total), unitsOf(available))
+      return new Room({ node, labels: offer.labels, total, free: available })
     })
     // GPUs may be free in parts that do not make a whole one.
     if (missing.some(({ resources }) => (resources['GPU'] ?? 0) > 0)) return

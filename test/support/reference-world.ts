@@ -151,6 +151,8 @@ export interface WorldOptions {
    * owner has not heard of it, and has freed its object: the rule is not strict. @default 0
    */
   nodeDeaths?: number
+  /** How many nodes there are. Default: one to three. */
+  nodes?: number
 }
 
 /**
@@ -190,11 +192,11 @@ export class ReferenceWorld {
   readonly #errors = new WeakMap<WireValue, Error>()
   #lastProcess = 0
 
-  constructor({ seed, deaths, nodeDeaths = 0 }: WorldOptions) {
+  constructor({ seed, deaths, nodeDeaths = 0, nodes }: WorldOptions) {
     this.random = seededRandom(seed)
     this.#deaths = deaths
     this.#nodeDeaths = nodeDeaths
-    const nodeCount = 1 + this.#below(3)
+    const nodeCount = nodes ?? 1 + this.#below(3)
     this.#nodes = Array.from({ length: nodeCount }, (_, i) => String(i + 1).padStart(16, '0'))
     for (const node of this.#nodes) {
       this.#gone.set(node, new Set())
@@ -219,12 +221,12 @@ export class ReferenceWorld {
     return way
   }
 
-  #start(): void {
-    const node = this.#nodes[this.#below(this.#nodes.length)] as NodeId
+  #start(node = this.#nodes[this.#below(this.#nodes.length)] as NodeId): Process {
     const process = new Process(this, node + (++this.#lastProcess).toString(16).padStart(16, '0'))
     for (const { id } of this.#processes.values()) if (this.#isGone(node, id)) process.gone.add(id)
     this.#processes.set(process.id, process)
     this.#connected.add(process)
+    return process
   }
 
   /** As far as that node knows. */
@@ -331,6 +333,28 @@ export class ReferenceWorld {
     else if (this.random() < this.#nodeDeaths && this.#nodes.length > 1) this.#killNode()
     else if (this.random() < this.#deaths && this.#alive.length > 2) this.#kill(this.#victim())
     await new Promise(setImmediate)
+  }
+
+  /**
+   * A process lends a second one an object, and that one is lending it on to a third when it dies, or its node does: what of
+   * this has come to whom is chance. Each of them is on a node of its own.
+   */
+  async dieLending(): Promise<void> {
+    const [owner, lender, borrower] = this.#nodes.map((node) => this.#start(node)) as [Process, Process, Process]
+    this.#put(owner)
+    const lend = (from: Process, to: Process, args: readonly ObjectRef[]): void => {
+      this.counters.tasks += 1
+      const task: Task = { owner: from, args, record: this.#make(from), worker: to, isDone: false }
+      from.tasks.add(task)
+      this.#push(task)
+    }
+    lend(owner, lender, owner.variables.slice(-1))
+    while (lender.running.size === 0) await this.#arrive()
+    const [{ holds }] = lender.running as unknown as [Running]
+    lend(lender, borrower, holds)
+    for (let arrived = this.#below(12); arrived > 0; arrived--) await this.#arrive()
+    if (this.random() < 0.7) this.#killNode(this.#nodes.indexOf(nodeOf(lender.id)))
+    else this.#kill(lender)
   }
 
   /** Rather one that has just said something. */
@@ -493,9 +517,9 @@ export class ReferenceWorld {
   }
 
   /** A node and all its processes. Each of the others gets some of what was sent to it, and sees its link end then. */
-  #killNode(): void {
+  #killNode(at = this.#below(this.#nodes.length)): void {
     this.counters.nodeDeaths += 1
-    const [node] = this.#nodes.splice(this.#below(this.#nodes.length), 1) as [NodeId]
+    const [node] = this.#nodes.splice(at, 1) as [NodeId]
     for (const process of this.#processes.values()) {
       if (nodeOf(process.id) !== node) continue
       process.isAlive = false

@@ -77,6 +77,7 @@ export class SimulatedClient {
         envKey,
         depth,
         label: 'task',
+        isRetriable: false,
         job,
         isActor: false,
       }),

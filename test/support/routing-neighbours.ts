@@ -14,7 +14,7 @@ export function simulatedNeighbours(with_: {
   const { mail, state, onCancelled } = with_
   return {
     askLease(node, { resources, client, requestId, job, label, depth, strategy, envKey, isActor }, mayWait) {
-      const asked = { client, requestId, job, label, depth, strategy, envKey, isActor, envVars: {} }
+      const asked = { client, requestId, job, label, depth, strategy, envKey, isActor, isRetriable: false, envVars: {} }
       const body = { ...asked, resources: { ...resources }, mayWait }
       mail(node, { name: 'leaseAsk', body })
     },

@@ -21,7 +21,8 @@ export class SimulatedOwnState {
   }
 
   now(): Advert {
-    return simulatedAdvert({ ...this.#of, version: ++this.#version, ...this.#book.load() })
+    const gpus = Array.from(this.#book.gpusFree().values(), (free) => (free === 1 ? {} : { free }))
+    return simulatedAdvert({ ...this.#of, version: ++this.#version, ...this.#book.load(), gpus })
   }
 
   /** What is due to be told to all; undefined when nothing is. To be asked every now and then. */

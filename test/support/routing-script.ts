@@ -36,10 +36,13 @@ export class RoutingScript {
   readonly router: LeaseRouter
   /** The own node has so much room that it need not ask. */
   isRoomy = false
+  /** It takes no new work. */
+  isClosed = false
   readonly cpus: number
 
   constructor({ links = [], head, labels = {}, cpus = 4, expectsOthers = false }: RoutingScriptOptions = {}) {
     this.cpus = cpus
+    const isClosed = (): boolean => this.isClosed
     this.router = new LeaseRouter({
       self: home,
       labels,
@@ -47,6 +50,9 @@ export class RoutingScript {
       local: {
         missing: (resources) => Object.keys(resources).filter((name) => (resources[name] ?? 0) > this.#total(name)),
         hasAmpleRoom: () => this.isRoomy,
+        get isClosed() {
+          return isClosed()
+        },
       },
     })
     for (const node of links) this.at(0, { type: 'linkUp', node })

@@ -15,24 +15,40 @@ export class SegmentHost {
   readonly store: SegmentStore
   readonly pinTable: number
   nowMs = 0
+  /** Where a value is said to be instead of where it is; undefined for all others. */
+  misplace: (question: { name: string; damaged?: string }) => ReadPlace | undefined = () => undefined
+  readonly #bytesMax: number
   #lastKey = 0
 
   private constructor(segment: MemorySegment, bytesMax: number) {
     this.segment = segment
+    this.#bytesMax = bytesMax
     this.book = new StoreBook({ bytesMax, hasSegment: true, gate: segment, spill: undefined })
+    const { store, pinTable } = this.#program()
+    this.store = store
+    this.pinTable = pinTable
+  }
+
+  #program(): { store: SegmentStore; pinTable: number } {
     const memory = systemMemory()
+    const { segment } = this
     const pinTable = segment.takePinTable()
     if (memory === undefined || pinTable === undefined) throw new Error('there is no shared memory here')
-    this.pinTable = pinTable
-    const shared = SharedSegment.open(memory, { path: segment.path, bytesMax, pinTable })
+    const shared = SharedSegment.open(memory, { path: segment.path, bytesMax: this.#bytesMax, pinTable })
     if (shared === undefined) throw new Error('the shared memory could not be mapped')
-    this.store = new SegmentStore(shared, {
+    const store = new SegmentStore(shared, {
       allocate: (value) => this.#allocate(value),
       stored: ({ name }) => void this.step({ type: 'seal', name, object: '', crc: 0 }),
       abandon: (name) => void this.step({ type: 'abandon', key: this.#lastKey, name }),
-      open: async ({ name }) => this.#open(name),
+      open: async (question) => this.misplace(question) ?? this.#open(question.name),
       free: (names) => void this.step({ type: 'free', names }),
     })
+    return { store, pinTable }
+  }
+
+  /** The store as another program sees it, which knows nothing of where values lie. */
+  anotherProgram(): SegmentStore {
+    return this.#program().store
   }
 
   static async create(bytesMax: number): Promise<SegmentHost> {

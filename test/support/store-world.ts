@@ -44,7 +44,17 @@ export class StoreWorld {
   isDiskFull = false
   /** The disk does what it is told from now on. */
   #isCalm = false
-  readonly counters = { placed: 0, inFiles: 0, refused: 0, spilled: 0, restored: 0, lost: 0, zombies: 0, kept: 0 }
+  readonly counters = {
+    placed: 0,
+    inFiles: 0,
+    refused: 0,
+    spilled: 0,
+    restored: 0,
+    lost: 0,
+    zombies: 0,
+    kept: 0,
+    idle: 0,
+  }
   readonly #diskMsMax: number
   /** Given out, by offset, until the store has it back; and the value whose bytes are there now. */
   readonly #blocks = new Map<number, Block>()
@@ -80,6 +90,7 @@ export class StoreWorld {
       hasSegment: true,
       gate: gate(this.#gate()),
       spill: hasDisk ? { nextFile: () => `file-${++this.#lastFile}`, hasRoom: () => !this.isDiskFull } : undefined,
+      idleMs: 500,
     })
   }
 
@@ -211,6 +222,20 @@ export class StoreWorld {
     this.step({ type: 'open', key, name })
   }
 
+  /** A program has found that what is in a file is not what was written there. */
+  damage(): void {
+    const isOnDisk = ({ name }: { name: string }): boolean => this.#stored.has(name)
+    const entry = this.pick(this.book.entries.values().filter((each) => each.disk !== undefined && isOnDisk(each)))
+    if (entry?.disk === undefined) return
+    const { name, memory } = entry
+    this.step({ type: 'damaged', name, file: entry.disk.file })
+    assert.equal(
+      this.#stored.has(name),
+      memory !== undefined,
+      `${name} is here and cannot be read, or the other way round`,
+    )
+  }
+
   /** A program looks at what it knows the place of, without asking; or stops to. */
   look(): void {
     const offset = this.pick(this.#shown.keys())
@@ -312,6 +337,8 @@ export class StoreWorld {
         assert.equal(writing, undefined, `${file} is deleted while it is written`)
         return
       }
+      case 'giveBack':
+        return this.#giveBack(action.start, action.bytes)
       case 'stored':
         assert.ok(!this.#stored.has(action.name), `${action.name} is stored twice`)
         this.#stored.set(action.name, action.kind)
@@ -325,6 +352,16 @@ export class StoreWorld {
         return
       }
       case 'pressure':
+    }
+  }
+
+  /** Pages go back to the system, whatever is in them. */
+  #giveBack(start: number, bytes: number): void {
+    this.counters.idle += 1
+    assert.ok(start >= blocksStart && start + bytes <= segmentBytesOf(this.bytesMax), 'what is given back lies outside')
+    for (const [at, { name, bytes: size }] of this.#blocks) {
+      const isApart = at + blockBytesOf(size) <= start || start + bytes <= at
+      assert.ok(isApart, `${name} loses its memory to the system`)
     }
   }
 
@@ -432,6 +469,7 @@ export class StoreWorld {
       this.step(due.event())
     }
     this.step({ type: 'tick' })
+    this.step({ type: 'lookForIdle' })
   }
 
   /** Something happens. */
@@ -450,6 +488,7 @@ export class StoreWorld {
     else if (dice < 0.88) this.clientGone()
     else if (dice < 0.885) this.keepCopy()
     else if (dice < 0.89) this.isDiskFull = !this.isDiskFull
+    else if (dice < 0.893) this.damage()
     else this.advance(this.random() * 300)
   }
 

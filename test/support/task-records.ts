@@ -24,6 +24,7 @@ export function taskOf(sequence: number, returns: ObjectRecord[], options: Parti
     retryExceptions: false,
     replicas: 1,
     parent: undefined,
+    sinceMs: 0,
     retriesLeft: 3,
     attempt: 0,
     state: 'waiting',

@@ -1,7 +1,14 @@
 import { ObjectStoreFullError, UnreachableError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import type { BulkStream } from '../../node/network/network.ts'
-import type { IncomingRoom, IncomingSpec, OutgoingValue, TransferStore } from '../../node/store/transfer-store.ts'
+import type { NearValue } from '../../node/store/near-value.ts'
+import type {
+  IncomingRoom,
+  IncomingSpec,
+  MemoryPlace,
+  OutgoingValue,
+  TransferStore,
+} from '../../node/store/transfer-store.ts'
 import { Transfers } from '../../node/transfer/transfers.ts'
 import { bulkPair, type MemoryStream } from './bulk-pair.ts'
 
@@ -13,6 +20,10 @@ export class MemoryTransferStore implements TransferStore {
   readonly kept = new Set<string>()
   openRooms = 0
   isFull = false
+  /** Where others are told that values lie. */
+  place: MemoryPlace | undefined
+  /** Values that are given to others, or may be read by them, now. */
+  openValues = 0
 
   has(name: string): boolean {
     return this.values.has(name)
@@ -51,10 +62,16 @@ export class MemoryTransferStore implements TransferStore {
   open(name: string): Promise<OutgoingValue | undefined> {
     const value = this.values.get(name)
     if (value === undefined) return Promise.resolve(undefined)
+    this.openValues += 1
+    let isOpen = true
     return Promise.resolve({
       bytes: value.length,
+      place: this.place,
       read: (offset, length) => Promise.resolve(value.subarray(offset, offset + length)),
-      close: () => {},
+      close: () => {
+        if (isOpen) this.openValues -= 1
+        isOpen = false
+      },
     })
   }
 }
@@ -75,12 +92,16 @@ export class TransferLab {
   readonly nodes = new Map<NodeId, LabNode>()
   readonly logs: string[] = []
   readonly #dead = new Set<NodeId>()
+  /** What happens before a part is read from the memory of a node: it may fail. */
+  beforeNearRead: (from: LabNode, offset: number) => Promise<void> = () => Promise.resolve()
   /** Who is found to have a value. */
-  locate: (name: string) => NodeId[] = () => []
+  locate: (name: string, signal: AbortSignal) => readonly NodeId[] | Promise<readonly NodeId[]> = () => []
 
-  add(number: number, stallMs = 500): LabNode {
+  /** `machine`: nodes with the same one can read each other's memory. */
+  add(number: number, stallMs = 500, machine = ''): LabNode {
     const id = number.toString(16).padStart(16, '0')
     const store = new MemoryTransferStore()
+    if (machine !== '') store.place = { pid: number, descriptor: 1, offset: 0, generation: 1 }
     const node: LabNode = {
       id,
       store,
@@ -91,7 +112,8 @@ export class TransferLab {
         self: id,
         store,
         network: { openBulk: (to) => this.#open(id, to) },
-        locate: (name) => Promise.resolve(this.locate(name)),
+        near: machine === '' ? undefined : { mark: machine, open: (place, name) => this.#openNear(place, name) },
+        locate: async (name, signal) => this.locate(name, signal),
         isLinked: (to) => !this.#dead.has(to),
         onAsked: () => {},
         holders: () => [],
@@ -103,6 +125,19 @@ export class TransferLab {
     }
     this.nodes.set(id, node)
     return node
+  }
+
+  #openNear({ pid }: MemoryPlace, name: string): Promise<NearValue> {
+    const node = this.nodes.get(pid.toString(16).padStart(16, '0')) as LabNode
+    const value = node.store.values.get(name)
+    if (value === undefined) return Promise.reject(new Error('it is not there'))
+    return Promise.resolve({
+      read: async (offset, target) => {
+        await this.beforeNearRead(node, offset)
+        target.set(value.subarray(offset, offset + target.length))
+      },
+      close: () => Promise.resolve(),
+    })
   }
 
   #open(from: NodeId, to: NodeId): Promise<BulkStream> {

@@ -1,3 +1,4 @@
+import { asksFor } from '../../../protocols/resources.ts'
 import type { Policy } from './policy.ts'
 
 /** The home node is filled to this share before others are looked at. */
@@ -10,7 +11,7 @@ export const hybrid: Policy = {
   why: () => undefined,
   prefersHome: ({ resources }, home) => home.busiestShareWith(resources) <= homeShare,
   cost({ resources }, node) {
-    const wastesGpus = (node.state.total['GPU'] ?? 0) > 0 && (resources['GPU'] ?? 0) === 0
+    const wastesGpus = (node.state.total['GPU'] ?? 0) > 0 && !asksFor(resources, 'GPU')
     return node.busiestShareWith(resources) + (wastesGpus ? gpuPenalty : 0)
   },
 }

@@ -16,6 +16,24 @@ describe('arguments of calls', () => {
     assert.deepEqual(checkAdminArgs('leave', {}), { force: false })
     assert.deepEqual(checkAdminArgs('leave', { force: 'yes' }), { force: false })
     assert.deepEqual(checkAdminArgs('explain', {}), { task: '' })
+    assert.deepEqual(checkAdminArgs('tasks', { limit: 1000 }), { limit: 1000 })
+    assert.deepEqual(checkAdminArgs('events', { limit: 1 }), { from: {}, limit: 1 })
+    const from = { [node]: 5 }
+    assert.deepEqual(checkAdminArgs('taskRuns', { from, limit: 1 }), { from, limit: 1 })
+    assert.deepEqual(checkAdminArgs('output', { from, limit: 1, pid: 3, more: 1 }), {
+      from,
+      limit: 1,
+      pid: 3,
+      isTail: false,
+    })
+    const log = { node, from: 0, limit: 1, isTail: true }
+    assert.deepEqual(checkAdminArgs('nodeLog', log), log)
+    assert.deepEqual(checkAdminArgs('drain', { node, deadlineMs: 1 }), {
+      node,
+      deadlineMs: 1,
+      force: false,
+      undo: false,
+    })
   })
 
   const wrong: [Parameters<typeof checkAdminArgs>[0], unknown, RegExp][] = [
@@ -34,6 +52,15 @@ describe('arguments of calls', () => {
     ['tokenRevoke', { id: 'a'.repeat(65) }, /id must be/],
     ['memberRevoke', { node: node.slice(1) }, /memberRevoke: node must be a text like/],
     ['memberRevoke', { node, reason: 'x'.repeat(1025) }, /reason must be a text of at most 1024 characters/],
+    ['tasks', { limit: 1001 }, /tasks: limit must be a whole number from 1 to 1000; got 1001/],
+    ['events', { from: 5, limit: 1 }, /events: from must be an object/],
+    ['events', { from: { x: 1 }, limit: 1 }, /from must be a text like/],
+    ['taskRuns', { from: { [node]: -1 }, limit: 1 }, /from must have whole numbers; got -1/],
+    ['output', { limit: 1, pid: 0 }, /pid must be a whole number/],
+    ['output', { limit: 1, task: 'x'.repeat(1025) }, /task must be a text of at most 1024 characters/],
+    ['nodeLog', { node, from: -1, limit: 1 }, /from must be a whole number/],
+    ['drain', { node: 'desk' }, /drain: node must be a text like/],
+    ['drain', { node, deadlineMs: 0.5 }, /deadlineMs must be a whole number/],
     ['explain', { task: 5 }, /explain: task must be a text of at most 1024 characters; got 5/],
   ]
   for (const [name, args, message] of wrong) {

@@ -4,6 +4,7 @@ import type { ExplainedRequest } from '../../../protocols/admin.ts'
 import { findByPrefix } from '../../../node/cli/find-by-prefix.ts'
 import { formatExplained } from '../../../node/cli/format-explained.ts'
 import { formatMesh } from '../../../node/cli/format-mesh.ts'
+import { formatGpu } from '../../../node/cli/format-gpu.ts'
 import { formatNodes } from '../../../node/cli/format-nodes.ts'
 import { formatDuration } from '../../../node/cli/format-status.ts'
 import { formatTable } from '../../../node/cli/table.ts'
@@ -54,6 +55,12 @@ describe('nodes', () => {
       '',
       '3 nodes, head lap?[2Jtop (term 7), CPU 2.5 of 12 free',
     ])
+  })
+
+  test('what is known of a GPU', () => {
+    assert.equal(formatGpu({}), '')
+    const gpu = { name: 'NVIDIA H100\u001b[2J', type: 'H100', memoryBytes: 80 * 2 ** 30, free: 0.25 }
+    assert.equal(formatGpu(gpu), 'NVIDIA H100?[2J, type H100, 80 GiB, 0.25 free')
   })
 
   test('the long form', () => {

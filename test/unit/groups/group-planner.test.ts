@@ -78,6 +78,29 @@ describe('the planner of groups', () => {
     assert.deepEqual(planner.step(4)[0]?.nodes, [home])
   })
 
+  test('bundles with a GPU go where there is one of the right type, whole or in part', () => {
+    const planner = new GroupPlanner()
+    const common = { version: 1, labels: {}, queued: 0, isOpen: true }
+    const told = (node: string, types: string[]): void => {
+      const total = { CPU: 4, GPU: types.length }
+      planner.nodeChanged({ ...common, node, total, available: total, gpus: types.map((type) => ({ type })) })
+    }
+    told(home, ['T4', 'T4'])
+    told(other, ['H100', 'T4'])
+    const wants = (group: string, ...resources: ResourceSet[]): GroupWish => ({
+      ...wish(group, []),
+      bundles: resources.map((each, index) => ({ index, resources: each, labels: {} })),
+    })
+    planner.want(wants('h', { GPU: 0.5, 'accelerator:H100': 1 }, { GPU: 0.5, 'accelerator:H100': 1 }))
+    assert.deepEqual(planner.step(0)[0]?.nodes, [other, other])
+    planner.want(wants('i', { GPU: 1, 'accelerator:H100': 1 }))
+    assert.equal(planner.step(1)[0]?.outcome, 'pending')
+    planner.want(wants('j', { GPU: 1, 'accelerator:A100': 1 }))
+    assert.equal(planner.step(2)[0]?.outcome, 'infeasible')
+    planner.want(wants('k', { GPU: 1 }, { GPU: 1 }))
+    assert.deepEqual(planner.step(3)[0]?.nodes, [home, home])
+  })
+
   test('earlier tries come too late', () => {
     const planner = new GroupPlanner()
     tell(planner, home, 1, { CPU: 4 })

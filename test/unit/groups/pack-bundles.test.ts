@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { packBundles, type Packing } from '../../../node/groups/pack-bundles.ts'
-import { Room, unitsOf } from '../../../node/groups/room.ts'
+import { Room } from '../../../node/groups/room.ts'
 import { placementStrategies, type PlacementStrategy } from '../../../protocols/placement-groups.ts'
 import type { ResourceSet } from '../../../protocols/resources.ts'
 import type { Labels, LabelSelector } from '../../../protocols/scheduling.ts'
@@ -19,7 +19,7 @@ interface Case {
 
 function pack({ nodes, bundles, strategy = 'PACK', placed = [], home = '' }: Case): Packing {
   const rooms = Object.entries(nodes).map(
-    ([node, { free, total = free, labels = {} }]) => new Room(node, labels, unitsOf(total), unitsOf(free)),
+    ([node, { free, total = free, labels = {} }]) => new Room({ node, labels, total, free }),
   )
   const wanted = bundles.map((bundle, index) => {
     const { resources, labels } = ('resources' in bundle ? bundle : { resources: bundle, labels: {} }) as {

@@ -183,6 +183,20 @@ describe('bundles on a node', () => {
     assert.deepEqual(harness.request({ resources: { CPU: 2 } }).actions, [])
   })
 
+  test('leave a node that takes no new work as soon as nobody uses them', () => {
+    const harness = new BookHarness({ total: { CPU: 4 } })
+    reserve(harness, 1, { CPU: 1 }, { CPU: 1 })
+    claim(harness, { index: 0, tryNumber: 1 }, { index: 1, tryNumber: 1 })
+    const lease = harness.lease({ bundle: { group, index: 0 } })
+    const closed = only(harness.step({ type: 'opened', isOpen: false }), 'bundlesAnswer')
+    assert.deepEqual([closed.outcome, closed.bundles], ['lost', [{ index: 1, tryNumber: 1 }]])
+    const returned = only(harness.returned(lease), 'bundlesAnswer')
+    assert.deepEqual([returned.outcome, returned.bundles], ['lost', [{ index: 0, tryNumber: 1 }]])
+    assert.equal(cpuFree(harness), 4)
+    const refused = reserve(harness, 2, { CPU: 1 })
+    assert.deepEqual([refused.outcome, /takes no new work/.test(refused.reason)], ['refused', true])
+  })
+
   test('do not take what is kept for a request that has waited long', () => {
     const harness = new BookHarness({ total: { CPU: 4 }, starvationMs: 100 })
     const small = harness.lease()

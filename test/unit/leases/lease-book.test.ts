@@ -161,6 +161,36 @@ describe('environments and devices', () => {
     assert.equal(harness.lease({ envKey: 'torch' }).workerId, grant.workerId)
   })
 
+  test('an idle worker leaves the device that goes to one of another kind', () => {
+    const harness = new BookHarness({ total: { CPU: 4 }, gpuIds: [0, 1] })
+    const first = harness.lease({ resources: { GPU: 1 } })
+    harness.returned(first)
+    const { actions } = harness.request({ resources: { GPU: 2 } })
+    assert.equal(only(actions, 'stopWorker').workerId, first.workerId)
+    assert.deepEqual(only(actions, 'grant').gpuIds, [0, 1])
+  })
+
+  test('a type or a size of GPU that there is not is refused, with what there is', () => {
+    const gpus = [{ id: 0, type: 'H100', memoryBytes: 80 * 2 ** 30 }, { id: 1 }]
+    const harness = new BookHarness({ total: { CPU: 4 }, gpus })
+    const typed = only(harness.request({ resources: { GPU: 1, 'accelerator:A100': 1 } }).actions, 'refuse')
+    assert.equal(typed.error, 'infeasible')
+    assert.equal(
+      typed.message,
+      'asked for GPU 1, GPU type A100; this node has CPU 4, GPU 2 (H100, unknown type): lower the request, or start the node with `--gpu-type A100`',
+    )
+    const large = only(harness.request({ resources: { gpuMemory: 90 * 2 ** 30 } }).actions, 'refuse')
+    assert.match(large.message, /asked for GPU memory 90 GiB; .*the largest of its GPUs has 80 GiB/)
+  })
+
+  test('status says what a fraction waits for', () => {
+    const harness = new BookHarness({ total: { CPU: 4 }, gpuIds: [0, 1] })
+    for (let count = 0; count < 2; count++) harness.lease({ resources: { GPU: 0.7 } })
+    harness.request({ resources: { GPU: 0.5 } })
+    const [pending] = harness.book.snapshot().pending
+    assert.equal(pending?.reason, 'waiting for GPU 0.5: 1.4 of 2 in use, but not together on one device')
+  })
+
   test('a GPU worker is used again for the same devices only', () => {
     const harness = new BookHarness({ total: { CPU: 4 }, gpuIds: [0, 1] })
     const first = harness.lease({ resources: { GPU: 1 } })
@@ -469,6 +499,46 @@ describe('fairness', () => {
     assert.deepEqual(harness.request({ client: 'a', resources: { CPU: 0.5 } }).actions, [
       { type: 'reclaim', client: 'a', leaseId },
     ])
+  })
+})
+
+describe('a node that is taken out of service', () => {
+  const closed = { type: 'opened', isOpen: false } as const
+
+  test('asks its leases back, sends away what waits, and grants nothing', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } })
+    const { leaseId } = harness.lease()
+    const { requestId } = harness.request({ client: 'b' })
+    const actions = harness.step(closed)
+    assert.deepEqual(all(actions, 'reclaim'), [{ type: 'reclaim', client: 'driver', leaseId }])
+    const refusal = only(actions, 'refuse')
+    assert.deepEqual([refusal.client, refusal.requestId, refusal.error], ['b', requestId, 'busy'])
+    harness.returned({ client: 'driver', leaseId })
+    assert.deepEqual(harness.book.load().leases, 0)
+    assert.equal(harness.book.hasAmpleRoom({ CPU: 0.1 }), false)
+    assert.equal(only(harness.request({ mayWait: false }).actions, 'refuse').error, 'busy')
+    assert.deepEqual(harness.request().actions, [])
+    assert.deepEqual(all(harness.tick(5_000), 'grant'), [])
+    assert.match(harness.book.snapshot().pending[0]?.reason ?? '', /taken out of service/)
+    assert.deepEqual(harness.step(closed), [])
+  })
+
+  test('starts no workers, and serves what waits when it is open again', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } }, { startsAtOnce: false })
+    harness.step(closed)
+    harness.step({ type: 'workerExited', workerId: 1, reason: 'gone', startFailed: false })
+    assert.deepEqual(all(harness.tick(10_000), 'startWorker'), [])
+    harness.request()
+    const actions = harness.step({ type: 'opened', isOpen: true })
+    const { workerId } = only(actions, 'startWorker')
+    only(harness.step({ type: 'workerReady', workerId }), 'grant')
+  })
+
+  test('what holds resources for a worker that is starting is sent away, too', () => {
+    const harness = new BookHarness({ total: { CPU: 1 } }, { startsAtOnce: false })
+    harness.request()
+    only(harness.step(closed), 'refuse')
+    assert.deepEqual(harness.book.snapshot().available, { CPU: 1 })
   })
 })
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { formatDuration } from '../../../node/cli/format-status.ts'
-import { parseAmount, parseBytes, parseCount, parseResource } from '../../../node/cli/parse-options.ts'
+import { parseAmount, parseBytes, parseCount, parseGpuTypes, parseResource } from '../../../node/cli/parse-options.ts'
 
 describe('command line options', () => {
   test('amounts and counts', () => {
@@ -28,6 +28,14 @@ describe('command line options', () => {
     for (const [text, bytes] of Object.entries(cases)) assert.equal(parseBytes('--memory')(text), bytes, text)
     for (const text of ['', 'GiB', '4X', '-4GiB', '4 GiB more', '1.2.3MiB', '9e12TiB', '1e']) {
       assert.throws(() => parseBytes('--memory')(text), /--memory must be a size/, text)
+    }
+  })
+
+  test('types of GPUs', () => {
+    assert.deepEqual(parseGpuTypes('H100'), ['H100'])
+    assert.deepEqual(parseGpuTypes('RTX 3090, H100'), ['RTX 3090', 'H100'])
+    for (const text of ['', ',', 'H100,', '-', 'x'.repeat(49)]) {
+      assert.throws(() => parseGpuTypes(text), /--gpu-type must be a type/, text)
     }
   })
 

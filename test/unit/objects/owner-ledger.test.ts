@@ -130,7 +130,7 @@ describe('who borrows an object', () => {
       ledger.lentBy((lender) => lender === 'a'),
       [{ borrower: 'b', lender: 'a' }],
     )
-    assert.deepEqual(ledger.settle('b', 'a', new Map()), [1])
+    assert.deepEqual(ledger.settle({ borrower: 'b', lender: 'a', first: 0, last: 9 }, new Map()), [1])
     assert.deepEqual(ledger.borrowersOf(2), ['b'])
     assert.equal(ledger.count(2, 'b', 'c', -1), true)
     assert.equal(ledger.size, 0)

@@ -26,6 +26,7 @@ function sample(channel: MessageChannel): void {
     envKey: 'k',
     depth: 2,
     label: 'square',
+    isRetriable: true,
     job: client,
     isActor: true,
   })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import fc from 'fast-check'
 import type { Allocation } from '../../../node/resources/ledger.ts'
 import { ResourceLedger } from '../../../node/resources/ledger.ts'
 import type { ResourceSet } from '../../../protocols/resources.ts'
@@ -72,7 +73,7 @@ describe('ResourceLedger', () => {
   test('says what could never fit', () => {
     const ledger = new ResourceLedger({ CPU: 2 }, [0])
     assert.equal(ledger.fits({ CPU: 2, GPU: 1 }), true)
-    assert.deepEqual(ledger.missing({ CPU: 3, GPU: 2, x: 1 }), ['CPU', 'GPU', 'x'])
+    assert.deepEqual(ledger.missing({ CPU: 3, GPU: 2, x: 1 }), ['CPU', 'x', 'GPU'])
   })
 })
 
@@ -96,6 +97,80 @@ describe('GPU devices', () => {
     ledger.release(half)
     assert.deepEqual(acquire(ledger, { GPU: 2 }).gpuIds, [0, 2])
     assert.deepEqual(ledger.available, { GPU: 0 })
+  })
+
+  test('memory of a device takes its part of the GPUs', () => {
+    const ledger = new ResourceLedger({ CPU: 1 }, [{ id: 0, type: 'A100', memoryBytes: 80 }, 1])
+    const held = acquire(ledger, { CPU: 1, gpuMemory: 20, 'accelerator:A100': 1 })
+    assert.deepEqual(held.gpuIds, [0])
+    assert.deepEqual(ledger.available, { CPU: 0, GPU: 1.75 })
+    assert.deepEqual(
+      [...ledger.gpusFree],
+      [
+        [0, 0.75],
+        [1, 1],
+      ],
+    )
+    assert.deepEqual(ledger.shortOf({ gpuMemory: 61 }), ['GPU'])
+    assert.equal(ledger.busiestShareWith({ gpuMemory: 40 }), 1, 'the CPU')
+    ledger.releaseCpu(held)
+    assert.equal(ledger.busiestShareWith({ gpuMemory: 40 }), 0.375)
+    ledger.release(held)
+    assert.deepEqual(ledger.available, ledger.total)
+    assert.equal(ledger.describeTotal(), 'CPU 1, GPU 2 (A100, unknown type)')
+    assert.deepEqual(ledger.missing({ gpuMemory: 81 }), ['gpuMemory'])
+    assert.deepEqual(ledger.missing({ GPU: 1, 'accelerator:H100': 1 }), ['accelerator:H100'])
+    assert.deepEqual(ledger.missing({ CPU: 1, 'accelerator:A100': 1 }), ['accelerator:A100'], 'of no GPU')
+  })
+
+  test('what is held can be given out in turn, by a ledger of its own', () => {
+    const ledger = new ResourceLedger({ CPU: 4 }, [{ id: 0, type: 'A100', memoryBytes: 80 }, 1])
+    const held = acquire(ledger, { CPU: 2, gpuMemory: 40, 'accelerator:A100': 1 })
+    const part = new ResourceLedger(held.resources, held.devices)
+    assert.deepEqual(part.total, { CPU: 2, GPU: 0.5 })
+    assert.deepEqual(part.missing({ GPU: 0.6 }), ['GPU'])
+    acquire(part, { gpuMemory: 20 })
+    assert.deepEqual(acquire(part, { GPU: 0.25 }).gpuIds, [0])
+    assert.deepEqual(part.shortOf({ CPU: 1, gpuMemory: 1 }), ['GPU'])
+    assert.deepEqual(ledger.available, { CPU: 2, GPU: 1.5 })
+  })
+
+  test('what is free is what is free of the devices, whatever was taken and given back', () => {
+    const wanted = fc.record(
+      {
+        CPU: fc.constantFrom(0, 0.1, 1 / 3, 1),
+        GPU: fc.constantFrom(0.1, 0.25, 1 / 3, 0.5, 1, 2),
+        gpuMemory: fc.integer({ min: 1, max: 90 }),
+        'accelerator:A100': fc.constant(1),
+        memory: fc.integer({ min: 1, max: 60 }),
+      },
+      { requiredKeys: [] },
+    )
+    const step = fc.oneof(fc.record({ acquire: wanted }), fc.record({ of: fc.nat(), does: fc.constantFrom(0, 1, 2) }))
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const devices = [{ id: 0, type: 'A100', memoryBytes: 80 }, { id: 1, memoryBytes: 30 }, 2]
+        const ledger = new ResourceLedger({ CPU: 4, memory: 100 }, devices)
+        const held: Allocation[] = []
+        for (const each of steps) {
+          if ('acquire' in each) {
+            const short = ledger.shortOf(each.acquire)
+            const got = ledger.tryAcquire(each.acquire)
+            assert.equal(got === undefined, short.length > 0)
+            if (got !== undefined) held.push(got)
+          } else {
+            const one = held[each.of % held.length]
+            if (one !== undefined)
+              [ledger.release, ledger.releaseCpu, ledger.reacquireCpu][each.does]?.call(ledger, one)
+          }
+          const free = [...ledger.gpusFree.values()].reduce((sum, part) => sum + part, 0)
+          assert.ok(Math.abs(free - (ledger.available['GPU'] ?? 0)) < 1e-9)
+          assert.ok((ledger.available['memory'] ?? 0) >= 0)
+        }
+        for (const one of held) ledger.release(one)
+        assert.deepEqual(ledger.available, ledger.total)
+      }),
+    )
   })
 
   test('enough in sum but not on one device is too little', () => {

@@ -92,8 +92,9 @@ class DeskHarness {
   }
 
   request(requestId: number, client = driver, job = client, envKey = ''): void {
-    const common = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, depth: 0, label: 'f' }
-    this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job, isActor: false })
+    const terms = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, isRetriable: false, isActor: false }
+    const common = { ...terms, depth: 0, label: 'f' }
+    this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job })
   }
 
   /** A lease of a client of this node on a worker of another. */
@@ -113,8 +114,9 @@ class DeskHarness {
 }
 
 function ask(requestId: number, job = stranger): PeerMessageBody<'leaseAsk'> {
-  const common = { resources: { CPU: 1 }, envVars: {}, envKey: '', depth: 0, label: 'f', mayWait: true }
-  return { ...common, strategy: { kind: 'default' }, client: stranger, requestId, job, isActor: false }
+  const terms = { resources: { CPU: 1 }, envVars: {}, envKey: '', isRetriable: false, isActor: false }
+  const common = { ...terms, depth: 0, label: 'f', mayWait: true }
+  return { ...common, strategy: { kind: 'default' }, client: stranger, requestId, job }
 }
 
 describe('leases of clients of other nodes', () => {

@@ -508,3 +508,34 @@ describe('the bound', () => {
     script.at(1, request(countMax + 2), 'ask here: 100002, may wait')
   })
 })
+
+describe('a node that takes no new work', () => {
+  test('sends its clients to others, also those who would rather be here', () => {
+    const script = new RoutingScript({ links: ['a'], head: 'a' })
+    script.isRoomy = true
+    script.isClosed = true
+    script.at(0, request(1), 'tell a: add 1, waited 0')
+    script.at(0, request(2, { strategy: { kind: 'node', node: home, isSoft: false } }), 'tell a: add 2, waited 0')
+    script.at(5, placed(1, 'a'), 'ask a: 1, now')
+  })
+
+  test('the head that does not know yet is told', () => {
+    const script = new RoutingScript({ links: ['a'], head: 'a' })
+    script.isClosed = true
+    script.at(0, request(1), 'tell a: add 1, waited 0')
+    script.at(5, placed(1, home), 'tell a: 1 was refused by home')
+    script.at(6, placed(1, home))
+    script.at(7, placed(1, 'a'), 'ask a: 1, now')
+  })
+
+  test('what it cannot send anywhere waits', () => {
+    const alone = new RoutingScript()
+    alone.isClosed = true
+    alone.at(0, request(1), 'ask here: 1, may wait')
+    const headless = new RoutingScript({ links: ['a'] })
+    headless.isClosed = true
+    headless.at(0, request(1))
+    headless.tick(5_000)
+    headless.at(5_001, headChanged('a'), 'tell a: add 1, waited 5001')
+  })
+})

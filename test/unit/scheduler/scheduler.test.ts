@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { GpuPool } from '../../../node/resources/gpu-pool.ts'
 import { Scheduler } from '../../../node/scheduler/scheduler.ts'
 import type { Demand, SchedulerAction, SchedulerNode } from '../../../node/scheduler/scheduler-types.ts'
 
@@ -117,6 +119,89 @@ describe('where tasks go', () => {
     const others = addAll(scheduler, 10, { resources: { CPU: 1, memory: 1 } })
     const now = scheduler.step(0).filter((action) => action.type === 'place' && action.mode === 'now')
     assert.equal(now.filter(({ key }) => others.some((other) => other.key === key)).length, 2)
+  })
+})
+
+describe('GPUs', () => {
+  const gpus = (...free: number[]): Pick<SchedulerNode, 'total' | 'available' | 'gpus'> => ({
+    total: { CPU: 8, GPU: free.length },
+    available: { CPU: 8, GPU: free.reduce((sum, part) => sum + part, 0) },
+    gpus: free.map((part) => ({ free: part })),
+  })
+
+  test('a half goes where a half is free on one device, not where two quarters are', () => {
+    const scheduler = schedulerOf(node(b, gpus(0.25, 0.25)), node(c, gpus(0, 0.5)))
+    addAll(scheduler, 2, { resources: { GPU: 0.5 } })
+    assert.deepEqual(places(scheduler.step(0)), ['c now', 'b queue'])
+    addAll(scheduler, 2, { resources: { GPU: 0.25 } })
+    assert.deepEqual(places(scheduler.step(0)), ['b now', 'b now'])
+  })
+
+  test('a whole one goes where one is free, not where two halves are', () => {
+    const scheduler = schedulerOf(node(b, gpus(0.5, 0.5)), node(c, gpus(1, 0)))
+    const [first] = addAll(scheduler, 1, { resources: { GPU: 1 } }) as [Demand]
+    assert.deepEqual(places(scheduler.step(0)), ['c now'])
+    addAll(scheduler, 1, { resources: { GPU: 1 } })
+    assert.deepEqual(places(scheduler.step(1)), ['b queue'])
+    scheduler.remove(first.key)
+    assert.deepEqual(places(scheduler.step(300)), ['c now'], 'what was not served there is free again')
+  })
+
+  test('types and memory decide where; what a node has not got is told', () => {
+    const scheduler = schedulerOf(
+      node(a),
+      node(b, {
+        ...gpus(1, 1),
+        gpus: [
+          { type: 'H100', memoryBytes: 80e9 },
+          { type: 'RTX 3090', memoryBytes: 24e9 },
+        ],
+      }),
+      node(c, { ...gpus(1), gpus: [{ type: 'RTX 3090', memoryBytes: 24e9, free: 0.5 }] }),
+    )
+    addAll(scheduler, 3, { resources: { gpuMemory: 40e9 } })
+    assert.deepEqual(places(scheduler.step(0)), ['b now', 'b now', 'b queue'])
+    addAll(scheduler, 3, { resources: { GPU: 0.5, 'accelerator:RTX3090': 1 } })
+    assert.deepEqual(places(scheduler.step(1)).toSorted(), ['b now', 'b now', 'c now'])
+    const [never] = addAll(scheduler, 1, { resources: { GPU: 1, 'accelerator:A100': 1 } }) as [Demand]
+    const [told] = scheduler.step(2)
+    assert.ok(told?.type === 'infeasible' && told.key === never.key)
+    assert.equal(
+      told.reason,
+      'asked for GPU 1, GPU type A100 on any node; none of the 3 nodes could ever run it (1: has GPU 0 in all, 1: its GPUs are H100, RTX 3090, 1: its GPUs are RTX 3090)',
+    )
+    const verdicts = scheduler.explain(never.key).map(({ verdict }) => verdict)
+    assert.deepEqual(verdicts, ['never', 'never', 'never'])
+    scheduler.nodeChanged(node(c, { ...gpus(1), version: 2, gpus: [{ type: 'A100' }] }))
+    assert.deepEqual(places(scheduler.step(3)), ['feasible', 'c now'])
+  })
+
+  test('nothing is placed at once where its devices cannot take it, whatever was placed before', () => {
+    const part = fc.constantFrom(0, 0.25, 0.3, 0.5, 0.75, 1)
+    const size = fc.constantFrom(0.25, 0.3, 0.5, 0.75, 1, 2)
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(part, { maxLength: 3 }), { minLength: 1, maxLength: 3 }),
+        fc.array(size),
+        (nodes, sizes) => {
+          const ids = [a, b, c]
+          const scheduler = schedulerOf(...nodes.map((free, at) => node(ids[at] ?? a, gpus(...free))))
+          const asked = new Map(
+            sizes
+              .map((GPU) => addAll(scheduler, 1, { resources: { GPU } })[0]?.key)
+              .map((key, at) => [key, sizes[at] ?? 0]),
+          )
+          const pools = new Map(
+            nodes.map((free, at) => [ids[at], new GpuPool(free.map((each, id) => ({ id, free: each })))]),
+          )
+          for (const action of scheduler.step(0)) {
+            if (action.type !== 'place' || action.mode !== 'now') continue
+            const units = Math.round((asked.get(action.key) ?? 0) * 10_000)
+            assert.ok(pools.get(action.node)?.take({ units, memoryBytes: 0, types: [] }), 'no device there has room')
+          }
+        },
+      ),
+    )
   })
 })
 

@@ -77,7 +77,7 @@ describe('the shares of nodes with spread', () => {
     const fresh = lease('a', false)
     const first = task()
     assert.equal(shares.pick([fresh], first, 0), fresh)
-    fresh.add(first, 0)
+    fresh.add(first, 0, 0)
     assert.equal(shares.pick([fresh], task(), 0), undefined)
     assert.equal(shares.isBeginning([fresh], 0), true)
   })

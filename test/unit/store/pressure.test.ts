@@ -67,3 +67,21 @@ test('while somebody waits for room, programs are asked again and again to let g
   release()
   assert.ok(step({ type: 'tick' }, 11_000).some(({ type }) => type === 'restore'))
 })
+
+test('a copy waits until programs let go of what they look at, and is refused when that takes too long', () => {
+  const room = { key: 9, name: nameOf(9), bytes: 600_000, writer: '', owner, kind: 'copy' } as const
+  for (const releasedMs of [15_000, Number.POSITIVE_INFINITY]) {
+    const { step, release } = crowdedStore()
+    const answers = step({ type: 'allocate', ...room }, 10_000)
+    for (let nowMs = 10_000; nowMs < 25_000; nowMs += 40) {
+      if (nowMs >= releasedMs) release()
+      for (const action of step({ type: 'tick' }, nowMs)) {
+        if (action.type === 'place' || action.type === 'refuse') answers.push(action)
+        // Programs that ask for room themselves have been refused long before.
+        assert.ok(action.type !== 'refuse' || nowMs > 19_000)
+      }
+    }
+    const types = answers.map(({ type }) => type).filter((type) => type !== 'pressure')
+    assert.deepEqual(types, [releasedMs < 25_000 ? 'place' : 'refuse'])
+  }
+})

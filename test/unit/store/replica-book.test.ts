@@ -126,3 +126,45 @@ describe('which nodes have replicas', () => {
     assert.equal(book.answered(c, kept.name, true).isWanted, false)
   })
 })
+
+describe('a node that is about to leave', () => {
+  test('what only it has goes to another, and is kept there from then on', () => {
+    const places = [place(b, gib), place(c, 2 * gib)]
+    const book = new ReplicaBook(() => places)
+    const only = value(1)
+    const { standing, asks } = book.evacuate(only, a)
+    assert.equal(standing, 'coming')
+    assert.deepEqual(askedOf(asks), { [c]: [a] })
+    assert.deepEqual(book.evacuate(only, a), { standing: 'coming', asks: [] })
+    assert.deepEqual(book.answered(c, only.name, true), { asks: [], isWanted: true })
+    assert.equal(book.evacuate(only, a).standing, 'kept')
+    assert.deepEqual(askedOf(book.nodeGone(a)), {})
+    assert.deepEqual(book.holdersOf(only.name), [c])
+    assert.deepEqual(book.take([only.name]), new Map([[c, [only.name]]]))
+  })
+
+  test('what is to be on two is to be on two others', () => {
+    const book = new ReplicaBook(() => [place(b, 4 * gib), place(c, 2 * gib), place(d, gib)])
+    const kept = value(2)
+    book.keep(kept)
+    book.answered(b, kept.name, true)
+    const { standing, asks } = book.evacuate({ ...kept, copies: 1 }, b)
+    assert.equal(standing, 'kept', 'the one that made it has it')
+    assert.deepEqual(askedOf(asks), { [c]: [a, b] })
+    assert.deepEqual(askedOf(book.evacuate({ ...kept, copies: 1 }, a).asks), { [d]: [a, b] })
+  })
+
+  test('without a place it is nowhere, until there is one', () => {
+    const places = [place(b, gib)]
+    const book = new ReplicaBook(() => places)
+    const only = value(1)
+    book.evacuate(only, a)
+    assert.deepEqual(book.answered(b, only.name, false).asks, [])
+    // It is asked once more: it may have room by now.
+    const again = book.evacuate(only, a)
+    assert.deepEqual([again.standing, askedOf(again.asks)], ['coming', { [b]: [a] }])
+    book.answered(b, only.name, false)
+    places.length = 0
+    assert.equal(book.evacuate(only, a).standing, 'nowhere')
+  })
+})

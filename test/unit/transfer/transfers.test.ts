@@ -53,6 +53,35 @@ describe('pulling a value', { concurrency: true }, () => {
     assert.deepEqual(puller.store.begun, [name])
   })
 
+  test('from where it is thought to be does not wait for the directory, nor ask it', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    const original = value(9 * mib)
+    origin.store.values.set(name, original)
+    world.locate = () => Promise.withResolvers<readonly string[]>().promise
+    await pull(puller, original.length, [origin])
+    assertSame(puller, original)
+    const { hintHits, locates } = puller.transfers.counters
+    assert.deepEqual({ hintHits, locates }, { hintHits: 1, locates: 0 })
+  })
+
+  test('that nobody waits for any more is not looked for any more', async (t) => {
+    const world = lab(t)
+    const puller = world.add(2)
+    const asked = Promise.withResolvers<AbortSignal>()
+    world.locate = (_, signal) => {
+      asked.resolve(signal)
+      return new Promise((resolve) => signal.addEventListener('abort', () => resolve([])))
+    }
+    const controller = new AbortController()
+    const pulled = pull(puller, mib, [], { signal: controller.signal })
+    const signal = await asked.promise
+    controller.abort(new UnreachableError('not needed'))
+    await assert.rejects(pulled, /not needed/)
+    assert.equal(signal.aborted, true)
+    assert.deepEqual(world.logs, [])
+  })
+
   test('goes on from another holder when one dies in the middle, without starting over', async (t) => {
     const world = lab(t)
     const [origin, other, puller] = [world.add(1), world.add(2), world.add(3)]

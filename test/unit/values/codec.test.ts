@@ -105,6 +105,103 @@ describe('values come back the same', () => {
     }
   })
 
+  /** Views on one buffer, given by their kinds, offsets and numbers of items. */
+  type ViewSpec = readonly [
+    kind: new (buffer: ArrayBuffer, at: number, items: number) => Items,
+    at: number,
+    items: number,
+  ]
+  type Items = Uint8Array | Float32Array | Float64Array
+
+  function viewsOn(length: number, specs: readonly ViewSpec[]): Items[] {
+    const bytes = Uint8Array.from({ length }, (_, i) => i % 64)
+    return specs.map(([Kind, at, items]) => new Kind(bytes.buffer, at, items))
+  }
+
+  const shared: [string, number, ViewSpec[]][] = [
+    [
+      'thirds of a small one',
+      24,
+      [
+        [Float64Array, 0, 1],
+        [Uint8Array, 8, 8],
+        [Float32Array, 16, 2],
+      ],
+    ],
+    [
+      'thirds of a large one',
+      300_000,
+      [
+        [Uint8Array, 0, 100_000],
+        [Uint8Array, 100_000, 100_000],
+        [Uint8Array, 200_000, 100_000],
+      ],
+    ],
+    [
+      'of several kinds, at odd places',
+      80_000,
+      [
+        [Uint8Array, 30_003, 5000],
+        [Float64Array, 30_008, 600],
+        [Float32Array, 29_996, 700],
+      ],
+    ],
+    [
+      'a part, and then all',
+      80_000,
+      [
+        [Float64Array, 8, 1000],
+        [Uint8Array, 0, 80_000],
+      ],
+    ],
+    [
+      'all, and then a part',
+      80_000,
+      [
+        [Uint8Array, 0, 80_000],
+        [Float64Array, 8, 10],
+      ],
+    ],
+    [
+      'the last part first',
+      10_000,
+      [
+        [Uint8Array, 8000, 1000],
+        [Uint8Array, 7000, 600],
+      ],
+    ],
+  ]
+  for (const [what, length, specs] of shared) {
+    test(`views share their buffer where each sees a part of it: ${what}`, () => {
+      const views = viewsOn(length, specs)
+      const back = roundTrip({ before: new Uint8Array(9000), views, after: [views] }) as {
+        views: Items[]
+        after: Items[][]
+      }
+      assert.deepEqual(back.views, views)
+      assert.equal(back.after[0], back.views)
+      const [first] = back.views as [Items]
+      for (const [i, view] of back.views.entries()) {
+        assert.equal(view.buffer, first.buffer)
+        assert.equal(view.byteOffset - first.byteOffset, (specs[i]?.[1] ?? 0) - (specs[0]?.[1] ?? 0))
+      }
+    })
+  }
+
+  test('views that lie far from each other do not drag along what is between them', () => {
+    const views = viewsOn(1_000_000, [
+      [Uint8Array, 5, 1000],
+      [Uint8Array, 900_000, 1000],
+      [Uint8Array, 1000, 1000],
+      [Uint8Array, 500_000, 10],
+    ])
+    const encoded = encodeValue(views)
+    assert.ok(encodedByteLength(encoded) < 4000)
+    const back = decodeValue(encoded) as Items[]
+    assert.deepEqual(back, views)
+    assert.equal(back[2]?.buffer, back[0]?.buffer)
+  })
+
   test('a small view on a large buffer does not drag the buffer along', () => {
     const view = new Uint8Array(new ArrayBuffer(1_000_000), 5, 10).fill(3)
     const encoded = encodeValue([view, view, { view }])

@@ -37,7 +37,13 @@ const adverts: fc.Arbitrary<Advert> = fc.record({
   addresses: fc.array(name, { maxLength: 16 }),
   total: fc.dictionary(name, amountOrNone, { maxKeys: 20 }),
   available: fc.dictionary(name, amount, { maxKeys: 20 }),
-  gpus: fc.array(fc.record({ name, memoryBytes: fc.integer({ min: 1 }) }, { requiredKeys: [] }), { maxLength: 8 }),
+  gpus: fc.array(
+    fc.record(
+      { name, type: name, memoryBytes: fc.integer({ min: 1 }), free: fc.constantFrom(0, 0.25, 0.9999) },
+      { requiredKeys: [] },
+    ),
+    { maxLength: 8 },
+  ),
   labels: fc.dictionary(name, text, { maxKeys: 20 }),
   load: amountOrNone,
   workers: u32,
@@ -93,6 +99,8 @@ describe('the codec of adverts', () => {
     ['an address too long', { addresses: ['a'.repeat(257)] }],
     ['too many resources', { total: Object.fromEntries(Array.from({ length: 257 }, (_, i) => [`r${i}`, 1])) }],
     ['the name of a resource too long', { total: { ['r'.repeat(65)]: 1 } }],
+    ['more than all of a GPU that is free', { gpus: [{ free: 1.5 }] }],
+    ['less than nothing of it', { gpus: [{ free: -0.5 }] }],
     ['too many GPUs', { gpus: Array.from({ length: 65 }, () => ({})) }],
     ['too many labels', { labels: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`l${i}`, ''])) }],
     ['a label too long', { labels: { zone: 'z'.repeat(65) } }],
@@ -114,7 +122,12 @@ describe('the codec of adverts', () => {
       addresses: Array.from({ length: 16 }, () => 'a'.repeat(256)),
       total: wide(256),
       available: wide(256),
-      gpus: Array.from({ length: 64 }, () => ({ name: 'g'.repeat(128), memoryBytes: 1 })),
+      gpus: Array.from({ length: 64 }, () => ({
+        name: 'g'.repeat(96),
+        type: 't'.repeat(48),
+        memoryBytes: 1,
+        free: 0.5,
+      })),
       labels: Object.fromEntries(Array.from({ length: 64 }, (_, i) => [String(i).padStart(64, 'l'), 'v'.repeat(64)])),
     })
     const bytes = encode(value)

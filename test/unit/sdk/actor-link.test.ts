@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { objectId } from '../../../protocols/ids.ts'
+import { ActorLink } from '../../../sdk/actors/actor-link.ts'
+import type { TaskRecord } from '../../../sdk/tasks/task-record.ts'
+import { taskOf } from '../../support/task-records.ts'
+
+const worker = '0a'.repeat(16)
+const actor = objectId('0b'.repeat(16), 1)
+
+/** A link whose messages are written down. */
+class Caller {
+  readonly pushed: number[] = []
+  readonly cancelled: number[] = []
+  readonly failed: string[] = []
+  readonly link: ActorLink
+  #deferred: (() => void)[] = []
+
+  constructor() {
+    this.link = new ActorLink(actor, 'Counter', {
+      named: () => undefined,
+      streamPart: () => ({ skip: 0, limit: 0 }),
+      moveToStore: (_, value) => value,
+      push: (_worker, _target, calls) => this.pushed.push(...calls.map(({ task }) => task.sequence)),
+      cancelCall: (_, sequence) => this.cancelled.push(sequence),
+      watch: () => undefined,
+      defer: (callback) => this.#deferred.push(callback),
+      after: () => undefined,
+      nowMs: () => 0,
+      settle: () => undefined,
+      discard: () => undefined,
+      fail: ({ sequence }, error) => this.failed.push(`${sequence}: ${(error as Error).name}`),
+      failAs: () => undefined,
+      failWith: () => undefined,
+      isRetriable: () => false,
+    })
+  }
+
+  run(): void {
+    for (const callback of this.#deferred.splice(0)) callback()
+  }
+
+  alive(): void {
+    const status = { state: 'alive', worker, incarnation: 0, target: actor, reason: '', error: undefined } as const
+    this.link.onStatus(status)
+    this.run()
+  }
+
+  submit(sequence: number, parent?: object): TaskRecord {
+    const task = taskOf(sequence, [], { parent, retriesLeft: 0 })
+    this.link.submit(task)
+    return task
+  }
+}
+
+describe('ActorLink', () => {
+  test('a call that is cancelled there counts as pending until the actor has answered', () => {
+    const caller = new Caller()
+    caller.alive()
+    const task = caller.submit(1)
+    caller.run()
+    caller.link.cancel(task, true)
+    assert.deepEqual([caller.cancelled, caller.failed], [[1], ['1: TaskCancelledError']])
+    assert.equal(caller.link.pendingCount, 1)
+    caller.link.onDone(worker, [{ sequence: 1, status: 'cancelled', durationUs: 0, values: [] }])
+    assert.equal(caller.link.pendingCount, 0)
+  })
+
+  test('with a task, the calls that it has made are cancelled: those under way, and those that wait', () => {
+    const caller = new Caller()
+    const parent = {}
+    caller.submit(1, parent)
+    caller.submit(2)
+    caller.alive()
+    caller.submit(3, parent)
+    assert.deepEqual(caller.pushed, [1, 2])
+    caller.link.cancelChildren(parent)
+    assert.deepEqual(caller.failed, ['1: TaskCancelledError', '3: TaskCancelledError'])
+    assert.deepEqual(caller.cancelled, [1])
+    caller.run()
+    assert.deepEqual(caller.pushed, [1, 2])
+  })
+})
