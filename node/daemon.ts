@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { ClientId, NodeId } from '../protocols/ids.ts'
 import { shoalVersion } from '../protocols/version.ts'
 import { isNodeCall, isSurveyCall, type DrainReport, type NodeLogArgs, type NodeLogPart } from '../protocols/admin.ts'
+import type { GpuAdvert } from '../protocols/advert.ts'
 import { UnreachableError } from '../protocols/errors.ts'
 import { answerAdmin, type AdminCallee } from './admin/admin-desk.ts'
 import { isLocalCall, LocalAdmin } from './admin/local-admin.ts'
@@ -13,6 +14,7 @@ import { Drain, type DrainHost } from './drain/drain.ts'
 import { drainHost } from './drain/drain-host.ts'
 import { BlobCache } from './code/blob-cache.ts'
 import { compileCacheDirectory } from './home/compile-cache.ts'
+import { GroupDesk } from './groups/group-desk.ts'
 import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
 import { DaemonLog } from './home/daemon-log.ts'
 import { writeNodeFile } from './home/node-file.ts'
@@ -24,6 +26,7 @@ import { MemoryWatch } from './memory/memory-watch.ts'
 import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
 import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
+import { gpuAdverts } from './mesh/own-state.ts'
 import { Neighbours } from './mesh/neighbours.ts'
 import { resourceOptions, type NodeOptions } from './options.ts'
 import { detectResources, type NodeResources } from './resources/detect.ts'
@@ -153,7 +156,11 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const expectsOthers = (): boolean => meshGround?.network.knowsOthers === true
   const router = new LeaseRouter({ self: nodeId, labels, expectsOthers, local: book })
   const neighbours = new Neighbours()
-  const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
+  const whyForbidden = (job: ClientId): string | undefined => neighbours.whyForbidden(job)
+  const gpus = (): GpuAdvert[] => gpuAdverts(machine, book)
+  const groupParts = { self: nodeId, labels, book, gpus, directory, whyForbidden, expectsOthers, now }
+  const groups = parts.adopt(new GroupDesk(groupParts), (each) => each.close())
+  const desk = new LeaseDesk({ book, router, directory, pool, neighbours, groups, now })
   const leases = parts.adopt(desk, (each) => each.close())
   const { memoryLimitPercent: limitPercent = 95 } = options
   const read = await memoryReader(options.memoryInfoFile)
@@ -223,6 +230,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     clients,
     directory,
     leases,
+    groups,
     relay,
     output,
     store,
@@ -236,7 +244,8 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const mesh =
     meshGround &&
     buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })
-  if (mesh !== undefined) parts.defer(() => mesh.close())
+  if (mesh === undefined) groups.openAlone()
+  else parts.defer(() => mesh.close())
 
   // Those who come.
   const sources = {
@@ -258,7 +267,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const elsewhere = mesh?.elsewhere ?? nowhereElse(blobs, store)
   const storeDesk = new StoreDesk({ store, directory, elsewhere })
   const references = new ClientQuestions(clients, 'referencesAsk')
-  const localAdmin = new LocalAdmin({ store, pinTables, references, now })
+  const localAdmin = new LocalAdmin({ store, pinTables, references, groups, now })
   const calleeOf = (name: string): AdminCallee | undefined =>
     isLocalCall(name) ? localAdmin : isSurveyCall(name) || isNodeCall(name) ? survey : mesh?.admin
   const requests = new Requests({
@@ -267,6 +276,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     taskBook,
     events,
     leases,
+    groups,
     blobs,
     storeDesk,
     output,
