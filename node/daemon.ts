@@ -6,6 +6,7 @@ import type { ClientId, NodeId } from '../protocols/ids.ts'
 import { shoalVersion } from '../protocols/version.ts'
 import { ActorKeeper } from './actors/actor-keeper.ts'
 import { isNodeCall, isSurveyCall, type DrainReport, type NodeLogArgs, type NodeLogPart } from '../protocols/admin.ts'
+import type { GpuAdvert } from '../protocols/advert.ts'
 import { UnreachableError } from '../protocols/errors.ts'
 import { answerAdmin, type AdminCallee } from './admin/admin-desk.ts'
 import { isLocalCall, LocalAdmin } from './admin/local-admin.ts'
@@ -14,6 +15,7 @@ import { Drain, type DrainHost } from './drain/drain.ts'
 import { drainHost } from './drain/drain-host.ts'
 import { BlobCache } from './code/blob-cache.ts'
 import { compileCacheDirectory } from './home/compile-cache.ts'
+import { GroupDesk } from './groups/group-desk.ts'
 import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
 import { DaemonLog } from './home/daemon-log.ts'
 import { writeNodeFile } from './home/node-file.ts'
@@ -25,6 +27,7 @@ import { MemoryWatch } from './memory/memory-watch.ts'
 import { buildMesh, type MeshPlace } from './mesh/build-mesh.ts'
 import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
 import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
+import { gpuAdverts } from './mesh/own-state.ts'
 import { Neighbours } from './mesh/neighbours.ts'
 import { NameDesk } from './names/name-desk.ts'
 import { resourceOptions, type NodeOptions } from './options.ts'
@@ -155,7 +158,11 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const expectsOthers = (): boolean => meshGround?.network.knowsOthers === true
   const router = new LeaseRouter({ self: nodeId, labels, expectsOthers, local: book })
   const neighbours = new Neighbours()
-  const desk = new LeaseDesk({ book, router, directory, pool, neighbours, now })
+  const whyForbidden = (job: ClientId): string | undefined => neighbours.whyForbidden(job)
+  const gpus = (): GpuAdvert[] => gpuAdverts(machine, book)
+  const groupParts = { self: nodeId, labels, book, gpus, directory, whyForbidden, expectsOthers, now }
+  const groups = parts.adopt(new GroupDesk(groupParts), (each) => each.close())
+  const desk = new LeaseDesk({ book, router, directory, pool, neighbours, groups, now })
   const leases = parts.adopt(desk, (each) => each.close())
   const names = parts.adopt(new NameDesk({ self: nodeId, directory, now }), (each) => each.close())
   const actorKeeper = new ActorKeeper({
@@ -241,6 +248,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     clients,
     directory,
     leases,
+    groups,
     relay,
     output,
     store,
@@ -264,8 +272,10 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
       log,
       onLeft: () => stop.resolve(),
     })
-  if (mesh === undefined) names.openAlone()
-  else parts.defer(() => mesh.close())
+  if (mesh === undefined) {
+    groups.openAlone()
+    names.openAlone()
+  } else parts.defer(() => mesh.close())
 
   // Those who come.
   const sources = {
@@ -287,7 +297,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const elsewhere = mesh?.elsewhere ?? nowhereElse(blobs, store)
   const storeDesk = new StoreDesk({ store, directory, elsewhere })
   const references = new ClientQuestions(clients, 'referencesAsk')
-  const localAdmin = new LocalAdmin({ store, pinTables, references, now })
+  const localAdmin = new LocalAdmin({ store, pinTables, references, groups, now })
   const calleeOf = (name: string): AdminCallee | undefined =>
     isLocalCall(name) ? localAdmin : isSurveyCall(name) || isNodeCall(name) ? survey : mesh?.admin
   const requests = new Requests({
@@ -296,6 +306,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     taskBook,
     events,
     leases,
+    groups,
     names,
     keeper,
     blobs,

@@ -2,6 +2,7 @@ import type { GpuAdvert } from './advert.ts'
 import { InvalidArgumentError, ProtocolError, ShoalError } from './errors.ts'
 import type { NodeId } from './ids.ts'
 import type { MemberRole } from './membership.ts'
+import type { GroupReport } from './placement-groups.ts'
 import type { ResourceSet } from './resources.ts'
 import type { Labels } from './scheduling.ts'
 
@@ -30,6 +31,8 @@ export interface AdminCalls {
   objects: { args: NoArgs; value: { readonly objects: ObjectReport[]; readonly more: number } }
   /** Who holds the values in the store of the asked node, and why; the largest first, and `more` are left out. */
   memory: { args: NoArgs; value: MemoryReport }
+  /** The placement groups of the mesh, the oldest first; `more` are left out. Nodes that do not answer in time are too. */
+  placementGroups: { args: NoArgs; value: { readonly groups: readonly GroupReport[]; readonly more: number } }
   /** Which nodes hold an object, by its id: the DHT is asked. */
   objectLocate: { args: { readonly id: string }; value: LocatedObject }
   /** Of each node: the tasks of its programs that have not ended, and the last `limit` that ended there. */
@@ -484,6 +487,7 @@ const checks: { [N in AdminCallName]: (input: Input) => AdminArgs<N> } = {
   doctor: noArgs,
   objects: noArgs,
   memory: noArgs,
+  placementGroups: noArgs,
   objectLocate: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{44}$/) }),
   tasks: ({ limit }) => ({ limit: checkWhole('limit', limit, recordsMax) }),
   taskRuns: checkFrom,

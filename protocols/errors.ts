@@ -223,6 +223,13 @@ export class InfeasibleError extends ShoalError {
   }
 }
 
+/** Thrown by `get` on a task of a placement group that was removed, and by what is asked of such a group. */
+export class PlacementGroupRemovedError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('PLACEMENT_GROUP_REMOVED', message, { details })
+  }
+}
+
 /** Thrown by a call when this process has submitted so many tasks that it must wait for some of them first. */
 export class TooManyTasksError extends ShoalError {
   constructor(message: string, details: Details = {}) {
@@ -314,6 +321,7 @@ export const shoalErrorClasses = {
   OwnerDiedError,
   ObjectStoreFullError,
   InfeasibleError,
+  PlacementGroupRemovedError,
   TooManyTasksError,
   WorkerStartError,
   WorkerLimitError,

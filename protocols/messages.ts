@@ -3,6 +3,7 @@ import { ProtocolError } from './errors.ts'
 import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { limits } from './limits.ts'
 import { outOfMemoryDetails } from './out-of-memory.ts'
+import { bundlesMax, bundleSpecs, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
 import { actorCall, actorSettings } from './actor-messages.ts'
 import { actorDescriptionBytesMax, actorNameBytesMax, namedActor } from './actor-names.ts'
@@ -118,15 +119,19 @@ export const messages = {
     small,
     struct({
       requestId: u32,
-      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden'),
+      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden', 'groupRemoved'),
       message: text,
       details: json,
     }),
   ),
   leaseReturn: message(14, small, struct({ leaseId: u32 })),
   leaseReclaim: message(15, small, struct({ leaseId: u32 })),
-  /** `outOfMemory`: it was ended for that; one entry, or none. */
-  leaseLost: message(16, small, struct({ leaseId: u32, reason: text, outOfMemory: list(outOfMemoryDetails, 1) })),
+  /** `outOfMemory`: it was ended for that; one entry, or none. `isGroupRemoved`: its placement group is there no more. */
+  leaseLost: message(
+    16,
+    small,
+    struct({ leaseId: u32, reason: text, outOfMemory: list(outOfMemoryDetails, 1), isGroupRemoved: bool }),
+  ),
   leaseKill: message(17, small, struct({ leaseId: u32, reason: text })),
   /** To the worker: whose tasks come next. `depth` and `job` are those of the lease's request. */
   leaseStart: message(
@@ -416,6 +421,28 @@ export const messages = {
         referencesMax,
       ),
       borrowed: list(struct({ object: objectId, tasks: u32 }), referencesMax),
+    }),
+  ),
+
+  // --- placement groups
+  /** The client makes a group, and is told from now on how it stands. Its id begins with that of the client. */
+  groupCreate: message(
+    102,
+    1024 * 1024,
+    struct({ group: objectId, job: clientId, name: string(1024), strategy: placementStrategy, bundles: bundleSpecs }),
+  ),
+  /** Asks to be told how a group stands, now and when that changes; or not any more. */
+  groupWatch: message(103, small, struct({ group: objectId, isOn: bool })),
+  groupRemove: message(104, small, struct({ group: objectId })),
+  /** How a group stands. `nodes`: where each bundle is; empty for one that is nowhere. */
+  groupState: message(
+    105,
+    small,
+    struct({
+      group: objectId,
+      state: oneOf('pending', 'ready', 'infeasible', 'removed', 'refused'),
+      reason: text,
+      nodes: list(string(nodeIdBytes * 2), bundlesMax),
     }),
   ),
 

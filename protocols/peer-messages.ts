@@ -6,6 +6,7 @@ import { keptActor } from './kept-actor.ts'
 import { limits } from './limits.ts'
 import { messageBytesMax, messages, type MessageName, type MessageType } from './messages.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
+import { bundleResources, bundlesMax, bundleSpec, groupsMax, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
 
 /**
@@ -35,6 +36,9 @@ const ask = {
   label: string(1024),
 }
 
+const groupId = hex(objectIdBytes)
+/** Bundles of one group. `tryNumber`: the try of its home to which they belong; later ones have higher numbers. */
+const bundleKeys = list(struct({ index: u32, tryNumber: u32 }), bundlesMax)
 /** An actor in the hands of a client. */
 const managed = { actor: objectId, manager: clientId, epoch: u32, isReserve: bool }
 
@@ -58,6 +62,8 @@ export const peerMessages = {
       envVars: map(string(small), 1024),
       envKey: string(128),
       job: clientId,
+      /** Of a placement group: which bundle of the receiver's. */
+      strategy: schedulingStrategy,
       isRetriable: bool,
       isActor: bool,
       /** False: grant it now or refuse it as busy. */
@@ -71,7 +77,7 @@ export const peerMessages = {
     small,
     struct({
       ...requestKey,
-      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden'),
+      error: oneOf('infeasible', 'workerLimit', 'workerStart', 'busy', 'forbidden', 'groupRemoved'),
       message: text,
       details: json,
       state: advert,
@@ -156,6 +162,65 @@ export const peerMessages = {
   /** Asks who holds what is known by a key. */
   holdersAsk: message(158, small, struct({ askId: u32, key: string(64) })),
   holdersReply: message(159, small, struct({ askId: u32, nodes: list(nodeId, 64) })),
+
+  // --- placement groups. The home of a group is the node of the client that made it
+  /** Home to head: these bundles want places. `placed`: nodes with bundles that stay; `refusedBy`: nodes that had no room. */
+  groupPlan: message(
+    160,
+    1024 * 1024,
+    struct({
+      group: groupId,
+      tryNumber: u32,
+      strategy: placementStrategy,
+      bundles: list(struct({ index: u32, spec: bundleSpec }), bundlesMax),
+      placed: list(nodeId, bundlesMax),
+      refusedBy: list(nodeId, bundlesMax),
+    }),
+  ),
+  /** Home to head: the wish is there no more, served or not. */
+  groupPlanEnd: message(161, small, struct({ group: groupId, tryNumber: u32, isServed: bool })),
+  /** Head to home. `nodes`: one for each bundle that was asked for, in order; empty unless they are placed. */
+  groupPlanned: message(
+    162,
+    small,
+    struct({
+      group: groupId,
+      tryNumber: u32,
+      term,
+      outcome: oneOf('placed', 'pending', 'infeasible'),
+      nodes: list(nodeId, bundlesMax),
+      reason: text,
+    }),
+  ),
+  /** Home to node: reserve all of these, or none. */
+  bundleReserve: message(
+    163,
+    1024 * 1024,
+    struct({
+      group: groupId,
+      tryNumber: u32,
+      bundles: list(struct({ index: u32, resources: bundleResources }), bundlesMax),
+    }),
+  ),
+  /** Node to home. `lost`: bundles that were claimed and are not there. */
+  bundleReply: message(
+    164,
+    small,
+    struct({ group: groupId, outcome: oneOf('reserved', 'refused', 'lost'), bundles: bundleKeys, reason: text }),
+  ),
+  /** Home to node: these belong to groups that are there. Said once to have them for good, then again now and then. */
+  bundleClaim: message(
+    165,
+    limits.frameBytesMax,
+    struct({ groups: list(struct({ group: groupId, bundles: bundleKeys }), groupsMax) }),
+  ),
+  /** Home to node: these are not needed any more, nor are those of earlier tries by the same numbers. */
+  bundleRelease: message(166, small, struct({ group: groupId, bundles: bundleKeys, isRemoved: bool, reason: text })),
+  groupAsk: message(167, small, struct({ group: groupId, want: oneOf('watch', 'unwatch', 'remove') })),
+  /** Home to those who watch: see `groupState`. */
+  groupTold: message(168, small, messages.groupState.body),
+  /** The groups of the receiver's programs, for people to read. */
+  groupsAsk: message(169, 8 * 1024 * 1024, struct({ askId: u32, isAnswer: bool, groups: json })),
 
   // --- names of actors: nodes to the head. Below 220 are the network's own frames
   /** All names that the sender's clients have: a part of the report with this number. The other questions come after it. */

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, ProtocolError } from './errors.ts'
-import { nodeIdBytes, type NodeId } from './ids.ts'
+import { isObjectId, nodeIdBytes, type NodeId, type ObjectId } from './ids.ts'
 import { json, type Codec } from './schema.ts'
 
 /** Free names for what a node is or where it stands: `{ zone: 'lab1', gpu: 'a100' }`. */
@@ -24,6 +24,8 @@ export type SchedulingStrategy =
   | { readonly kind: 'node'; readonly node: NodeId; readonly isSoft: boolean }
   /** On nodes with such labels. */
   | { readonly kind: 'labels'; readonly selector: LabelSelector }
+  /** In a bundle of a placement group: the one with this number, or any that has room. */
+  | { readonly kind: 'group'; readonly group: ObjectId; readonly bundle: number | 'any' }
 
 export const defaultStrategy: SchedulingStrategy = Object.freeze({ kind: 'default' })
 
@@ -114,16 +116,23 @@ export const schedulingStrategy: Codec<SchedulingStrategy> = {
       node?: unknown
       isSoft?: unknown
       selector?: unknown
+      group?: unknown
+      bundle?: unknown
     } | null
-    const { kind, node, isSoft, selector } = strategy ?? {}
+    const { kind, node, isSoft, selector, group, bundle } = strategy ?? {}
     if (kind === 'default' || kind === 'spread') return { kind }
     if (kind === 'node' && typeof node === 'string' && isNodeId(node)) return { kind, node, isSoft: isSoft === true }
+    if (kind === 'group' && typeof group === 'string' && isObjectId(group)) {
+      if (bundle === 'any' || (Number.isInteger(bundle) && (bundle as number) >= 0)) {
+        return { kind, group, bundle: bundle as number | 'any' }
+      }
+    }
     try {
       if (kind === 'labels') return { kind, selector: checkLabelSelector(selector) }
     } catch (error) {
       throw new ProtocolError((error as Error).message)
     }
-    throw new ProtocolError('a scheduling strategy is none of default, spread, node, labels')
+    throw new ProtocolError('a scheduling strategy is none of default, spread, node, labels, group')
   },
 }
 
@@ -138,6 +147,8 @@ export function strategyKey(strategy: SchedulingStrategy): string {
       return `node:${strategy.node}${strategy.isSoft ? ':soft' : ''}`
     case 'labels':
       return `labels:${JSON.stringify(Object.entries(strategy.selector).toSorted(([a], [b]) => (a < b ? -1 : 1)))}`
+    case 'group':
+      return `group:${strategy.group}:${strategy.bundle}`
   }
 }
 
@@ -152,6 +163,8 @@ export function formatStrategy(strategy: SchedulingStrategy): string {
       return `${strategy.isSoft ? 'rather ' : ''}on node ${strategy.node}`
     case 'labels':
       return `on nodes with ${Object.entries(strategy.selector).map(formatMatch).join(' and ')}`
+    case 'group':
+      return `in ${strategy.bundle === 'any' ? 'any bundle' : `bundle ${strategy.bundle}`} of placement group ${strategy.group}`
   }
 }
 

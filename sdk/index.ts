@@ -12,6 +12,17 @@ export { remote, RemoteFunction } from './api/remote-function.ts'
 export type { RemoteArguments } from './api/remote-types.ts'
 export type { LabelOption, SchedulingStrategyOption, TaskOptions } from './api/task-options.ts'
 export { nodes, type NodeInfo } from './api/nodes.ts'
+export {
+  placementGroup,
+  PlacementGroup,
+  placementGroups,
+  removePlacementGroup,
+  type Bundle,
+  type GroupOptions,
+  type PlacementGroupInfo,
+  type PlacementGroupOptions,
+  type ReadyOptions,
+} from './api/placement-group.ts'
 export { RemoteClass } from './api/remote-class.ts'
 export { getActor, kill, type GetActorOptions, type KillOptions } from './api/actors.ts'
 export { actorContext, exitActor, type ActorContext } from './api/actor-context.ts'
@@ -43,4 +54,5 @@ export {
 } from './api/values.ts'
 export { ObjectRef } from './objects/object-ref.ts'
 export { ObjectRefStream } from './runtime/object-ref-stream.ts'
+export type { PlacementStrategy } from '../protocols/placement-groups.ts'
 export * from '../protocols/errors.ts'

@@ -768,6 +768,7 @@ const refusalCodes: Record<MessageBody<'leaseRefuse'>['error'], string> = {
   workerStart: 'WORKER_START_FAILED',
   busy: 'UNREACHABLE',
   forbidden: 'MEMBERSHIP',
+  groupRemoved: 'PLACEMENT_GROUP_REMOVED',
 }
 
 const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }

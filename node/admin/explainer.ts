@@ -2,6 +2,7 @@ import type { ExplainedRequest, NodeVerdict } from '../../protocols/admin.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import { formatResources, type ResourceSet } from '../../protocols/resources.ts'
 import { formatStrategy, matchesLabels, type SchedulingStrategy } from '../../protocols/scheduling.ts'
+import type { GroupDesk } from '../groups/group-desk.ts'
 import type { HeadOffice } from '../head/head-office.ts'
 import type { Questions } from '../mesh/questions.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
@@ -11,6 +12,7 @@ import type { MeshView, ViewedNode } from '../view/mesh-view.ts'
 export interface ExplainerParts {
   self: NodeId
   router: LeaseRouter
+  groups: Pick<GroupDesk, 'waiting'>
   office: HeadOffice
   questions: Questions
   view: MeshView
@@ -29,13 +31,14 @@ export class Explainer {
   }
 
   async explain(task: string): Promise<ExplainedRequest[]> {
-    const { router, now } = this.#parts
-    const waiting = [...router.waiting()]
+    const { router, groups, now } = this.#parts
+    const inGroups = Array.from(groups.waiting(), (each) => ({ ...each, infeasible: undefined }))
+    const waiting = [...Array.from(router.waiting(), (each) => ({ ...each, reason: '' })), ...inGroups]
       .filter(({ request }) => task === '' || request.label === task || request.label.includes(task))
       .sort((a, b) => a.sinceMs - b.sinceMs)
       .slice(0, explainedMax)
     return Promise.all(
-      waiting.map(async ({ request, sinceMs, at, infeasible }) => {
+      waiting.map(async ({ request, sinceMs, at, infeasible, reason }) => {
         const { label, resources, strategy, client, requestId } = request
         const state = this.#stateOf(at, infeasible)
         return {
@@ -45,8 +48,8 @@ export class Explainer {
           strategy: formatStrategy(strategy),
           waitingMs: Math.round(now() - sinceMs),
           state,
-          where: this.#where(state, at),
-          headSays: infeasible ?? this.#headSays(state),
+          where: reason === '' ? this.#where(state, at) : 'here, until its bundle has a node',
+          headSays: infeasible ?? (reason === '' ? this.#headSays(state) : reason),
           nodes: await this.#verdicts(client, requestId, resources, strategy),
         }
       }),
@@ -114,6 +117,7 @@ function ownVerdict({ advert }: ViewedNode, resources: ResourceSet, strategy: Sc
   if (strategy.kind === 'node' && !strategy.isSoft && strategy.node !== node) {
     return { ...of, verdict: 'never', reason: 'it is not the node that was asked for' }
   }
+  if (strategy.kind === 'group') return { ...of, verdict: 'never', reason: 'the group says which node it is' }
   if (strategy.kind === 'labels' && !matchesLabels(labels, strategy.selector)) {
     return { ...of, verdict: 'never', reason: `its labels are ${JSON.stringify(labels)}` }
   }

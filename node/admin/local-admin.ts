@@ -1,4 +1,5 @@
 import { checkAdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
+import type { GroupDesk } from '../groups/group-desk.ts'
 import type { ClientQuestions } from '../server/client-questions.ts'
 import { memoryReport } from '../store/memory-report.ts'
 import { objectReports } from '../store/object-reports.ts'
@@ -6,7 +7,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import type { PinTables } from '../store/pin-tables.ts'
 import type { AdminCallee } from './admin-desk.ts'
 
-const localCalls = ['objects', 'memory'] as const satisfies readonly AdminCallName[]
+const localCalls = ['objects', 'memory', 'placementGroups'] as const satisfies readonly AdminCallName[]
 export type LocalCallName = (typeof localCalls)[number]
 
 /** True for what a node can answer by itself, be it in a mesh or not. */
@@ -18,6 +19,7 @@ export interface LocalAdminParts {
   store: ObjectStore
   pinTables: PinTables
   references: ClientQuestions<'referencesAsk'>
+  groups: Pick<GroupDesk, 'reports'>
   now(): number
 }
 
@@ -31,7 +33,14 @@ export class LocalAdmin implements AdminCallee {
 
   call(name: LocalCallName, args: unknown): Promise<AdminValue<LocalCallName>> {
     checkAdminArgs(name, args)
-    return name === 'objects' ? Promise.resolve(this.#objects()) : this.#memory()
+    switch (name) {
+      case 'objects':
+        return Promise.resolve(this.#objects())
+      case 'memory':
+        return this.#memory()
+      case 'placementGroups':
+        return this.#parts.groups.reports()
+    }
   }
 
   #objects(): AdminValue<'objects'> {

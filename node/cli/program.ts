@@ -15,6 +15,7 @@ import { memberCommand } from './member.ts'
 import { logsCommand } from './logs.ts'
 import { meshCommand } from './mesh.ts'
 import { nodesCommand } from './nodes.ts'
+import { placementGroupsCommand } from './placement-groups.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
 import { tasksCommand } from './tasks.ts'
@@ -56,6 +57,7 @@ const commands = [
   eventsCommand,
   logsCommand,
   explainCommand,
+  placementGroupsCommand,
   objectsCommand,
   memoryCommand,
   runCommand,

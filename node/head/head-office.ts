@@ -3,12 +3,15 @@ import type { Term } from '../../protocols/election.ts'
 import { TooManyTasksError } from '../../protocols/errors.ts'
 import { nodeOf, type NodeId } from '../../protocols/ids.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
+import type { GroupOffice } from '../groups/group-office.ts'
 import type { PeerPost } from '../mesh/peer-post.ts'
 import { Scheduler } from '../scheduler/scheduler.ts'
 import type { SchedulerAction, SchedulerNode } from '../scheduler/scheduler-types.ts'
 
 export interface HeadOfficeOptions {
   post: PeerPost
+  /** The placement groups' part of the work. */
+  groups?: Pick<GroupOffice, 'start' | 'stop' | 'onState' | 'nodeGone'>
   now(): number
   log(text: string): void
 }
@@ -49,6 +52,7 @@ export class HeadOffice {
   start(term: Term): void {
     this.stop()
     this.#office = { term, scheduler: new Scheduler(), reported: new Map(), keysByHome: new Map() }
+    this.#with.groups?.start(term)
     this.#with.log(`this node is the head now (term ${term.counter})`)
   }
 
@@ -58,6 +62,7 @@ export class HeadOffice {
     if (this.#office === undefined) return
     this.#with.log(`this node is no longer the head (term ${this.#office.term.counter}): ${reason}`)
     this.#office = undefined
+    this.#with.groups?.stop()
   }
 
   /** A node has reported to the head of this term. */
@@ -73,6 +78,7 @@ export class HeadOffice {
     if (this.#office === undefined || known === undefined || known.version > state.version) return
     this.#office.reported.set(state.node, state)
     this.#office.scheduler.nodeChanged(schedulerNode(state))
+    this.#with.groups?.onState(schedulerNode(state))
     this.#stepSoon()
   }
 
@@ -83,6 +89,7 @@ export class HeadOffice {
     for (const key of office.keysByHome.get(node) ?? []) office.scheduler.remove(key)
     office.keysByHome.delete(node)
     office.scheduler.nodeGone(node)
+    this.#with.groups?.nodeGone(node)
     this.#stepSoon()
   }
 

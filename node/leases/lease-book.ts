@@ -1,22 +1,27 @@
 import { resourcesKey, type ResourceSet } from '../../protocols/resources.ts'
-import type { Allocation } from '../resources/ledger.ts'
 import { ResourceLedger } from '../resources/ledger.ts'
 import type { LeaseBookOptions, LeaseBookSettings } from './lease-book-options.ts'
 import { leaseBookSettings } from './lease-book-options.ts'
 import { LeaseClients } from './lease-clients.ts'
+import { addTo, removeFrom } from '../store/set-map.ts'
+import type { Bundle } from './bundle-table.ts'
+import { HeldBundles } from './held-bundles.ts'
 import { JobShares } from './job-shares.ts'
-import type { LeaseAction, LeaseEvent, RequestedEvent, WorkerExitedEvent } from './lease-events.ts'
+import type { LeaseAction, LeaseEvent, RefuseAction, RequestedEvent, WorkerExitedEvent } from './lease-events.ts'
 import type { Lease, LeaseRequest, WorkerRecord } from './lease-records.ts'
 import type { LeaseSnapshot } from './lease-snapshot.ts'
 import { leaseSnapshot } from './lease-snapshot.ts'
 import { nextId } from './next-id.ts'
-import { Placement } from './placement.ts'
+import { Placement, type Taken } from './placement.ts'
 import { chooseReclaims, isWorthReclaiming } from './reclaim.ts'
 import {
+  bundleTooSmallRefusal,
   busyRefusal,
   closedRefusal,
+  groupRemovedRefusal,
   infeasibleRefusal,
   jobGoneRefusal,
+  noBundleRefusal,
   tooManyRequestsRefusal,
   workerLimitRefusal,
 } from './refusals.ts'
@@ -34,6 +39,8 @@ const ampleShare = 0.5
 
 /** A worker that ends so soon after its start, without having served, counts as a start that failed. */
 const settleMs = 5_000
+/** Why bundles leave a node that is being taken out of service. */
+const closedReason = 'the node takes no new work'
 
 /**
  * Who gets which worker of this node, and when: the whole of the policy, without sockets, processes or a clock. The
@@ -54,6 +61,9 @@ export class LeaseBook {
   #shares = new JobShares()
   #startHealth: StartHealth
   #placement: Placement
+  #bundles: HeldBundles
+  /** Requests for bundles, by group. */
+  #requestsOfGroup = new Map<string, Set<LeaseRequest>>()
   /** The oldest first. */
   #leases = new Map<number, Lease>()
   #blockedCount = 0
@@ -61,19 +71,26 @@ export class LeaseBook {
   #lastLeaseId = 0
   #lastSequence = 0
   #actions: LeaseAction[] = []
+  #nowMs = 0
 
   constructor(options: LeaseBookOptions) {
     this.#settings = leaseBookSettings(options)
     this.#ledger = new ResourceLedger(this.#settings.total, this.#settings.gpus)
     this.#startHealth = new StartHealth(this.#settings)
-    this.#placement = new Placement({
+    this.#bundles = new HeldBundles({
       ledger: this.#ledger,
+      whyNone: (resources) => this.#whyNone(resources),
+      onEnded: (...ended) => this.#onBundleEnded(...ended),
+      emit: (action) => this.#actions.push(action),
+    })
+    this.#placement = new Placement({
+      ledgersFor: (request) => this.#bundles.ledgersFor(request),
       workers: this.#workers,
       startHealth: this.#startHealth,
       shares: this.#shares,
       settings: this.#settings,
       onGranted: (...granted) => this.#onGranted(...granted),
-      onRefused: (request) => this.#clients.removeRequest(request),
+      onRefused: (request) => this.#unlist(request),
       emit: (action) => this.#actions.push(action),
     })
   }
@@ -84,6 +101,7 @@ export class LeaseBook {
    */
   step(event: LeaseEvent, nowMs: number): LeaseAction[] {
     this.#actions = []
+    this.#nowMs = nowMs
     this.#on(event, nowMs)
     this.#refuseIfAllBlocked(nowMs)
     this.#prestart(nowMs)
@@ -120,6 +138,11 @@ export class LeaseBook {
     return this.#ledger.gpusFree
   }
 
+  /** Bundles of placement groups that are reserved here. */
+  get bundleCount(): number {
+    return this.#bundles.table.count
+  }
+
   /** What is free and what is going on, in figures. */
   load(): { total: ResourceSet; available: ResourceSet; workers: number; leases: number; queued: number } {
     const { total, available } = this.#ledger
@@ -142,8 +165,10 @@ export class LeaseBook {
       workerCount: this.#workers.count,
       workersMax: this.#settings.workersMax,
       blockedCount: this.#blockedCount,
+      bundles: this.#bundles.table.all(),
       waiting: this.#placement.waiting.all(),
       placed: this.#placement.placed(),
+      ledgersFor: (request) => this.#bundles.ledgersFor(request),
     })
   }
 
@@ -167,6 +192,15 @@ export class LeaseBook {
         return this.#onWorkerExited(event, nowMs)
       case 'clientGone':
         return this.#onClientGone(event.client, nowMs)
+      case 'bundlesReserve':
+      case 'bundlesClaim':
+      case 'bundlesRelease':
+      case 'groupsGone':
+      case 'bundlesTick':
+        this.#bundles.on(event, nowMs)
+        if (this.#bundles.settle()) this.#placement.placeAll(nowMs)
+        if (this.isClosed) this.#bundles.leaveUnused(closedReason)
+        return
       case 'opened':
         return this.#onOpened(event.isOpen, nowMs)
       case 'tick':
@@ -176,9 +210,9 @@ export class LeaseBook {
 
   #onRequested(event: RequestedEvent, nowMs: number): void {
     if (this.#clients.request(event.client, event.requestId) !== undefined) return
-    const missing = this.#ledger.missing(event.resources)
-    if (missing.length > 0) {
-      this.#actions.push(infeasibleRefusal(event, this.#ledger, missing))
+    const never = this.#neverRefusal(event)
+    if (never !== undefined) {
+      this.#actions.push(never)
       return
     }
     if (this.#placement.waiting.size >= waitingMax) {
@@ -187,12 +221,15 @@ export class LeaseBook {
     }
     const job = event.job ?? event.client
     const isRetriable = event.isRetriable ?? false
-    const classKey = `${resourcesKey(event.resources)}|${event.envKey}|${isRetriable ? 'again' : 'once'}`
+    const { bundle } = event
+    const bundleKey = bundle === undefined ? '' : `|${bundle.group}:${bundle.index}`
+    const classKey = `${resourcesKey(event.resources)}|${event.envKey}|${isRetriable ? 'again' : 'once'}${bundleKey}`
     const request: LeaseRequest = {
       client: event.client,
       requestId: event.requestId,
       job,
       resources: event.resources,
+      bundle,
       envKey: event.envKey,
       envVars: event.envVars ?? {},
       depth: event.depth,
@@ -209,12 +246,34 @@ export class LeaseBook {
       reserveSpanMs: this.#placement.reservations.spanMs,
     }
     this.#clients.addRequest(request)
+    if (bundle !== undefined) addTo(this.#requestsOfGroup, bundle.group, request)
     this.#placement.add(request, nowMs)
     if (!this.#placement.waiting.has(request)) return
     if (event.mayWait === false) {
       this.#forgetRequest(request)
       this.#actions.push(this.isClosed ? closedRefusal(event) : busyRefusal(event))
     } else this.#reclaimOwnLease(request)
+  }
+
+  /** Why nothing is reserved now, whatever is free; undefined when it may be. */
+  #whyNone(resources: ResourceSet): string | undefined {
+    if (this.isClosed) return closedReason
+    return this.#placement.reservations.keeps(resources) ? 'what it needs is kept for others' : undefined
+  }
+
+  /** The answer to what can never be served here. */
+  #neverRefusal(event: RequestedEvent): RefuseAction | undefined {
+    const { resources, bundle } = event
+    if (bundle === undefined) {
+      const missing = this.#ledger.missing(resources)
+      return missing.length > 0 ? infeasibleRefusal(event, this.#ledger, missing) : undefined
+    }
+    const ledgers = this.#bundles.ledgersFor({ bundle })
+    const [first] = ledgers
+    if (first === undefined) return noBundleRefusal(event, bundle)
+    return ledgers.some((ledger) => ledger.fits(resources))
+      ? undefined
+      : bundleTooSmallRefusal(event, bundle, first.total)
   }
 
   #onRequestCancelled(client: string, requestId: number, nowMs: number): void {
@@ -228,7 +287,8 @@ export class LeaseBook {
     const lease = this.#leases.get(leaseId)
     if (lease === undefined || lease.client !== client) return
     this.#forgetLease(lease)
-    this.#ledger.release(lease.allocation)
+    lease.from.release(lease.allocation)
+    if (this.isClosed) this.#bundles.leaveUnused(closedReason)
     lease.worker.lease = undefined
     this.#placement.offer(lease.worker, nowMs)
     this.#placement.placeAll(nowMs)
@@ -240,7 +300,7 @@ export class LeaseBook {
     lease.isBlocked = true
     this.#blockedCount++
     this.#shares.add(lease.job, -1)
-    this.#ledger.releaseCpu(lease.allocation)
+    lease.from.releaseCpu(lease.allocation)
     this.#placement.placeAll(nowMs)
   }
 
@@ -251,7 +311,7 @@ export class LeaseBook {
     this.#blockedCount--
     this.#shares.add(lease.job, 1)
     this.#limitRefusedAtMs = -Infinity
-    this.#ledger.reacquireCpu(lease.allocation)
+    lease.from.reacquireCpu(lease.allocation)
   }
 
   #onWorkerReady(workerId: number, nowMs: number): void {
@@ -274,7 +334,8 @@ export class LeaseBook {
     this.#workers.remove(worker)
     if (lease !== undefined) {
       // Also for one that was being stopped: what it held is free only now that the process is gone.
-      this.#ledger.release(lease.allocation)
+      lease.from.release(lease.allocation)
+      this.#bundles.settle()
       if (state === 'leased') {
         this.#forgetLease(lease)
         const { reason, outOfMemory } = event
@@ -312,6 +373,27 @@ export class LeaseBook {
     }
   }
 
+  /** What runs in a bundle ends with it; what waits for it is sent back to where it came from. */
+  #onBundleEnded({ group, ledger }: Bundle, reason: string, isRemoved: boolean): void {
+    if (!ledger.isUnused) {
+      for (const lease of this.#leases.values()) {
+        if (lease.from !== ledger) continue
+        const why = isRemoved ? `placement group ${group} is there no more: ${reason}` : reason
+        this.#end(lease, why, this.#nowMs)
+        const { client, leaseId } = lease
+        this.#actions.push({ type: 'lost', client, leaseId, reason: why, isGroupRemoved: isRemoved })
+      }
+    }
+    for (const request of this.#requestsOfGroup.get(group) ?? []) {
+      const { bundle, placement } = request
+      const hasPlace =
+        placement === undefined ? this.#bundles.ledgersFor(request).length > 0 : placement.from !== ledger
+      if (bundle === undefined || hasPlace) continue
+      this.#forgetRequest(request)
+      this.#actions.push(isRemoved ? groupRemovedRefusal(request, bundle, reason) : noBundleRefusal(request, bundle))
+    }
+  }
+
   /** Ends a lease by stopping its worker, which may be running a task of it. */
   #end(lease: Lease, reason: string, nowMs: number): void {
     this.#forgetLease(lease)
@@ -332,6 +414,7 @@ export class LeaseBook {
       this.#actions.push(closedRefusal(request))
     }
     for (const lease of this.#leases.values()) if (!lease.isReclaimed) this.#askBack(lease)
+    this.#bundles.leaveUnused(closedReason)
   }
 
   #onTick(nowMs: number): void {
@@ -348,7 +431,7 @@ export class LeaseBook {
     }
   }
 
-  #onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void {
+  #onGranted(request: LeaseRequest, worker: WorkerRecord, { allocation, from }: Taken, nowMs: number): void {
     const { client, requestId, job, classKey, depth, label, isRetriable, isActor } = request
     const leaseId = nextId(this.#lastLeaseId, this.#leases)
     this.#lastLeaseId = leaseId
@@ -362,12 +445,14 @@ export class LeaseBook {
       isRetriable,
       isActor,
       allocation,
+      from,
+      group: request.bundle?.group,
       worker,
       grantedAtMs: nowMs,
       isBlocked: false,
       isReclaimed: false,
     }
-    this.#clients.removeRequest(request)
+    this.#unlist(request)
     this.#clients.addLease(lease)
     this.#leases.set(leaseId, lease)
     this.#shares.add(job, 1)
@@ -380,8 +465,13 @@ export class LeaseBook {
     this.#actions.push({ type: 'grant', client, requestId, leaseId, workerId, gpuIds: allocation.gpuIds })
   }
 
-  #forgetRequest(request: LeaseRequest): void {
+  #unlist(request: LeaseRequest): void {
     this.#clients.removeRequest(request)
+    if (request.bundle !== undefined) removeFrom(this.#requestsOfGroup, request.bundle.group, request)
+  }
+
+  #forgetRequest(request: LeaseRequest): void {
+    this.#unlist(request)
     this.#placement.remove(request)
   }
 

@@ -16,9 +16,33 @@ export type LeaseEvent =
   | WorkerExitedEvent
   /** With it go the requests and leases of which it is the owner or the job. */
   | { type: 'clientGone'; client: string }
+  | BundleEvent
   /** The node takes no new work, or does so again. What waits is sent away, and all leases are asked back. */
   | { type: 'opened'; isOpen: boolean }
   | { type: 'tick' }
+
+/** A bundle as it was reserved in one try. */
+export interface BundleKey {
+  readonly index: number
+  readonly tryNumber: number
+}
+
+/** What happens to the bundles of placement groups on this node. */
+export type BundleEvent =
+  /** All of them are to be reserved, or none. */
+  | {
+      type: 'bundlesReserve'
+      group: string
+      tryNumber: number
+      bundles: readonly { readonly index: number; readonly resources: ResourceSet }[]
+    }
+  /** They belong to a group that is there. */
+  | { type: 'bundlesClaim'; group: string; bundles: readonly BundleKey[] }
+  /** They are not needed any more, nor are those of earlier tries. `isRemoved`: nor is their group. */
+  | { type: 'bundlesRelease'; group: string; bundles: readonly BundleKey[]; isRemoved: boolean; reason: string }
+  /** All groups whose ids begin so have ended. */
+  | { type: 'groupsGone'; prefix: string; reason: string }
+  | { type: 'bundlesTick' }
 
 /** An owner asks for a worker with resources of its own. */
 export interface RequestedEvent {
@@ -39,6 +63,8 @@ export interface RequestedEvent {
   job?: string
   /** Name of the task, for status. */
   label: string
+  /** A bundle of a placement group, from whose resources it is to be served; by default those of the node. */
+  bundle?: BundleRef | undefined
   /**
    * Its tasks can be tried again.
    * @default false
@@ -54,6 +80,12 @@ export interface RequestedEvent {
    * @default true
    */
   mayWait?: boolean
+}
+
+/** A bundle of a group, or any that has room. */
+export interface BundleRef {
+  readonly group: string
+  readonly index: number | 'any'
 }
 
 /** Told once for every worker that was started, however it ended. */
@@ -84,15 +116,30 @@ export type LeaseAction =
   /** Others wait: the owner is to return the lease when what it has in flight on it is done. */
   | { type: 'reclaim'; client: string; leaseId: number }
   /** The worker died under the lease, or is stopped; there is nothing left to return. */
-  | { type: 'lost'; client: string; leaseId: number; reason: string; outOfMemory?: OutOfMemoryDetails }
+  | {
+      type: 'lost'
+      client: string
+      leaseId: number
+      reason: string
+      outOfMemory?: OutOfMemoryDetails
+      isGroupRemoved?: boolean
+    }
+  /** To the home of a group, about bundles of its that were to be reserved here, or are claimed and not here. */
+  | {
+      type: 'bundlesAnswer'
+      group: string
+      bundles: readonly BundleKey[]
+      outcome: 'reserved' | 'refused' | 'lost'
+      reason: string
+    }
 
 /** The answer to a request that gets no lease. `details` holds the figures of the message. */
 export interface RefuseAction {
   type: 'refuse'
   client: string
   requestId: number
-  /** `infeasible`: never on this node. `workerLimit`, `workerStart`, `busy`: not now. */
-  error: 'infeasible' | 'workerLimit' | 'workerStart' | 'busy'
+  /** `infeasible`: never on this node. `workerLimit`, `workerStart`, `busy`: not now. `groupRemoved`: never again. */
+  error: 'infeasible' | 'workerLimit' | 'workerStart' | 'busy' | 'groupRemoved'
   message: string
   details: Record<string, unknown>
 }

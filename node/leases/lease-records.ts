@@ -1,5 +1,6 @@
 import type { ResourceSet } from '../../protocols/resources.ts'
-import type { Allocation } from '../resources/ledger.ts'
+import type { Allocation, ResourceLedger } from '../resources/ledger.ts'
+import type { BundleRef } from './lease-events.ts'
 
 /** A request that has had no answer yet. */
 export interface LeaseRequest {
@@ -8,6 +9,8 @@ export interface LeaseRequest {
   /** The client at the root of the work. */
   readonly job: string
   readonly resources: ResourceSet
+  /** Of a placement group; undefined for the node's own resources. */
+  readonly bundle: BundleRef | undefined
   readonly envKey: string
   readonly envVars: Readonly<Record<string, string>>
   readonly depth: number
@@ -22,7 +25,7 @@ export interface LeaseRequest {
   readonly lineKey: string
   readonly requestedAtMs: number
   /** Set while it holds its resources and a worker is being started for it. */
-  placement: { allocation: Allocation; workerKey: string } | undefined
+  placement: { allocation: Allocation; from: ResourceLedger; workerKey: string } | undefined
   /** Why its line was passed over when it was last looked at. One object for the whole line. */
   wait: { reason: WaitReason }
   /** When it may first (or again) have resources kept for it, and how long then: see `Reservations`. */
@@ -55,6 +58,10 @@ export interface Lease {
   /** It lasts for as long as its owner wants. */
   readonly isActor: boolean
   readonly allocation: Allocation
+  /** From which it was taken: the node's own, or that of a bundle. */
+  readonly from: ResourceLedger
+  /** The placement group of that bundle. */
+  readonly group: string | undefined
   readonly worker: WorkerRecord
   readonly grantedAtMs: number
   isBlocked: boolean

@@ -2,6 +2,7 @@ import type { ResourceSet } from '../../protocols/resources.ts'
 import { formatAmount, formatResources, resourcesKey } from '../../protocols/resources.ts'
 import { isOnDevices } from '../resources/gpu-need.ts'
 import type { ResourceLedger } from '../resources/ledger.ts'
+import type { Bundle } from './bundle-table.ts'
 import type { LeaseRequest, WorkerRecord } from './lease-records.ts'
 
 /** The lease book at one moment, as plain data. */
@@ -11,6 +12,17 @@ export interface LeaseSnapshot {
   available: ResourceSet
   workers: WorkerStatus[]
   pending: PendingStatus[]
+  bundles: BundleStatus[]
+}
+
+/** A bundle of a placement group that is reserved here. */
+export interface BundleStatus {
+  group: string
+  index: number
+  /** The group has it for good. */
+  isClaimed: boolean
+  resources: ResourceSet
+  available: ResourceSet
 }
 
 export interface WorkerStatus {
@@ -42,8 +54,10 @@ interface SnapshotSource {
   workerCount: number
   workersMax: number
   blockedCount: number
+  bundles: Iterable<Bundle>
   waiting: Iterable<LeaseRequest>
   placed: Iterable<LeaseRequest>
+  ledgersFor(request: LeaseRequest): readonly ResourceLedger[]
 }
 
 export function leaseSnapshot(source: SnapshotSource): LeaseSnapshot {
@@ -55,6 +69,13 @@ export function leaseSnapshot(source: SnapshotSource): LeaseSnapshot {
     available: source.ledger.available,
     workers: Array.from(source.workers, workerStatus),
     pending: [...pending.values()],
+    bundles: Array.from(source.bundles, ({ group, index, isClaimed, allocation, ledger }) => ({
+      group,
+      index,
+      isClaimed,
+      resources: allocation.resources,
+      available: ledger.available,
+    })),
   }
 }
 
@@ -81,13 +102,14 @@ function workerStatus(worker: WorkerRecord): WorkerStatus {
 
 function waitText(request: LeaseRequest, source: SnapshotSource): string {
   const { reason } = request.wait
+  const [ledger = source.ledger] = source.ledgersFor(request)
   switch (reason.kind) {
     case 'turn':
       return 'waiting for its turn'
     case 'closed':
       return 'this node is being taken out of service and takes no new work: `shoal drain NODE --undo`'
     case 'resources':
-      return reason.names.map((name) => resourceText(name, request, source.ledger)).join('; ')
+      return `${bundleText(request)}${reason.names.map((name) => resourceText(name, request, ledger)).join('; ')}`
     case 'reserved':
       return `waiting behind '${reason.by.label}', which has waited long for ${formatResources(reason.by.resources)}`
     case 'workers':
@@ -95,6 +117,12 @@ function waitText(request: LeaseRequest, source: SnapshotSource): string {
     case 'start':
       return `waiting to start a worker again; the last one failed: ${reason.reason}`
   }
+}
+
+/** Which resources are meant, when they are not those of the node. */
+function bundleText({ bundle }: LeaseRequest): string {
+  if (bundle === undefined) return ''
+  return `in ${bundle.index === 'any' ? 'a bundle' : `bundle ${bundle.index}`} of placement group ${bundle.group}: `
 }
 
 function resourceText(name: string, request: ResourcesOwner, ledger: ResourceLedger): string {

@@ -12,15 +12,22 @@ import { WaitingRequests } from './waiting-requests.ts'
 import type { WorkerTable } from './worker-table.ts'
 import { workerKey } from './worker-table.ts'
 
+/** What a request has got, and from which ledger. */
+export interface Taken {
+  readonly allocation: Allocation
+  readonly from: ResourceLedger
+}
+
 /** What placement works on, and whom it tells. */
 export interface PlacementComponents {
-  ledger: ResourceLedger
+  /** From which of these a request may take. */
+  ledgersFor(request: LeaseRequest): readonly ResourceLedger[]
   workers: WorkerTable
   startHealth: StartHealth
   shares: JobShares
   settings: LeaseBookSettings
   /** The request has got this worker and these resources. */
-  onGranted(request: LeaseRequest, worker: WorkerRecord, allocation: Allocation, nowMs: number): void
+  onGranted(request: LeaseRequest, worker: WorkerRecord, taken: Taken, nowMs: number): void
   /** The request has been refused. */
   onRefused(request: LeaseRequest): void
   emit(action: LeaseAction): void
@@ -63,7 +70,7 @@ export class Placement {
       this.waiting.remove(request)
       this.reservations.drop(request)
     } else {
-      this.#with.ledger.release(request.placement.allocation)
+      request.placement.from.release(request.placement.allocation)
       this.#unlist(request)
     }
   }
@@ -98,9 +105,9 @@ export class Placement {
       workers.setState(worker, 'idle', nowMs)
       return
     }
-    const { allocation } = request.placement
+    const { allocation, from } = request.placement
     this.#unlist(request)
-    this.#with.onGranted(request, worker, allocation, nowMs)
+    this.#with.onGranted(request, worker, { allocation, from }, nowMs)
   }
 
   /** A worker of this key will not come: if a request was placed for it, the last of them waits again. */
@@ -109,7 +116,7 @@ export class Placement {
     if (placed === undefined || placed.size <= this.#with.workers.startingCount(key)) return
     const request = lastOf(placed)
     if (request?.placement === undefined) return
-    this.#with.ledger.release(request.placement.allocation)
+    request.placement.from.release(request.placement.allocation)
     this.#unlist(request)
     this.waiting.putBack(request)
   }
@@ -129,14 +136,15 @@ export class Placement {
 
   /** Places or refuses a waiting request. False when it has to go on waiting; its `wait` says why. */
   #place(request: LeaseRequest, nowMs: number): boolean {
-    const { ledger, workers, onGranted } = this.#with
+    const { workers, onGranted } = this.#with
     if (this.isClosed) {
       request.wait.reason = { kind: 'closed' }
       return false
     }
-    const names = ledger.shortOf(request.resources)
-    if (names.length > 0) {
-      request.wait.reason = { kind: 'resources', names }
+    const ledgers = this.#with.ledgersFor(request)
+    const from = ledgers.find((ledger) => ledger.shortOf(request.resources).length === 0)
+    if (from === undefined) {
+      request.wait.reason = { kind: 'resources', names: ledgers[0]?.shortOf(request.resources) ?? [] }
       return false
     }
     const by = this.reservations.against(request)
@@ -144,19 +152,19 @@ export class Placement {
       request.wait.reason = { kind: 'reserved', by }
       return false
     }
-    const allocation = ledger.tryAcquire(request.resources)
+    const allocation = from.tryAcquire(request.resources)
     if (allocation === undefined) return false
     const key = workerKey(request.envKey, allocation.gpuIds)
     const worker = workers.newestIdle(key)
     if (worker !== undefined) {
       this.#leaveWaiting(request)
-      onGranted(request, worker, allocation, nowMs)
+      onGranted(request, worker, { allocation, from }, nowMs)
       return true
     }
     const isSpare = workers.startingCount(key) > (this.#placedByKey.get(key)?.size ?? 0)
     if (isSpare || this.#mayStart(request, key, nowMs)) {
       this.#leaveWaiting(request)
-      request.placement = { allocation, workerKey: key }
+      request.placement = { allocation, from, workerKey: key }
       let placed = this.#placedByKey.get(key)
       if (placed === undefined) this.#placedByKey.set(key, (placed = new Set()))
       placed.add(request)
@@ -164,7 +172,7 @@ export class Placement {
       if (!isSpare) this.#start(request, allocation.gpuIds, nowMs)
       return true
     }
-    ledger.release(allocation)
+    from.release(allocation)
     return !this.waiting.has(request)
   }
 

@@ -63,7 +63,7 @@ export function isWorthReclaiming(lease: Lease, request: LeaseRequest): boolean 
   if (lease.client === request.client && lease.classKey === request.classKey) return false
   const { reason } = request.wait
   if (reason.kind === 'workers') return !lease.isBlocked
-  if (reason.kind !== 'resources') return false
+  if (reason.kind !== 'resources' || lease.group !== request.bundle?.group) return false
   return reason.names.some((name) => {
     if (name === 'CPU' && lease.isBlocked) return false
     return asksFor(lease.allocation.resources, name)

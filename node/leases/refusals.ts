@@ -2,7 +2,7 @@ import type { ResourceSet } from '../../protocols/resources.ts'
 import { acceleratorOf } from '../../protocols/accelerators.ts'
 import { formatResources } from '../../protocols/resources.ts'
 import type { ResourceLedger } from '../resources/ledger.ts'
-import type { RefuseAction } from './lease-events.ts'
+import type { BundleRef, RefuseAction } from './lease-events.ts'
 
 /** The owner knows the request by its number, and which of its tasks wait for it: so no message names a task. */
 interface Asked {
@@ -38,6 +38,29 @@ function startOption(name: string, amount: number): string {
   if (flag === undefined) return `--resources '${JSON.stringify({ [name]: amount })}'`
   // A request for half a device is met by one device.
   return `${flag} ${name === 'GPU' ? Math.ceil(amount) : amount}`
+}
+
+/** No bundle of the group could meet the request even if it were unused. */
+export function bundleTooSmallRefusal(asked: Asked, { group, index }: BundleRef, bundle: ResourceSet): RefuseAction {
+  const which = index === 'any' ? 'a bundle' : `bundle ${index}`
+  return refusal(
+    asked,
+    'infeasible',
+    `asked for ${formatResources(asked.resources)}; ${which} of placement group ${group} on this node has ` +
+      `${formatResources(bundle)}: lower the request, or make the group with larger bundles`,
+    { group, bundle, index },
+  )
+}
+
+/** The bundle is not on this node now. */
+export function noBundleRefusal(asked: Asked, { group, index }: BundleRef): RefuseAction {
+  const which = index === 'any' ? 'no bundle' : `bundle ${index}`
+  const text = index === 'any' ? 'is on this node' : 'is not on this node'
+  return refusal(asked, 'busy', `${which} of placement group ${group} ${text}`, { group, index })
+}
+
+export function groupRemovedRefusal(asked: Asked, { group }: BundleRef, reason: string): RefuseAction {
+  return refusal(asked, 'groupRemoved', `placement group ${group} is there no more: ${reason}`, { group, reason })
 }
 
 /** Every worker that the node may have waits in `get()`, so that none is left to run what they wait for. */

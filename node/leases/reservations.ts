@@ -1,4 +1,4 @@
-import { asksFor } from '../../protocols/resources.ts'
+import { asksFor, type ResourceSet } from '../../protocols/resources.ts'
 import type { LeaseRequest } from './lease-records.ts'
 import { isAhead } from './lease-records.ts'
 
@@ -33,10 +33,19 @@ export class Reservations {
   /** The request for which something that this one needs is kept, if there is one. */
   against(request: LeaseRequest): LeaseRequest | undefined {
     for (const [holder, { names }] of this.#byRequest) {
-      if (!isAhead(holder, request)) continue
+      if (holder.bundle?.group !== request.bundle?.group || !isAhead(holder, request)) continue
       for (const name of names) if (asksFor(request.resources, name)) return holder
     }
     return undefined
+  }
+
+  /** True when something of this is kept for a request to the node itself. */
+  keeps(resources: ResourceSet): boolean {
+    for (const [holder, { names }] of this.#byRequest) {
+      if (holder.bundle !== undefined) continue
+      for (const name of names) if (asksFor(resources, name)) return true
+    }
+    return false
   }
 
   /** The request has been answered, or placed, or is gone. */

@@ -2,6 +2,7 @@ import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { advert, type Advert } from '../../protocols/advert.ts'
 import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 import { mayOffer } from '../../protocols/membership.ts'
+import type { GroupReport } from '../../protocols/placement-groups.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
@@ -11,6 +12,7 @@ import type { BlobCache } from '../code/blob-cache.ts'
 import { keyOfObject, ObjectDirectory, type DirectoryFigures } from '../directory/object-directory.ts'
 import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
+import type { GroupDesk } from '../groups/group-desk.ts'
 import { HeadOffice } from '../head/head-office.ts'
 import type { ActorKeeper } from '../actors/actor-keeper.ts'
 import type { NameDesk } from '../names/name-desk.ts'
@@ -49,6 +51,7 @@ export interface MeshWork {
   book: LeaseBook
   router: LeaseRouter
   leases: LeaseDesk
+  groups: GroupDesk
   relay: Relay
   clients: ClientTable
   directory: Pick<ClientDirectory, 'isGone' | 'get'>
@@ -175,7 +178,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   })
   const flush = new OutputFlush(post)
   const questions = new Questions(post)
-  const office = new HeadOffice({ post, now, log })
+  const office = new HeadOffice({ post, groups: work.groups.office, now, log })
   const nameOffice = new NameOffice({ post, now })
   work.names.open(post)
   work.keeper.join(post)
@@ -254,6 +257,12 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       return peer === undefined ? `there is no link to node ${node}, whose work it is` : whyMayNotSubmit(peer)
     },
   })
+  work.groups.openMesh({
+    send: (to, groupMessage, body) => post.send(to, groupMessage, body),
+    obeys: (from, term) => mesh.obeys(from, term),
+    isOpen: mayOffer(membership.role),
+    others: () => groupsOfOthers(network, questions),
+  })
   work.survey.open({
     others: () =>
       view.nodes().flatMap(({ advert: { node, name: other }, isLinked }) => {
@@ -265,6 +274,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const explainer = new Explainer({
     self,
     router: work.router,
+    groups: work.groups,
     office,
     questions,
     view,
@@ -333,6 +343,16 @@ async function firstLink({ network, contacts }: MeshGround): Promise<void> {
   const tries = contacts.map((address) => network.connect(address, { timeoutMs: firstLinkMs }))
   // Without a link the node goes on looking for one, and says so when it is asked.
   await Promise.any(tries).catch(() => undefined)
+}
+
+/** The placement groups of the programs of other nodes; of those that answer. */
+async function groupsOfOthers(network: MeshGround['network'], questions: Questions): Promise<GroupReport[]> {
+  const asked = Array.from(network.links(), ({ peer: { node } }) =>
+    questions
+      .ask<GroupReport[]>(node, (post, askId) => post.send(node, 'groupsAsk', { askId, isAnswer: false, groups: [] }))
+      .catch((): GroupReport[] => []),
+  )
+  return (await Promise.all(asked)).flatMap((reports) => (Array.isArray(reports) ? reports : []))
 }
 
 /** Whether a node could run what needs these resources, once it is free. */

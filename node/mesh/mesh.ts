@@ -18,6 +18,7 @@ import type { Membership } from '../membership/membership.ts'
 import type { PeerLink, PeerNetwork } from '../network/network.ts'
 import { RefusalLog } from '../network/refusal-log.ts'
 import type { ClientTable } from '../server/client-table.ts'
+import type { GroupDesk } from '../groups/group-desk.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { Relay } from '../server/relay.ts'
 import type { EventBook } from '../reports/event-book.ts'
@@ -51,6 +52,7 @@ export interface MeshParts {
   events: EventBook
   clients: ClientTable
   leases: LeaseDesk
+  groups: GroupDesk
   relay: Relay
   output: OutputRelay
   values: RemoteValues
@@ -300,7 +302,7 @@ export class Mesh {
   // --- messages
 
   #handlers(): PeerMessageHandlers {
-    const { leases, office, election, view, values, replicas, objects } = this.#parts
+    const { leases, groups, office, election, view, values, replicas, objects } = this.#parts
     const { questions, lookups, survey, membership, network, clients, post, log } = this.#parts
     const { names, nameOffice, keeper } = this.#parts
     return {
@@ -323,14 +325,14 @@ export class Mesh {
       demandRemove: (from, body) => office.onDemandRemove(from, body),
       demandRefused: (from, body) => office.onDemandRefused(from, body),
       demandPlace: (from, { client, requestId, term, node, mayWait }) => {
-        if (this.#obeys(from, term)) leases.route({ type: 'placed', client, requestId, node, mayWait })
+        if (this.obeys(from, term)) leases.route({ type: 'placed', client, requestId, node, mayWait })
       },
       demandInfeasible: (from, { client, requestId, term, reason, details }) => {
-        if (!this.#obeys(from, term)) return
+        if (!this.obeys(from, term)) return
         leases.route({ type: 'infeasible', client, requestId, reason, details: details as Record<string, unknown> })
       },
       demandFeasible: (from, { client, requestId, term }) => {
-        if (this.#obeys(from, term)) leases.route({ type: 'feasible', client, requestId })
+        if (this.obeys(from, term)) leases.route({ type: 'feasible', client, requestId })
       },
       commandRefused: (from, { fence }) => {
         log(`node ${from} does not obey: it has accepted term ${fence.counter} of ${fence.head}`)
@@ -375,6 +377,11 @@ export class Mesh {
       replicaAsk: (from, body) => replicas.onAsk(from, body),
       replicaAnswer: (from, body) => replicas.onAnswer(from, body),
       provide: (from, batch) => objects.onProvide(from, batch),
+      ...groups.handlers(),
+      groupsAsk: (from, { askId, isAnswer, groups: told }) => {
+        if (isAnswer) questions.onAnswer(from, askId, told)
+        else post.send(from, 'groupsAsk', { askId, isAnswer: true, groups: groups.ownReports() })
+      },
       holdersAsk: (from, { askId, key }) => {
         post.send(from, 'holdersReply', { askId, nodes: objects.holdersOf(key).slice(0, holdersMax) })
       },
@@ -393,7 +400,8 @@ export class Mesh {
     }
   }
 
-  #obeys(from: NodeId, term: PeerMessageBody<'demandPlace'>['term']): boolean {
+  /** True when a command is one of the head that this node obeys; if not, the sender is told. */
+  obeys(from: NodeId, term: PeerMessageBody<'demandPlace'>['term']): boolean {
     const { election, post } = this.#parts
     if (election.mayObey(from, term)) return true
     const { fence } = election

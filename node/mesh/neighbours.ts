@@ -28,7 +28,7 @@ export class Neighbours implements LeaseNeighbours {
   }
 
   askLease(node: NodeId, request: RoutedRequest, mayWait: boolean): void {
-    const { resources, envVars, strategy: _, isRetriable = false, ...rest } = request
+    const { resources, envVars, isRetriable = false, ...rest } = request
     const terms = { resources: { ...resources }, envVars: { ...envVars }, isRetriable }
     this.#with?.post.send(node, 'leaseAsk', { ...rest, ...terms, mayWait })
   }

@@ -82,7 +82,6 @@ export class OwnState {
 
   #now(): OwnAdvert {
     const { node, name, role, labels, startedAtMs, machine, book, store, addresses } = this.#from
-    const free = book.gpusFree()
     return {
       node,
       name,
@@ -91,13 +90,19 @@ export class OwnState {
       startedAtMs,
       addresses: addresses().slice(0, 16),
       ...book.load(),
-      gpus: machine.gpus.map((gpu) => gpuAdvert(gpu, free.get(gpu.index))),
+      gpus: gpuAdverts(machine, book),
       labels,
       load: loadPerCore(),
       store: { usedBytes: store.usedBytes, bytesMax: store.bytesMax },
       isOpen: mayOffer(role) && !book.isClosed,
     }
   }
+}
+
+/** The devices of this node, and how much of each is free. */
+export function gpuAdverts({ gpus }: NodeResources, book: Pick<LeaseBook, 'gpusFree'>): GpuAdvert[] {
+  const free = book.gpusFree()
+  return gpus.map((gpu) => gpuAdvert(gpu, free.get(gpu.index)))
 }
 
 function gpuAdvert({ name, type, memoryBytes }: NodeGpu, free = 1): GpuAdvert {

@@ -397,6 +397,8 @@ function unfit(strategy: SchedulingStrategy, self: NodeId, labels: Labels): stri
   if (strategy.kind === 'node' && strategy.node !== self && !strategy.isSoft) {
     return `asked for node ${strategy.node}, which this node (${self}) cannot reach`
   }
+  // Requests for bundles go another way.
+  if (strategy.kind === 'group') return `asked for a bundle of placement group ${strategy.group}`
   if (strategy.kind === 'labels' && !matchesLabels(labels, strategy.selector)) {
     return `asked for labels ${JSON.stringify(strategy.selector)}, and the only node in reach has ${JSON.stringify(labels)}`
   }

@@ -24,8 +24,8 @@ export interface RoutedRequest extends RequestKey {
   readonly isActor: boolean
 }
 
-/** `forbidden`: the work's node may not submit. The others are those of a lease book. */
-export type RefusalKind = 'infeasible' | 'workerLimit' | 'workerStart' | 'busy' | 'forbidden'
+/** `forbidden`: the work's node may not submit. `groupRemoved`: the placement group is there no more. The others are those of a lease book. */
+export type RefusalKind = 'infeasible' | 'workerLimit' | 'workerStart' | 'busy' | 'forbidden' | 'groupRemoved'
 
 /** A worker of another node that a client of this one may use. */
 export interface RemoteGrant {

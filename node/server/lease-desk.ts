@@ -4,7 +4,9 @@ import type { MessageBody } from '../../protocols/messages.ts'
 import type { PeerMessageBody } from '../../protocols/peer-messages.ts'
 import { checkResources, type ResourceSet } from '../../protocols/resources.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
-import type { LeaseAction, LeaseEvent } from '../leases/lease-events.ts'
+import type { GroupDesk } from '../groups/group-desk.ts'
+import type { GroupRouterEvent } from '../groups/group-router.ts'
+import type { BundleRef, LeaseAction, LeaseEvent } from '../leases/lease-events.ts'
 import type { LeaseRouter } from '../routing/lease-router.ts'
 import { isRemoteLease, RemoteLeases, type RemoteLease } from '../routing/remote-leases.ts'
 import type {
@@ -51,7 +53,18 @@ const closed: Refusal = { error: 'busy', message: 'the node takes no new work', 
 /** Another node may reach it. */
 const outOfReach: Refusal = { error: 'busy', message: 'there is no link to the node of its program', details: {} }
 
-type DeskEvent = { to: 'book'; event: LeaseEvent } | { to: 'router'; event: RouterEvent }
+type DeskEvent = { to: 'book'; event: LeaseEvent } | { to: 'router'; event: GroupRouterEvent }
+
+/** What the desk leaves to those who know about placement groups. */
+export type GroupsAtDesk = Pick<GroupDesk, 'has' | 'step' | 'wantsTick' | 'answer' | 'bookChanged'>
+
+const noGroups: GroupsAtDesk = {
+  wantsTick: false,
+  has: () => false,
+  step: () => [],
+  answer: () => {},
+  bookChanged: () => {},
+}
 
 export interface LeaseDeskOptions {
   book: LeaseBook
@@ -59,6 +72,8 @@ export interface LeaseDeskOptions {
   directory: ClientDirectory
   pool: WorkerPool
   neighbours: LeaseNeighbours
+  /** @default there are no placement groups */
+  groups?: GroupDesk
   now(): number
 }
 
@@ -68,6 +83,7 @@ export interface LeaseDeskOptions {
  */
 export class LeaseDesk {
   readonly #with: LeaseDeskOptions
+  readonly #groups: GroupsAtDesk
   readonly #asked = new Map<ClientId, Map<number, Asked>>()
   readonly #routes = new Map<number, LeaseRoute>()
   readonly remote = new RemoteLeases()
@@ -79,6 +95,11 @@ export class LeaseDesk {
 
   constructor(options: LeaseDeskOptions) {
     this.#with = options
+    this.#groups = options.groups ?? noGroups
+    if (options.groups !== undefined) {
+      options.groups.tellBook = (event) => this.#tell(event)
+      options.groups.route = (event) => this.#take({ to: 'router', event })
+    }
     options.pool.onExit = (exit) => this.#onWorkerExit(exit)
   }
 
@@ -112,7 +133,8 @@ export class LeaseDesk {
     const { directory, router, neighbours } = this.#with
     const { requestId, job, label } = body
     const key = { client: client.id, requestId }
-    if (router.has(key)) throw new ProtocolError(`lease request ${requestId} is under way already`)
+    if (router.has(key) || this.#groups.has(key))
+      throw new ProtocolError(`lease request ${requestId} is under way already`)
     const resources = checked(body.resources, label)
     if (directory.get(job) === undefined) {
       // Of work that has been ended already: its last requests were still on their way.
@@ -181,7 +203,7 @@ export class LeaseDesk {
       const reason = 'the program for which it ran has ended'
       // The other node hears of the end of the owner itself, and stops the worker, which may be running a task.
       if (lease.owner.id === client) continue
-      lease.owner.send('leaseLost', { leaseId: lease.alias, reason, outOfMemory: [] })
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason, outOfMemory: [], isGroupRemoved: false })
       this.#with.neighbours.killLease(lease.node, lease.owner.id, lease.leaseId, reason)
     }
     // The book first: what the router gives up would leave room there for requests of the same program.
@@ -194,7 +216,7 @@ export class LeaseDesk {
   /** A node asks for a worker here for one of its clients. The same question may come twice. */
   ask(node: NodeId, body: PeerMessageBody<'leaseAsk'>): void {
     const { directory, neighbours } = this.#with
-    const { client, requestId, job, label, depth, mayWait, envKey, envVars, isRetriable, isActor } = body
+    const { client, requestId, job, label, depth, mayWait, strategy, envKey, envVars, isRetriable, isActor } = body
     const owner = directory.get(client)
     if (owner === undefined || nodeOf(client) !== node) {
       throw new ProtocolError('a node asks for a lease in the name of a client that is not its own')
@@ -216,7 +238,12 @@ export class LeaseDesk {
     }
     const why = neighbours.whyForbidden(job)
     if (why !== undefined) neighbours.refuseAsk(node, key, { error: 'forbidden', message: why, details: {} })
-    else this.#askBook({ ...key, resources, depth, job, label, envKey, envVars, isRetriable, isActor }, owner, mayWait)
+    else
+      this.#askBook(
+        { ...key, resources, depth, job, label, strategy, envKey, envVars, isRetriable, isActor },
+        owner,
+        mayWait,
+      )
   }
 
   /** A node needs no worker here any more for what it asked; a lease that it was granted meanwhile it returns. */
@@ -254,7 +281,7 @@ export class LeaseDesk {
     for (const lease of this.remote.ofNode(node)) {
       this.remote.remove(lease)
       const why = `node ${node} is gone: ${reason}`
-      lease.owner.send('leaseLost', { leaseId: lease.alias, reason: why, outOfMemory: [] })
+      lease.owner.send('leaseLost', { leaseId: lease.alias, reason: why, outOfMemory: [], isGroupRemoved: false })
     }
     const gone = new Set(clients)
     this.#refuseOutOfReach(gone)
@@ -331,31 +358,56 @@ export class LeaseDesk {
     return found
   }
 
-  #askBook(request: Omit<RoutedRequest, 'strategy'>, owner: LeaseEnd, mayWait: boolean): void {
-    const { client, requestId, depth, job, label, resources } = request
+  #askBook(request: RoutedRequest, owner: LeaseEnd, mayWait: boolean): void {
+    const { client, requestId, depth, job, label, resources, envKey, envVars, isRetriable, isActor } = request
     const asked = this.#asked.get(client) ?? new Map<number, Asked>()
     if (asked.has(requestId)) return
     this.#asked.set(client, asked.set(requestId, { owner, depth, job, label, resources }))
-    this.#tell({ type: 'requested', ...request, mayWait })
+    const bundle = bundleOf(request)
+    const what = { client, requestId, depth, job, label, resources, envKey, envVars, isActor, bundle, mayWait }
+    this.#tell({ type: 'requested', ...what, ...(isRetriable === undefined ? {} : { isRetriable }) })
   }
 
   /** What an action leads to may be an event of its own; it waits until all actions before it are done. */
   #take(event: DeskEvent): void {
     const { book, router, now } = this.#with
+    const groups = this.#groups
     this.#events.push(event)
     if (this.#isStepping || this.#isClosed) return
     this.#isStepping = true
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
         if (next.to === 'book') for (const action of book.step(next.event, now())) this.#doBook(action)
-        else for (const action of router.step(next.event, now())) this.#doRouter(action)
+        else for (const action of this.#route(next.event)) this.#doRouter(action)
       }
     } finally {
       this.#isStepping = false
     }
     this.onChanged()
-    const wantsTick = book.wantsTick || router.wantsTick
+    groups.bookChanged()
+    const wantsTick = book.wantsTick || router.wantsTick || groups.wantsTick
     if (this.#timer === undefined && wantsTick) this.#timer = setTimeout(this.#onTimer, tickMs)
+  }
+
+  /** Gives an event to the router whose it is, or to both. */
+  #route(event: GroupRouterEvent): RouterAction[] {
+    const { router, now } = this.#with
+    switch (event.type) {
+      case 'told':
+      case 'watched':
+      case 'unwatched':
+        return this.#groups.step(event)
+      case 'requested':
+        return event.request.strategy.kind === 'group' ? this.#groups.step(event) : router.step(event, now())
+      case 'clientGone':
+      case 'linkUp':
+      case 'linkDown':
+      case 'headChanged':
+      case 'tick':
+        return [...this.#groups.step(event), ...router.step(event, now())]
+      default:
+        return this.#groups.has(event) ? this.#groups.step(event) : router.step(event, now())
+    }
   }
 
   readonly #onTimer = (): void => {
@@ -386,11 +438,14 @@ export class LeaseDesk {
         directory.get(action.client)?.send('leaseReclaim', { leaseId: action.leaseId })
         return
       case 'lost': {
-        const { client, leaseId, reason, outOfMemory } = action
+        const { client, leaseId, reason, outOfMemory, isGroupRemoved = false } = action
         this.#routes.delete(leaseId)
         const memory = outOfMemory === undefined ? [] : [outOfMemory]
-        directory.get(client)?.send('leaseLost', { leaseId, reason, outOfMemory: memory })
+        directory.get(client)?.send('leaseLost', { leaseId, reason, outOfMemory: memory, isGroupRemoved })
+        return
       }
+      case 'bundlesAnswer':
+        return this.#groups.answer(action)
     }
   }
 
@@ -462,6 +517,11 @@ export class LeaseDesk {
   #sendGrant({ leaseId, owner, worker, gpuIds, nodesAble }: LeaseRoute, requestId: number): void {
     owner.send('leaseGrant', { requestId, leaseId, workerId: worker.id, workerPid: worker.pid, gpuIds, nodesAble })
   }
+}
+
+/** The bundle of a placement group that is asked for. */
+function bundleOf({ strategy }: RoutedRequest): BundleRef | undefined {
+  return strategy.kind === 'group' ? { group: strategy.group, index: strategy.bundle } : undefined
 }
 
 function checked(resources: ResourceSet, label: string): ResourceSet {

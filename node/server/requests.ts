@@ -2,6 +2,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
 import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
+import type { GroupDesk } from '../groups/group-desk.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
 import type { ActorKeeper } from '../actors/actor-keeper.ts'
 import type { NameDesk } from '../names/name-desk.ts'
@@ -23,6 +24,7 @@ export interface Elsewhere extends ValuesElsewhere {
 
 export interface RequestsOptions {
   leases: LeaseDesk
+  groups: GroupDesk
   blobs: BlobCache
   storeDesk: StoreDesk
   names: NameDesk
@@ -39,6 +41,9 @@ export interface RequestsOptions {
   onStop(): void
 }
 
+/** What tasks may know. */
+const forWorkers: ReadonlySet<string> = new Set(['nodes', 'placementGroups'])
+
 type Handlers = { [N in MessageName]?: (client: Client, body: MessageBody<N>) => void }
 
 /** What clients ask of the node itself. */
@@ -46,7 +51,7 @@ export class Requests {
   readonly #handlers: Handlers
 
   constructor(options: RequestsOptions) {
-    const { leases, blobs, storeDesk, names, keeper, output, elsewhere } = options
+    const { leases, groups, blobs, storeDesk, names, keeper, output, elsewhere } = options
     this.#handlers = {
       leaseRequest: (client, body) => leases.request(client, body),
       leaseCancel: (client, { requestId }) => leases.cancelRequest(client, requestId),
@@ -79,6 +84,9 @@ export class Requests {
       objectNews: (client, body) => options.events.say('object', objectText(body), objectFacts(client, body)),
       taskRuns: (client, body) => options.taskBook.add(client.pid, body),
       storedCancel: (client, body) => storeDesk.cancel(client, body),
+      groupCreate: (client, body) => groups.create(client, body),
+      groupWatch: (client, body) => groups.watch(client, body),
+      groupRemove: (client, body) => groups.remove(client, body),
       logFlush: (client, { requestId }) => {
         const flushed = Promise.all([output.flush(), elsewhere.flushOutput(client.id)])
         void flushed.then(() => client.send('logFlushed', { requestId }))
@@ -87,7 +95,7 @@ export class Requests {
       nodeStop: () => options.onStop(),
       adminCall: (client, { requestId, name, args }) => {
         // Workers run users' code, and that is not the user.
-        if (client.role === 'worker' && name !== 'nodes') throw new ProtocolError(`a worker may not call ${name}`)
+        if (client.role === 'worker' && !forWorkers.has(name)) throw new ProtocolError(`a worker may not call ${name}`)
         void options.admin(name, args).then((reply) => client.send('adminReply', { requestId, reply }))
       },
     }

@@ -175,7 +175,8 @@ export class WorkerPool {
     this.#outputs.delete(workerId)
     this.#startEnded(workerId)
     if (this.#closing === undefined) {
-      const bySystem = kind === 'outside' ? this.systemEnded() : undefined
+      // If its connection ended first, the node has sent the same signal after it, for no reason of its own.
+      const bySystem = reason === 'signal SIGKILL' ? this.systemEnded() : undefined
       const hasWords = kind === 'crash' && client !== undefined && words !== ''
       this.#sayEnded(worker, { reason, kind }, words)
       this.onExit({

@@ -10,6 +10,7 @@ import { directoryBenchmark } from './directory.ts'
 import { failoverBenchmark } from './failover.ts'
 import { manyTasksBenchmark } from './many-tasks.ts'
 import { objectBenchmarks } from './objects.ts'
+import { placementGroupBenchmarks } from './placement-groups.ts'
 import { profile } from './profiler.ts'
 import type { BenchRun } from './result.ts'
 import { remoteCallBenchmarks } from './remote-calls.ts'
@@ -37,6 +38,7 @@ const benchmarks: readonly Benchmark[] = [
   manyTasksBenchmark,
   ...startBenchmarks,
   ...callBenchmarks,
+  ...placementGroupBenchmarks,
   ...actorBenchmarks,
   ...objectBenchmarks,
   ...remoteCallBenchmarks,

@@ -4,29 +4,41 @@ import { setTimeout as delay } from 'node:timers/promises'
 const endMs = 15_000
 const lookMs = 100
 
-export interface Seen {
-  pids: ReadonlySet<number>
-  directories: ReadonlySet<string>
-}
+/** What has been seen of nodes: their processes, and their folders. */
+export class Seen {
+  /** Pids are given out again, so a process is known by its time as well. */
+  readonly #processes = new Map<number, string>()
+  readonly #directories = new Set<string>()
 
-/** Waits until the nodes of a mesh that has ended, their workers and their folders are gone. Gives those that stay. */
-export async function leftovers({ pids, directories }: Seen): Promise<string[]> {
-  const end = performance.now() + endMs
-  for (;;) {
-    const left = [
-      ...[...directories].filter((directory) => existsSync(directory)),
-      ...[...pids].filter((pid) => isOfShoal(pid)).map((pid) => `process ${pid}`),
-    ]
-    if (left.length === 0 || performance.now() > end) return left
-    await delay(lookMs)
+  process(pid: number): void {
+    const startedAt = startOf(pid)
+    if (startedAt !== undefined) this.#processes.set(pid, startedAt)
+  }
+
+  directory(path: string): void {
+    if (path !== '') this.#directories.add(path)
+  }
+
+  /** Waits until all that has been seen is gone, after the end of the nodes. Gives what stays. */
+  async leftovers(): Promise<string[]> {
+    const end = performance.now() + endMs
+    for (;;) {
+      const left = [
+        ...[...this.#directories].filter((directory) => existsSync(directory)),
+        ...[...this.#processes].filter(([pid, at]) => startOf(pid) === at).map(([pid]) => `process ${pid}`),
+      ]
+      if (left.length === 0 || performance.now() > end) return left
+      await delay(lookMs)
+    }
   }
 }
 
-/** Pids are given out again: to other programs, as a rule. */
-function isOfShoal(pid: number): boolean {
+/** When a process began, as the system counts; undefined when there is none. */
+function startOf(pid: number): string | undefined {
   try {
-    return /\/(node|sdk\/worker)\/main\.[jt]s/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
+    // The name of the program, in brackets, may have spaces.
+    return /\) (?:\S+ ){19}(\S+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1]
   } catch {
-    return false
+    return undefined
   }
 }

@@ -6,7 +6,7 @@ import { init, shutdown } from '../../sdk/index.ts'
 import { seededRandom } from '../demo/seeded-random.ts'
 import { growthOf, heading, isFlat, line, sampleOf, type Sample } from './curve.ts'
 import { Killer } from './killer.ts'
-import { leftovers, type Seen } from './leftovers.ts'
+import type { Seen } from './leftovers.ts'
 import { scenes, type Scene, type Stage } from './scenes.ts'
 import { Tally } from './tally.ts'
 import { leftInStores, Watch } from './watch.ts'
@@ -76,7 +76,8 @@ class Soak {
 
   /** Throws when something is wrong, or left. */
   async run(): Promise<void> {
-    const left = await leftovers(await this.#runMesh())
+    const seen = await this.#runMesh()
+    const left = await seen.leftovers()
     if (left.length > 0) throw new Error(`when all nodes had ended, there were still: ${left.join(', ')}`)
     const grown = growthOf(this.#samples)?.find((growth) => !isFlat(growth))
     if (grown === undefined) return

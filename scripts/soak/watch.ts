@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { NodeClient } from '../../node/cli/node-client.ts'
 import type { LocalNode } from '../../node/local-mesh/local-mesh.ts'
 import type { NodeStatus } from '../../node/status.ts'
+import { Seen } from './leftovers.ts'
 
 /** What a node said of itself; undefined while there is none. */
 export type NodeState = NodeStatus | undefined
@@ -9,8 +10,8 @@ export type NodeState = NodeStatus | undefined
 /** Asks the nodes of a mesh how they are. */
 export class Watch implements Disposable {
   readonly #clients: (NodeClient | undefined)[]
-  readonly #pids = new Set<number>()
-  readonly #directories = new Set<string>()
+  /** Processes and folders of nodes. */
+  readonly seen = new Seen()
   #turn: Promise<unknown> = Promise.resolve()
 
   private constructor(clients: NodeClient[]) {
@@ -54,16 +55,10 @@ export class Watch implements Disposable {
   }
 
   #note({ node, workers, store }: NodeStatus): void {
-    this.#pids.add(node.pid)
-    for (const { pid } of workers) if (pid > 0) this.#pids.add(pid)
-    for (const directory of [store.directory, store.spilled.directory]) {
-      if (directory !== '') this.#directories.add(directory)
-    }
-  }
-
-  /** Processes and folders of nodes, those that have been seen. */
-  get seen(): { pids: ReadonlySet<number>; directories: ReadonlySet<string> } {
-    return { pids: this.#pids, directories: this.#directories }
+    this.seen.process(node.pid)
+    for (const { pid } of workers) if (pid > 0) this.seen.process(pid)
+    this.seen.directory(store.directory)
+    this.seen.directory(store.spilled.directory)
   }
 
   [Symbol.dispose](): void {

@@ -22,7 +22,15 @@ export interface ConcurrencyGroup {
 
 type Placing = Pick<
   TaskOptions,
-  'numGpus' | 'acceleratorType' | 'gpuMemoryBytes' | 'resources' | 'memoryBytes' | 'runtimeEnv' | 'schedulingStrategy'
+  | 'numGpus'
+  | 'acceleratorType'
+  | 'gpuMemoryBytes'
+  | 'resources'
+  | 'memoryBytes'
+  | 'runtimeEnv'
+  | 'schedulingStrategy'
+  | 'placementGroup'
+  | 'bundleIndex'
 >
 
 /** What `remote(class, options)` and its `.options()` take. */
@@ -82,6 +90,7 @@ const concurrencyMax = 100_000
 
 const { numCpus, numGpus, acceleratorType, gpuMemoryBytes, resources, memoryBytes, runtimeEnv, schedulingStrategy } =
   taskOptionChecks
+const { placementGroup, bundleIndex } = taskOptionChecks
 
 const checks: Record<keyof ActorOptions, (value: unknown, name: string) => void> = {
   numCpus,
@@ -92,6 +101,8 @@ const checks: Record<keyof ActorOptions, (value: unknown, name: string) => void>
   memoryBytes,
   runtimeEnv,
   schedulingStrategy,
+  placementGroup,
+  bundleIndex,
   name: shortName,
   namespace: shortName,
   lifetime: (value, name) => {
@@ -139,7 +150,8 @@ function strategyOf(options: ActorOptions): Pick<TaskOptions, 'schedulingStrateg
   const { numCpus: cpus, numGpus: gpus, gpuMemoryBytes: gpuBytes, memoryBytes: bytes } = options
   const amounts = [cpus, gpus, gpuBytes, bytes, ...Object.values(options.resources ?? {})]
   const needsNothing = options.acceleratorType === undefined && amounts.every((amount = 0) => amount === 0)
-  return options.schedulingStrategy === undefined && needsNothing ? { schedulingStrategy: 'spread' } : {}
+  const isPlaced = options.schedulingStrategy !== undefined || options.placementGroup !== undefined
+  return needsNothing && !isPlaced ? { schedulingStrategy: 'spread' } : {}
 }
 
 /** Options that say where an actor runs, and mean what they mean for tasks. */
@@ -151,6 +163,8 @@ const placingNames = new Set<keyof ActorOptions>([
   'memoryBytes',
   'runtimeEnv',
   'schedulingStrategy',
+  'placementGroup',
+  'bundleIndex',
 ])
 
 const methodChecks: Record<keyof MethodOptions, (value: unknown, name: string) => void> = {

@@ -2,12 +2,18 @@ import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.
 import { acceleratorName, isAcceleratorType } from '../../protocols/accelerators.ts'
 import { optionFor, resourcesFromOptions, type ResourceSet } from '../../protocols/resources.ts'
 import { checkLabelSelector, defaultStrategy, isNodeId, type SchedulingStrategy } from '../../protocols/scheduling.ts'
+import type { LabelOption } from './label-option.ts'
+import { amount, boolean, checkOptions, invalid, oneOrMore, plainObject, type Check } from './option-checks.ts'
+import { bundleOf, groupOptionChecks, type GroupOptions } from './placement-group.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
+
+export { abortSignal, amount, boolean, checkOptions, invalid, oneOrMore, show, text } from './option-checks.ts'
+export type { LabelOption } from './label-option.ts'
 
 type ErrorClass = abstract new (...args: never[]) => unknown
 
 /** What `remote(fn, options)` and `.options()` take. */
-export interface TaskOptions {
+export interface TaskOptions extends GroupOptions {
   /** CPUs that one call needs; fractions are allowed. @default 1 */
   numCpus?: number
   /**
@@ -66,13 +72,6 @@ export interface TaskOptions {
   schedulingStrategy?: SchedulingStrategyOption
 }
 
-/** What a label of a node must be; a plain text stands for `{ in: [text] }`. */
-export type LabelOption =
-  | string
-  | { readonly in: readonly string[] }
-  | { readonly notIn: readonly string[] }
-  | { readonly exists: boolean }
-
 /** Where a task may run: see {@link TaskOptions.schedulingStrategy}. */
 export type SchedulingStrategyOption =
   | 'default'
@@ -99,7 +98,6 @@ const typesMax = 16
 /** What the node itself sets for its workers. */
 const reservedVariables = /^(SHOAL_(SOCKET|WORKER_ID|OUTPUT_TOKEN)|(CUDA|HIP|ROCR)_VISIBLE_DEVICES|NODE_COMPILE_CACHE)$/
 
-type Check = (value: unknown, name: string) => void
 /** What each option of a task must be. */
 export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
   numCpus: amount,
@@ -190,6 +188,7 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
       )
     }
   },
+  ...groupOptionChecks,
   schedulingStrategy: (value, name) => void strategyOf(value as SchedulingStrategyOption, name),
 }
 
@@ -206,7 +205,7 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
     terms: leaseTerms(
       set satisfies ResourceSet,
       options.runtimeEnv?.envVars ?? {},
-      strategyOf(options.schedulingStrategy, 'schedulingStrategy'),
+      placeOf(options, set),
       options.maxRetries !== 0,
     ),
     maxRetries: options.maxRetries ?? 3,
@@ -215,6 +214,17 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
     replicas: options.replicas ?? 1,
     name: options.name,
   }
+}
+
+/** Where it may run: in a bundle, or by its strategy. */
+function placeOf(options: TaskOptions, resources: ResourceSet): SchedulingStrategy {
+  const bundle = bundleOf(options, resources)
+  if (bundle === undefined) return strategyOf(options.schedulingStrategy, 'schedulingStrategy')
+  if (options.schedulingStrategy === undefined) return bundle
+  throw new InvalidArgumentError(
+    'schedulingStrategy and placementGroup both say where it runs: leave one of them out (the group has labels for each bundle)',
+    { option: 'schedulingStrategy' },
+  )
 }
 
 /** What is asked of GPUs. Throws InvalidArgumentError when a type is asked for, and none of it. */
@@ -253,58 +263,4 @@ function strategyOf(option: SchedulingStrategyOption | undefined, name: string):
     return { kind: 'labels', selector: checkLabelSelector(option.labels, `${name}.labels`) }
   }
   throw invalid(name, option, expected)
-}
-
-/** Refuses unknown options and wrong values; `undefined` counts as left out. */
-export function checkOptions(options: unknown, known: Record<string, Check>, where: string): void {
-  for (const [name, value] of Object.entries(plainObject(options, `the options of ${where}`))) {
-    const check = known[name]
-    if (check === undefined) {
-      throw new InvalidArgumentError(
-        `${where} has no option ${JSON.stringify(name)}; it knows ${Object.keys(known).join(', ')}`,
-        { option: name },
-      )
-    }
-    if (value !== undefined) check(value, name)
-  }
-}
-
-function plainObject(value: unknown, name: string): object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InvalidArgumentError(`${name} must be an object; got ${show(value)}`, { option: name })
-  }
-  return value
-}
-
-export function amount(value: unknown, name: string): void {
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0)
-    throw invalid(name, value, 'a number, 0 or more')
-}
-
-export function oneOrMore(value: unknown, name: string): void {
-  if (!Number.isInteger(value) || (value as number) < 1) throw invalid(name, value, 'a whole number, 1 or more')
-}
-
-export function boolean(value: unknown, name: string): void {
-  if (typeof value !== 'boolean') throw invalid(name, value, 'true or false')
-}
-
-export function abortSignal(value: unknown, name: string): void {
-  if (!(value instanceof AbortSignal)) throw invalid(name, value, 'an AbortSignal')
-}
-
-export function text(value: unknown, name: string): void {
-  if (typeof value !== 'string' || value === '') throw invalid(name, value, 'a text')
-}
-
-export function invalid(name: string, value: unknown, expected: string): InvalidArgumentError {
-  return new InvalidArgumentError(`${name} must be ${expected}; got ${show(value)}`, { option: name })
-}
-
-export function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'function') return `a function`
-  if (Array.isArray(value)) return 'an array'
-  if (typeof value === 'object' && value !== null) return 'an object'
-  return String(value)
 }

@@ -301,6 +301,9 @@ export interface CancelOptions {
  * seconds later, its worker is killed, and what it owns is lost. With `force` that happens at once. Cancelling what is
  * finished does nothing.
  *
+ * The call of an actor is cancelled alike, but never ended by force, since its actor is there for others, too: when it does not
+ * look at its signal it goes on, and its result is dropped. `kill()` ends the actor.
+ *
  * @example
  * const ref = endless.remote()
  * cancel(ref, { force: true })

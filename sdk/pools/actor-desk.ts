@@ -37,6 +37,7 @@ export class ActorDesk<A extends object> {
   readonly #waiting = new TaskQueue<Job<A>>()
   /** Actors that are not ready yet. */
   #comingCount = 0
+  #hadActors = false
   /** Why the last actor was left out, for those who find none. */
   #lastDeath: unknown
   /** What calls that end after the desk was closed fail with. */
@@ -61,12 +62,14 @@ export class ActorDesk<A extends object> {
   }
 
   push(actor: A): void {
+    this.#hadActors = true
     this.#idle.push(actor)
     this.#give()
   }
 
   /** An actor that is to be in the pool when it is ready: what waits waits for it, too. */
   async expect(actor: A, ready: Promise<unknown>): Promise<void> {
+    this.#hadActors = true
     this.#comingCount += 1
     try {
       await ready
@@ -182,7 +185,7 @@ export class ActorDesk<A extends object> {
   }
 
   #emptyError(): PoolEmptyError {
-    const why = this.#lastDeath === undefined ? 'none was put into it' : 'the last one is dead'
+    const why = this.#hadActors ? 'all are dead, or were taken out' : 'none was put into it'
     return new PoolEmptyError(
       `no actor is left in the pool: ${why}; push() another one`,
       this.#lastDeath === undefined ? {} : { cause: this.#lastDeath },

@@ -5,6 +5,7 @@ import type { MessageHandlers } from '../../protocols/messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import { isActorHandle } from '../actors/actor-handle.ts'
 import { RemoteClass } from '../api/remote-class.ts'
+import { PlacementGroup } from '../api/placement-group.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { FunctionTable, type AnyFunction } from '../functions/function-table.ts'
@@ -51,6 +52,7 @@ export class FunctionExchange {
         value instanceof ObjectRef ||
         value instanceof RemoteFunction ||
         value instanceof RemoteClass ||
+        value instanceof PlacementGroup ||
         isActorHandle(value),
       encodeManifest: (manifest) => host.coder.encode(manifest),
       putBlob: (hash, content) => connection.send('blobPut', { hash, content }),

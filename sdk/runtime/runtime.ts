@@ -8,6 +8,7 @@ import {
 } from '../../protocols/errors.ts'
 import { nodeOf, objectId, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
+import type { GroupId } from '../../protocols/placement-groups.ts'
 import type { StoredValue, WireValue } from '../../protocols/wire-value.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { ResolvedOptions } from '../api/task-options.ts'
@@ -21,6 +22,7 @@ import { liveTasks } from '../tasks/live-tasks.ts'
 import { copyableError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
+import { GroupCalls, type GroupDefinition } from './group-calls.ts'
 import { ObjectExchange } from './object-exchange.ts'
 import { ObjectReader } from './object-reader.ts'
 import { references } from './references.ts'
@@ -70,6 +72,7 @@ export class Runtime {
   readonly calls: TaskCalls
   readonly actors: Actors
   readonly reader: ObjectReader
+  readonly groups: GroupCalls
   readonly #requests = new Requests()
   readonly #store: NodeStore
   readonly #stored: StoredValues
@@ -152,6 +155,13 @@ export class Runtime {
       encodeError,
     })
     this.reader = new ObjectReader(this.objects, this.calls.recovery)
+    this.groups = new GroupCalls({
+      connection,
+      job: () => role.job(),
+      takeSequence: () => this.objects.owned.takeSequence(),
+      returnIdle: (group) =>
+        this.calls.submitter.returnIdle(({ strategy }) => strategy.kind === 'group' && strategy.group === group),
+    })
   }
 
   /** Handlers of the messages that every process takes; drivers and workers add their own. */
@@ -161,6 +171,7 @@ export class Runtime {
       ...objects,
       ...this.functions.handlers(),
       ...this.calls.handlers(),
+      ...this.groups.handlers(),
       ...this.actors.handlers(),
       leaseGrant: (body) => {
         if (!this.actors.owned.onGrant(body)) this.calls.submitter.onGrant(body)
@@ -168,8 +179,9 @@ export class Runtime {
       leaseRefuse: (body) => {
         if (!this.actors.owned.onRefuse(body)) this.calls.submitter.onRefuse(body)
       },
-      leaseLost: ({ leaseId, reason, outOfMemory: [memory] }) => {
-        if (!this.actors.owned.onLost(leaseId, reason)) this.calls.submitter.onLost(leaseId, reason, memory)
+      leaseLost: ({ leaseId, reason, outOfMemory: [memory], isGroupRemoved }) => {
+        const how = { outOfMemory: memory, isGroupRemoved }
+        if (!this.actors.owned.onLost(leaseId, reason)) this.calls.submitter.onLost(leaseId, reason, how)
       },
       clientGone: (body) => {
         objects.clientGone?.(body)
@@ -309,6 +321,12 @@ export class Runtime {
     return this.calls.call(remote, args, options)
   }
 
+  /** Makes a placement group, which begins to look for its nodes. */
+  createGroup(definition: GroupDefinition): GroupId {
+    this.#assertAlive()
+    return this.groups.create(definition)
+  }
+
   /** Asks the node about its mesh. Rejects with the error that it answers with. */
   async admin<N extends AdminCallName>(name: N, args: AdminArgs<N>): Promise<AdminValue<N>> {
     this.#assertAlive()
@@ -388,9 +406,12 @@ export class Runtime {
     for (const value of values) if (value.kind === 'stored') this.#stored.free(value.name)
   }
 
-  /** True while others need this process: for objects that it owns, or tasks that it has submitted. */
+  /** True while others need this process: for objects or placement groups of its, or tasks that it has submitted. */
   get isNeeded(): boolean {
-    return this.objects.owned.borrowedCount > 0 || this.calls.submitter.pendingCount > 0 || this.actors.isNeeded
+    return (
+      this.objects.owned.borrowedCount + this.calls.submitter.pendingCount + this.groups.ownCount > 0 ||
+      this.actors.isNeeded
+    )
   }
 
   /** The node is gone: everything that waits fails now. */
@@ -407,6 +428,7 @@ export class Runtime {
     this.calls.submitter.failAll(error)
     this.actors.failAll(error)
     this.#requests.failAll(error)
+    this.groups.failAll(error)
   }
 
   #assertAlive(): void {

@@ -3,6 +3,7 @@ import {
   InvalidArgumentError,
   MembershipError,
   OutOfMemoryError,
+  PlacementGroupRemovedError,
   WorkerCrashedError,
   WorkerLimitError,
   WorkerStartError,
@@ -22,6 +23,11 @@ export function crashError(
     `the worker (pid ${pid} of node ${node}) died while it ran task ${task.name}: ${reason}; no retries are left after ${triesText(task.attempt + 1)}`,
     { task: task.name, workerPid: pid, node, reason, tries: task.attempt + 1 },
   )
+}
+
+/** The group in which a task ran, or was to run, was removed. */
+export function groupRemovedError(task: TaskRecord, reason: string): PlacementGroupRemovedError {
+  return new PlacementGroupRemovedError(`task ${task.name}: ${reason}`, { task: task.name, reason })
 }
 
 export function outOfMemoryError(
@@ -53,6 +59,7 @@ export function refusalError(
   const text = `task ${name}: ${message}`
   if (kind === 'infeasible') return new InfeasibleError(text, details)
   if (kind === 'forbidden') return new MembershipError(text, details)
+  if (kind === 'groupRemoved') return new PlacementGroupRemovedError(text, details)
   if (kind === 'workerLimit') return new WorkerLimitError(text, details)
   return new WorkerStartError(text, details)
 }

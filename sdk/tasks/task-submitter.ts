@@ -8,7 +8,7 @@ import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import type { LeaseTerms } from './lease-terms.ts'
-import { crashError, outOfMemoryError, refusalError, tooLarge } from './task-errors.ts'
+import { crashError, groupRemovedError, outOfMemoryError, refusalError, tooLarge } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
 import { hasArguments, pushBytesMax, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from './task-spec.ts'
 import type { FunctionRecord, TaskRecord } from './task-record.ts'
@@ -56,6 +56,14 @@ interface Pool {
   /** With 'spread'. */
   shares: SpreadShares | undefined
   isLookPlanned: boolean
+}
+
+/** Why a lease was lost, when it was not a crash. */
+export interface LostHow {
+  /** Memory ran out. */
+  readonly outOfMemory?: OutOfMemoryDetails | undefined
+  /** Its placement group is there no more. */
+  readonly isGroupRemoved?: boolean
 }
 
 /** How long a cancelled task may take to end by itself; then its worker is killed. */
@@ -263,6 +271,14 @@ export class TaskSubmitter {
     if (pool.queue.length > 0) this.#pumpLater(pool)
   }
 
+  /** Gives back at once the leases of some terms that have nothing to do. */
+  returnIdle(isMeant: (terms: LeaseTerms) => boolean): void {
+    for (const pool of this.#pools.values()) {
+      if (!isMeant(pool.terms)) continue
+      for (const lease of [...pool.leases.values()]) if (lease.tasks.size === 0) this.#return(pool, lease)
+    }
+  }
+
   #forgetLease(pool: Pool, lease: Lease): void {
     pool.leases.delete(lease.id)
     this.#poolOfLease.delete(lease.id)
@@ -397,9 +413,9 @@ export class TaskSubmitter {
 
   /**
    * The worker died. What it may have begun has used a try; what it cannot have begun has not. If memory ran out, what may have
-   * begun is tried again after a pause, the longer the more often it was tried.
+   * begun is tried again after a pause, the longer the more often it was tried. Without its placement group nothing is.
    */
-  onLost(leaseId: number, reason: string, outOfMemory?: OutOfMemoryDetails): void {
+  onLost(leaseId: number, reason: string, { outOfMemory, isGroupRemoved }: LostHow = {}): void {
     const pool = this.#poolOfLease.get(leaseId)
     const lease = pool?.leases.get(leaseId)
     if (pool === undefined || lease === undefined) return
@@ -407,6 +423,10 @@ export class TaskSubmitter {
     const again: TaskRecord[] = []
     for (const { task, mayHaveBegun } of lease.unfinished()) {
       if (!this.#tasks.has(task.sequence)) continue
+      if (isGroupRemoved === true) {
+        this.#finish(task, () => this.#host.fail(task, groupRemovedError(task, reason)))
+        continue
+      }
       if (mayHaveBegun) {
         if (task.retriesLeft === 0) {
           const error =

@@ -19,6 +19,7 @@ import {
   type StoredValue,
   type WireValue,
 } from '../../protocols/wire-value.ts'
+import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
 import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
@@ -224,6 +225,7 @@ export class ValueCoder {
     }
     const remote = this.#host.describeFunction(value)
     if (remote !== undefined) return { tag: 'remote', data: [remote.id, remote.data] }
+    if (value instanceof PlacementGroup) return { tag: 'group', data: value.describe() }
     const remoteClass = this.#host.describeRemoteClass(value)
     if (remoteClass !== undefined) return { tag: 'class', data: [remoteClass.id, remoteClass.data] }
     const actor = this.#host.describeActor(value)
@@ -272,6 +274,7 @@ export class ValueCoder {
       const [id, rest] = data as [ObjectId, unknown]
       return this.#host.functionOf(id, rest)
     }
+    if (tag === 'group') return PlacementGroup.revive(data)
     if (tag === 'class') {
       const [id, rest] = data as [ObjectId, unknown]
       return this.#host.remoteClassOf(id, rest)

@@ -146,7 +146,10 @@ class SimulatedNode {
         const lease = this.leases.get(action.leaseId)
         assert.ok(lease?.client === action.client, 'lost what is not there')
         this.leases.delete(action.leaseId)
+        return
       }
+      case 'bundlesAnswer':
+        assert.fail('nobody has asked for bundles')
     }
   }
 }

@@ -121,7 +121,7 @@ class Simulation {
     worker.isAlive = false
     this.#workers.delete(leaseId)
     const memory = this.random() < 0.3 ? outOfMemory : undefined
-    this.#toOwner.push(() => this.submitter.onLost(leaseId, 'signal SIGKILL', memory))
+    this.#toOwner.push(() => this.submitter.onLost(leaseId, 'signal SIGKILL', { outOfMemory: memory }))
   }
 
   /** One worker runs its first task, or part of it. */

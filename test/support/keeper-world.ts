@@ -198,7 +198,7 @@ export class KeeperWorld {
           const session = this.#sessionOf(node, place)
           this.#after(3000, () => {
             if (isThere() && node.leases.has(leaseId) && this.#sessionOf(node, place) !== session) {
-              node.keeper.send('leaseLost', { leaseId, reason: 'gone', outOfMemory: [] })
+              node.keeper.send('leaseLost', { leaseId, reason: 'gone', outOfMemory: [], isGroupRemoved: false })
             }
           })
         }),
@@ -207,7 +207,9 @@ export class KeeperWorld {
       kill: (_: LeaseEnd, leaseId: number) => {
         if (!node.leases.has(leaseId)) return
         end(leaseId)
-        tell((keeper) => keeper.send('leaseLost', { leaseId, reason: 'killed', outOfMemory: [] }))
+        tell((keeper) =>
+          keeper.send('leaseLost', { leaseId, reason: 'killed', outOfMemory: [], isGroupRemoved: false }),
+        )
       },
       routes: {
         get: (leaseId: number) =>
@@ -266,7 +268,8 @@ export class KeeperWorld {
       from.keeper.linkChanged(to.id, false)
       for (const [leaseId, instance] of from.leases) {
         if (instance === undefined) continue
-        if (instance.node === to) from.keeper.send('leaseLost', { leaseId, reason: 'node gone', outOfMemory: [] })
+        if (instance.node === to)
+          from.keeper.send('leaseLost', { leaseId, reason: 'node gone', outOfMemory: [], isGroupRemoved: false })
       }
     }
   }
@@ -374,7 +377,12 @@ export class KeeperWorld {
     instance.node.leases.delete(instance.leaseId)
     this.#instances.delete(instance)
     if (made.maxRestarts === 0) made.isKilled = true
-    instance.node.keeper.send('leaseLost', { leaseId: instance.leaseId, reason: 'crashed', outOfMemory: [] })
+    instance.node.keeper.send('leaseLost', {
+      leaseId: instance.leaseId,
+      reason: 'crashed',
+      outOfMemory: [],
+      isGroupRemoved: false,
+    })
   }
 
   #fault(): void {

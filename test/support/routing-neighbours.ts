@@ -13,20 +13,9 @@ export function simulatedNeighbours(with_: {
 }): LeaseNeighbours {
   const { mail, state, onCancelled } = with_
   return {
-    askLease(node, { resources, client, requestId, job, label, depth, envKey, isActor }, mayWait) {
-      const body = {
-        client,
-        requestId,
-        job,
-        label,
-        depth,
-        envKey,
-        isActor,
-        isRetriable: false,
-        envVars: {},
-        resources: { ...resources },
-        mayWait,
-      }
+    askLease(node, { resources, client, requestId, job, label, depth, strategy, envKey, isActor }, mayWait) {
+      const asked = { client, requestId, job, label, depth, strategy, envKey, isActor, isRetriable: false, envVars: {} }
+      const body = { ...asked, resources: { ...resources }, mayWait }
       mail(node, { name: 'leaseAsk', body })
     },
     cancelAsk(node, key) {

@@ -24,6 +24,8 @@ export type Mail =
   | ToClient<'leaseGrant' | 'leaseReclaim' | 'leaseLost' | 'leaseBlocked'>
   | { readonly name: 'leaseReturn'; readonly client: ClientId; readonly leaseId: number }
   | { readonly name: 'leaseKill'; readonly client: ClientId; readonly leaseId: number; readonly reason: string }
+  /** About placement groups. */
+  | { readonly name: 'group'; readonly message: string; readonly body: unknown }
   | { readonly name: 'clientGone'; readonly client: ClientId }
   | { readonly name: 'nodeState'; readonly state: Advert }
   /** What a supporter tells the head of a term. */
@@ -64,7 +66,14 @@ export interface SimulatedNetworkOptions {
   onLost(): void
 }
 
-const fragile = new Set<Mail['name']>(['leaseAsk', 'leaseAskCancel', 'leaseAskRefuse', 'leaseGrant', 'leaseReturn'])
+const fragile = new Set<Mail['name']>([
+  'leaseAsk',
+  'leaseAskCancel',
+  'leaseAskRefuse',
+  'leaseGrant',
+  'leaseReturn',
+  'group',
+])
 
 /**
  * Links between simulated nodes. Mail comes late, but in order and once, until the link is cut; then some of the last is

@@ -224,6 +224,9 @@ export class SimulatedNode {
         if (this.#obeys(from, term)) desk.route({ type: 'infeasible', client, requestId, reason, details: {} })
         return
       }
+      // These nodes have no part in groups.
+      case 'group':
+        return
       case 'demandFeasible': {
         const { client, requestId, term } = mail.body
         if (this.#obeys(from, term)) desk.route({ type: 'feasible', client, requestId })

@@ -116,7 +116,7 @@ class DeskHarness {
 function ask(requestId: number, job = stranger): PeerMessageBody<'leaseAsk'> {
   const terms = { resources: { CPU: 1 }, envVars: {}, envKey: '', isRetriable: false, isActor: false }
   const common = { ...terms, depth: 0, label: 'f', mayWait: true }
-  return { ...common, client: stranger, requestId, job }
+  return { ...common, strategy: { kind: 'default' }, client: stranger, requestId, job }
 }
 
 describe('leases of clients of other nodes', () => {

@@ -123,6 +123,11 @@ describe('ActorDesk', () => {
     office.dead.add(a)
     office.submit('1')
     assert.deepEqual(office.calls, ['b:1'])
+    const empty = new Office()
+    await assert.rejects(empty.submit('1').result, /none was put into it/)
+    empty.dead.add(a)
+    empty.desk.push(a)
+    await assert.rejects(empty.submit('1').result, /all are dead, or were taken out/)
   })
 
   test('when none is left, what waits fails, with the last death as the cause', async () => {

@@ -70,7 +70,7 @@ class Harness {
   }
 
   ranOut(): void {
-    this.submitter.onLost(this.leaseId, 'node n1 ran out of memory (96 of 100 in use)', details)
+    this.submitter.onLost(this.leaseId, 'node n1 ran out of memory (96 of 100 in use)', { outOfMemory: details })
     this.settle()
   }
 }
