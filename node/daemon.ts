@@ -172,6 +172,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     directory,
     leases,
     names,
+    whyForbidden: (client) => neighbours.whyForbidden(client),
     bringCode: (hashes, node, onBrought) =>
       void elsewhere.waitForBlobs(hashes, node).then((missing) => onBrought(missing)),
     nodesInReserve: () => mesh?.lastingNodes() ?? [],

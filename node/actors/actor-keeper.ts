@@ -28,6 +28,8 @@ export interface ActorKeeperOptions {
   directory: Pick<ClientDirectory, 'get'>
   leases: Pick<LeaseDesk, 'request' | 'cancelRequest' | 'giveBack' | 'kill' | 'routes'>
   names: Pick<NameDesk, 'claimFor' | 'yield' | 'giveBack'>
+  /** Why the work of this client may not be done; undefined when it may. */
+  whyForbidden(client: ClientId): string | undefined
   /** Brings files of code here from a node; `done` is told those that cannot be had. */
   bringCode(hashes: readonly string[], node: NodeId, done: (missing: readonly string[]) => void): void
   /** Other nodes that could start an actor again, those first that are to be asked first. */
@@ -176,6 +178,12 @@ export class ActorKeeper implements LeaseEnd {
     const { actor } = kept.named
     if (ownerOf(actor) !== client.id) throw new ProtocolError('a client wants an actor kept that is not its own')
     check(kept)
+    const why = this.#with.whyForbidden(client.id)
+    if (why !== undefined) {
+      const answer = { outcome: 'unavailable', holder: [], code: 'MEMBERSHIP', text: why } as const
+      this.#answer(actor, { client: client.id, requestId }, { ...answer, holder: [] })
+      return
+    }
     this.#take(kept, 0, { client: client.id, requestId })
   }
 
@@ -251,7 +259,7 @@ export class ActorKeeper implements LeaseEnd {
     const requestId = this.#nextNumber()
     entry.requestId = requestId
     this.#byRequest.set(requestId, entry)
-    this.#with.leases.request(this, {
+    const request = {
       requestId,
       resources: { ...resources },
       strategy,
@@ -262,7 +270,9 @@ export class ActorKeeper implements LeaseEnd {
       job: this.id,
       isActor: true,
       isRetriable: true,
-    })
+    }
+    // Its creator was allowed to submit work; this node itself may not be.
+    this.#with.leases.request(this, request, true)
   }
 
   #requestHere(entry: Kept): void {
@@ -435,6 +445,11 @@ export class ActorKeeper implements LeaseEnd {
         this.#answer(actor, asker, { outcome: 'given', holder: [known.kept.named], code: '', text: '' })
       return
     }
+    const why = this.#with.whyForbidden(kept.named.manager)
+    if (why !== undefined) {
+      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'MEMBERSHIP', text: why })
+      return
+    }
     const dead = this.#dead.get(actor)
     if (dead !== undefined) {
       this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text: dead.reason })
@@ -530,13 +545,29 @@ export class ActorKeeper implements LeaseEnd {
     const { leaseId } = entry.handing
     this.#byLease.delete(leaseId)
     this.#with.leases.giveBack(this, leaseId)
-    this.#drop(entry)
+    entry.handing = undefined
     const [holder] = answer.holder
     // It may have been handed over before, to a node that was out of reach then.
     const isThere = answer.outcome === 'taken' && holder?.actor === actor
+    if (entry.asker === 'nobody' && answer.outcome !== 'given' && !isThere) {
+      this.#handAgain(entry, answer)
+      return
+    }
+    this.#drop(entry)
     this.#answerEntry(entry, isThere ? { ...answer, outcome: 'given' } : answer)
     const state = { state: 'restarting', reason: 'another node leads it now' } as const
     for (const watcher of entry.watchers) this.#tell(watcher, { ...unknownState(actor), ...state })
+  }
+
+  /** There was no place for an actor that is to be started again. */
+  #handAgain(entry: Kept, { outcome, code, text }: Answer): void {
+    const isOver = outcome === 'taken' || code === 'ACTOR_DIED' || ++entry.placings >= placingsMax
+    if (isOver) this.#bury(entry, `it could not be started again: ${text === '' ? 'its name is taken' : text}`)
+    else {
+      this.#after(placeAgainMs, () => {
+        if (entry.phase === 'handing' && entry.handing === undefined) this.#claim(entry)
+      })
+    }
   }
 
   #answerEntry(entry: Kept, answer: Answer): void {

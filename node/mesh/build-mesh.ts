@@ -3,6 +3,7 @@ import { advert, type Advert } from '../../protocols/advert.ts'
 import type { ClientId, NodeId, ObjectId } from '../../protocols/ids.ts'
 import { mayOffer } from '../../protocols/membership.ts'
 import type { GroupReport } from '../../protocols/placement-groups.ts'
+import { maySubmit } from '../../protocols/membership.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
 import type { Labels } from '../../protocols/scheduling.ts'
 import { BootClock } from '../clock/boot-clock.ts'
@@ -103,7 +104,10 @@ export interface BuiltMesh {
   open(): Promise<void>
   close(): Promise<void>
   clientGone(client: ClientId): void
-  /** Other nodes that a link leads to, but for those that are only there for a program, those first that are up longest. */
+  /**
+   * Other nodes that a link leads to, but for those that are only there for a program: those first that may submit work, and
+   * that are up longest.
+   */
   lastingNodes(): NodeId[]
 }
 
@@ -329,7 +333,10 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
       view
         .nodes()
         .filter(({ advert: state, isLinked }) => isLinked && state.node !== self && state.role !== 'submitter')
-        .toSorted((a, b) => a.advert.startedAtMs - b.advert.startedAtMs)
+        .toSorted(
+          ({ advert: a }, { advert: b }) =>
+            Number(maySubmit(b.role)) - Number(maySubmit(a.role)) || a.startedAtMs - b.startedAtMs,
+        )
         .map(({ advert: state }) => state.node),
     clientGone: (client) => {
       replicas.ownerGone(client)

@@ -129,7 +129,8 @@ export class LeaseDesk {
 
   // --- clients of this node
 
-  request(client: LeaseEnd, body: MessageBody<'leaseRequest'>): void {
+  /** @param isAllowed whoever is behind it may submit work, whatever this node itself may do */
+  request(client: LeaseEnd, body: MessageBody<'leaseRequest'>, isAllowed = false): void {
     const { directory, router, neighbours } = this.#with
     const { requestId, job, label } = body
     const key = { client: client.id, requestId }
@@ -141,7 +142,7 @@ export class LeaseDesk {
       this.#refuse(key, ended)
       return
     }
-    const why = neighbours.whyForbidden(job)
+    const why = isAllowed ? undefined : neighbours.whyForbidden(job)
     if (why !== undefined) this.#refuse(key, { error: 'forbidden', message: why, details: {} })
     else this.route({ type: 'requested', request: { ...body, client: client.id, resources } })
   }

@@ -127,6 +127,12 @@ export function resolveActorOptions(options: ActorOptions): ResolvedActorOptions
       option: 'getIfExists',
     })
   }
+  if (lifetime === 'detached' && options.placementGroup !== undefined) {
+    throw new InvalidArgumentError(
+      'a detached actor cannot be in a placement group: the group ends with the program that made it, and the actor does not',
+      { option: 'lifetime' },
+    )
+  }
   const placing = Object.fromEntries(
     Object.entries(options).filter(([key]) => placingNames.has(key as keyof ActorOptions)),
   )

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { KeeperWorld } from '../support/keeper-world.ts'
 
-const runs = 40
+const runs = 150
 
 describe('detached actors, simulated', () => {
   for (const faults of ['whole', 'cut'] as const) {
@@ -18,6 +18,20 @@ describe('detached actors, simulated', () => {
       }
       assert.ok(restarted > runs, `${restarted} started again: too few to show anything`)
       assert.ok(given > runs * 5, `${given} made`)
+    })
+  }
+
+  for (const mutation of ['forgetful', 'silent'] as const) {
+    test(`${mutation} nodes are noticed`, () => {
+      let noticed = 0
+      for (let seed = 1; seed <= 20; seed++) {
+        try {
+          new KeeperWorld({ seed, faults: 'whole', mutation }).run()
+        } catch {
+          noticed++
+        }
+      }
+      assert.ok(noticed > 5, `${noticed} of 20 runs`)
     })
   }
 })

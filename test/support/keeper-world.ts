@@ -20,6 +20,8 @@ export interface KeeperWorldOptions {
    * die as chance will have it.
    */
   readonly faults: 'whole' | 'cut'
+  /** What is wrong in this run, to show that it would be noticed: the reports of nodes are empty; nobody is told of a death. */
+  readonly mutation?: 'forgetful' | 'silent'
 }
 
 interface Instance {
@@ -120,6 +122,7 @@ export class KeeperWorld {
       directory,
       names: desk,
       leases: this.#leasesOf(node, life) as never,
+      whyForbidden: () => undefined,
       bringCode: (_, __, done) => this.#after(this.#random() * 100, () => node.life === life && done([])),
       nodesInReserve: () => [...node.links].filter((each) => each !== node).map((each) => each.id),
       now,
@@ -327,7 +330,9 @@ export class KeeperWorld {
     if (from.life !== life || !from.links.has(to)) return
     const codec = peerMessages[name].body as Codec<unknown>
     const writer = new ByteWriter(256)
-    codec.write(writer, body)
+    const { mutation } = this.#options
+    if (mutation === 'silent' && (name === 'keepForget' || name === 'nameLost')) return
+    codec.write(writer, mutation === 'forgetful' && name === 'nameReport' ? { ...(body as object), names: [] } : body)
     const bytes = Buffer.from(writer.take())
     const session = this.#sessionOf(from, to)
     const toLife = to.life
