@@ -4,6 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ClientId, NodeId } from '../protocols/ids.ts'
 import { shoalVersion } from '../protocols/version.ts'
+import { ActorKeeper } from './actors/actor-keeper.ts'
 import { isNodeCall, isSurveyCall, type DrainReport, type NodeLogArgs, type NodeLogPart } from '../protocols/admin.ts'
 import type { GpuAdvert } from '../protocols/advert.ts'
 import { UnreachableError } from '../protocols/errors.ts'
@@ -28,6 +29,7 @@ import { prepareMesh, wantsMesh } from './mesh/mesh-ground.ts'
 import { noLinks, nowhereElse } from './mesh/no-mesh.ts'
 import { gpuAdverts } from './mesh/own-state.ts'
 import { Neighbours } from './mesh/neighbours.ts'
+import { NameDesk } from './names/name-desk.ts'
 import { resourceOptions, type NodeOptions } from './options.ts'
 import { detectResources, type NodeResources } from './resources/detect.ts'
 import { EventBook } from './reports/event-book.ts'
@@ -162,6 +164,22 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const groups = parts.adopt(new GroupDesk(groupParts), (each) => each.close())
   const desk = new LeaseDesk({ book, router, directory, pool, neighbours, groups, now })
   const leases = parts.adopt(desk, (each) => each.close())
+  const names = parts.adopt(new NameDesk({ self: nodeId, directory, now }), (each) => each.close())
+  const actorKeeper = new ActorKeeper({
+    self: nodeId,
+    id: clients.reserveId(),
+    directory,
+    leases,
+    names,
+    bringCode: (hashes, node, onBrought) =>
+      void elsewhere.waitForBlobs(hashes, node).then((missing) => onBrought(missing)),
+    nodesInReserve: () => mesh?.lastingNodes() ?? [],
+    now,
+    log,
+  })
+  const keeper = parts.adopt(actorKeeper, (each) => each.close())
+  directory.addOwn(keeper)
+  names.onLead = (named) => keeper.lead(named)
   const { memoryLimitPercent: limitPercent = 95 } = options
   const read = await memoryReader(options.memoryInfoFile)
   const kills = (): number | undefined => systemKills(options.memoryInfoFile)
@@ -243,9 +261,21 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   }
   const mesh =
     meshGround &&
-    buildMesh(meshGround, { ...work, ...start, labels, neighbours, now, log, onLeft: () => stop.resolve() })
-  if (mesh === undefined) groups.openAlone()
-  else parts.defer(() => mesh.close())
+    buildMesh(meshGround, {
+      ...work,
+      ...start,
+      labels,
+      neighbours,
+      names,
+      keeper,
+      now,
+      log,
+      onLeft: () => stop.resolve(),
+    })
+  if (mesh === undefined) {
+    groups.openAlone()
+    names.openAlone()
+  } else parts.defer(() => mesh.close())
 
   // Those who come.
   const sources = {
@@ -277,6 +307,8 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     events,
     leases,
     groups,
+    names,
+    keeper,
     blobs,
     storeDesk,
     output,
@@ -299,6 +331,8 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   })
   const onClientGone = ({ id, role, pid, program }: Client): void => {
     if (role === 'driver') events.say('program', `program ${program} (pid ${pid}) has gone`, { pid })
+    names.clientGone(id)
+    keeper.watchersGone((each) => each === id)
     mesh?.clientGone(id)
   }
   const reception = new Reception({

@@ -1,7 +1,7 @@
 import { list, string, struct, u32, type Codec } from './schema.ts'
 import { taskSpec, type TaskSpec } from './task-messages.ts'
 
-const nameMax = 256
+const nameMax = 512
 /** Concurrency groups that an actor may have, and methods that one may list. */
 export const concurrencyGroupsMax = 64
 export const methodsMax = 1000

@@ -126,6 +126,23 @@ export class ActorDiedError extends ShoalError {
   }
 }
 
+/**
+ * The `cause` of the ActorDiedError that calls of a new actor give when its name is taken: `details` names the actor that has
+ * it. `getIfExists` gives a handle of that one instead, and so does `getActor`.
+ */
+export class ActorNameTakenError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('ACTOR_NAME_TAKEN', message, { details })
+  }
+}
+
+/** Thrown by `getActor` when no actor has that name in that namespace. */
+export class ActorNotFoundError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('ACTOR_NOT_FOUND', message, { details })
+  }
+}
+
 /** Thrown by a call of an actor of which `maxPendingCalls` calls have no result yet: wait for some of them first. */
 export class PendingCallsLimitError extends ShoalError {
   constructor(message: string, details: Details = {}) {
@@ -291,6 +308,8 @@ export const shoalErrorClasses = {
   TaskError,
   ActorUnavailableError,
   ActorDiedError,
+  ActorNameTakenError,
+  ActorNotFoundError,
   PendingCallsLimitError,
   QueueFullError,
   QueueEmptyError,

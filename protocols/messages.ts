@@ -6,6 +6,8 @@ import { outOfMemoryDetails } from './out-of-memory.ts'
 import { bundlesMax, bundleSpecs, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
 import { actorCall, actorSettings } from './actor-messages.ts'
+import { actorDescriptionBytesMax, actorNameBytesMax, namedActor } from './actor-names.ts'
+import { keptActor, keptFunctions } from './kept-actor.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
 import { taskResult, taskSpec } from './task-messages.ts'
 import { wireValue } from './wire-value.ts'
@@ -270,6 +272,46 @@ export const messages = {
     }),
   ),
   actorKill: message(192, small, struct({ to: clientId, from: clientId, actor: objectId, mayRestart: bool })),
+
+  // --- names of actors: clients and their node
+  /** An actor that the client has made is to have this name. */
+  actorNameClaim: message(
+    193,
+    small,
+    struct({
+      requestId: u32,
+      actor: objectId,
+      namespace: string(actorNameBytesMax),
+      name: string(actorNameBytesMax),
+      description: string(actorDescriptionBytesMax),
+    }),
+  ),
+  /** Who has that name? With `isId`: who leads the detached actor of which `name` is the id? */
+  actorFind: message(
+    194,
+    small,
+    struct({ requestId: u32, isId: bool, namespace: string(actorNameBytesMax), name: string(actorNameBytesMax) }),
+  ),
+  /** `holder`: who has the name now. `text`: why there is no better answer; `code` is that of the error. */
+  actorNameAnswer: message(
+    195,
+    small,
+    struct({
+      requestId: u32,
+      outcome: oneOf('given', 'taken', 'full', 'found', 'none', 'unavailable'),
+      holder: list(namedActor, 1),
+      code: string(64),
+      text,
+    }),
+  ),
+  /** The actor is dead, or never came to be: its name is free. */
+  actorNameRelease: message(196, small, struct({ actor: objectId })),
+  /** Another actor, `holder`, keeps the name of this one of the client's: it is to end. */
+  actorNameLost: message(197, small, struct({ actor: objectId, isReserve: bool, holder: list(namedActor, 1) })),
+  /** The node is to make an actor that outlives the client. Answered by `actorNameAnswer`, once it has a place. */
+  actorKeep: message(198, limits.frameBytesMax, struct({ requestId: u32, kept: keptActor })),
+  /** To the worker of a detached actor, before `actorStart`: what it must not ask of the creator, which may be gone. */
+  actorCode: message(199, limits.frameBytesMax, struct({ leaseId: u32, functions: keptFunctions })),
 
   // --- shipped code, by the hash of its content
   blobPut: message(60, limits.blobBytesMax, struct({ hash: hex(32), content: bytes })),

@@ -1,6 +1,8 @@
+import { namedActor, actorNameBytesMax } from './actor-names.ts'
 import { advert } from './advert.ts'
 import { electionMessage } from './election.ts'
 import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
+import { keptActor } from './kept-actor.ts'
 import { limits } from './limits.ts'
 import { messageBytesMax, messages, type MessageName, type MessageType } from './messages.ts'
 import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
@@ -18,6 +20,8 @@ export const peerProtocolVersion = 5
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
 const clientId = hex(clientIdBytes)
+const objectId = hex(objectIdBytes)
+const actorName = string(actorNameBytesMax)
 const text = string(16 * 1024)
 const term = struct({ counter: u48, head: nodeId })
 
@@ -35,6 +39,8 @@ const ask = {
 const groupId = hex(objectIdBytes)
 /** Bundles of one group. `tryNumber`: the try of its home to which they belong; later ones have higher numbers. */
 const bundleKeys = list(struct({ index: u32, tryNumber: u32 }), bundlesMax)
+/** An actor in the hands of a client. */
+const managed = { actor: objectId, manager: clientId, epoch: u32, isReserve: bool }
 
 function message<T>(code: number, bytesMax: number, body: Codec<T>): MessageType<T> {
   return { code, body, bytesMax }
@@ -215,6 +221,64 @@ export const peerMessages = {
   groupTold: message(168, small, messages.groupState.body),
   /** The groups of the receiver's programs, for people to read. */
   groupsAsk: message(169, 8 * 1024 * 1024, struct({ askId: u32, isAnswer: bool, groups: json })),
+
+  // --- names of actors: nodes to the head. Below 220 are the network's own frames
+  /** All names that the sender's clients have: a part of the report with this number. The other questions come after it. */
+  nameReport: message(
+    220,
+    limits.frameBytesMax,
+    struct({ term, id: u48, part: u32, parts: u32, names: list(namedActor, 10_000) }),
+  ),
+  /** An actor of a client of the sender is to have this name. */
+  nameClaim: message(221, small, struct({ named: namedActor, handedBy: string(clientIdBytes * 2) })),
+  nameFind: message(222, small, struct({ askId: u32, isId: bool, namespace: actorName, name: actorName })),
+  /** The actor has the name no more. */
+  nameRelease: message(223, small, struct({ namespace: actorName, name: actorName, ...managed })),
+
+  // --- and the head's answers
+  /** The head has no report of the receiver: what was sent over a link that has been replaced since does not count. */
+  nameUnreported: message(229, small, struct({ term })),
+  nameReported: message(224, small, struct({ term, id: u48 })),
+  /** `holder`: who has the name now. */
+  nameClaimed: message(
+    225,
+    small,
+    struct({ term, ...managed, outcome: oneOf('given', 'taken', 'full'), holder: list(namedActor, 1) }),
+  ),
+  nameFound: message(226, small, struct({ term, askId: u32, holder: list(namedActor, 1) })),
+  nameReleased: message(227, small, struct({ term, ...managed })),
+  /** Two actors had one name, and `holder` keeps it: this one of the receiver is to end. */
+  nameLost: message(
+    228,
+    small,
+    struct({ term, namespace: actorName, name: actorName, ...managed, holder: list(namedActor, 1) }),
+  ),
+
+  /** Nobody leads the actor any more: the receiver, which can start it again, is to do so. */
+  nameLead: message(230, small, struct({ term, ...managed })),
+
+  // --- detached actors
+  /** The receiver is to lead this actor from now on: it has a worker for it. */
+  keepAsk: message(231, limits.frameBytesMax, struct({ kept: keptActor })),
+  /** `given`: it does. Else the sender of the question is to go on with the actor, or to say why it cannot be. */
+  keepAnswer: message(
+    232,
+    small,
+    struct({
+      actor: objectId,
+      outcome: oneOf('given', 'taken', 'full', 'unavailable'),
+      holder: list(namedActor, 1),
+      code: string(64),
+      text,
+    }),
+  ),
+  /** The receiver is to be able to start this actor again when the sender, who leads it, is gone. */
+  keepBackup: message(233, limits.frameBytesMax, struct({ kept: keptActor })),
+  /** It is, or cannot be, for this reason. */
+  keepBackedUp: message(234, small, struct({ actor: objectId, problem: text })),
+  /** The actor is dead. */
+  keepForget: message(235, small, struct({ actor: objectId })),
+  keepForgotten: message(236, small, struct({ actor: objectId })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type PeerMessageName = keyof typeof peerMessages

@@ -24,7 +24,7 @@ export {
   type ReadyOptions,
 } from './api/placement-group.ts'
 export { RemoteClass } from './api/remote-class.ts'
-export { kill, type KillOptions } from './api/actors.ts'
+export { getActor, kill, type GetActorOptions, type KillOptions } from './api/actors.ts'
 export { actorContext, exitActor, type ActorContext } from './api/actor-context.ts'
 export type { ActorHandle } from './actors/actor-handle.ts'
 export type { ActorOptions, ConcurrencyGroup } from './actors/actor-options.ts'

@@ -14,6 +14,9 @@ import { ElectionRunner } from '../election/election-runner.ts'
 import { FenceFile } from '../election/fence-file.ts'
 import type { GroupDesk } from '../groups/group-desk.ts'
 import { HeadOffice } from '../head/head-office.ts'
+import type { ActorKeeper } from '../actors/actor-keeper.ts'
+import type { NameDesk } from '../names/name-desk.ts'
+import { NameOffice } from '../names/name-office.ts'
 import { whyNever } from '../scheduler/why-never.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeResources } from '../resources/detect.ts'
@@ -58,6 +61,8 @@ export interface MeshWork {
   blobs: BlobCache
   machine: NodeResources
   neighbours: Neighbours
+  names: NameDesk
+  keeper: ActorKeeper
   survey: Survey
   events: EventBook
   labels: Labels
@@ -98,6 +103,8 @@ export interface BuiltMesh {
   open(): Promise<void>
   close(): Promise<void>
   clientGone(client: ClientId): void
+  /** Other nodes that a link leads to, but for those that are only there for a program, those first that are up longest. */
+  lastingNodes(): NodeId[]
 }
 
 /** Builds the node's side of the mesh, each part after those that it needs. */
@@ -172,6 +179,9 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
   const flush = new OutputFlush(post)
   const questions = new Questions(post)
   const office = new HeadOffice({ post, groups: work.groups.office, now, log })
+  const nameOffice = new NameOffice({ post, now })
+  work.names.open(post)
+  work.keeper.join(post)
   const encodedState = (): Uint8Array => {
     const writer = new ByteWriter(512)
     advert.write(writer, own.state())
@@ -189,8 +199,12 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     onStartActing: (term) => {
       office.start(term)
       office.onReported(own.state())
+      nameOffice.start(term, [self, ...Array.from(network.links(), ({ peer }) => peer.node)])
     },
-    onStopActing: (_, reason) => office.stop(reason),
+    onStopActing: (_, reason) => {
+      office.stop(reason)
+      nameOffice.stop()
+    },
     onHeadChanged: (head, term) => {
       if (head === undefined) work.events.say('head', 'this node follows no head', { level: 'warning' })
       else {
@@ -216,6 +230,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     view,
     election,
     office,
+    nameOffice,
     bulk,
     own,
     flush,
@@ -304,11 +319,18 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     },
     async close() {
       office.stop('the node stops')
+      nameOffice.stop()
       transfers.close()
       objects.close()
       await mesh.close()
       await membership.settled()
     },
+    lastingNodes: () =>
+      view
+        .nodes()
+        .filter(({ advert: state, isLinked }) => isLinked && state.node !== self && state.role !== 'submitter')
+        .toSorted((a, b) => a.advert.startedAtMs - b.advert.startedAtMs)
+        .map(({ advert: state }) => state.node),
     clientGone: (client) => {
       replicas.ownerGone(client)
       mesh.clientGone(client)

@@ -11,6 +11,9 @@ import type { BulkExchange } from '../bulk/bulk-exchange.ts'
 import { holdersMax, type ObjectDirectory } from '../directory/object-directory.ts'
 import type { ElectionRunner } from '../election/election-runner.ts'
 import type { HeadOffice } from '../head/head-office.ts'
+import type { ActorKeeper } from '../actors/actor-keeper.ts'
+import type { NameDesk } from '../names/name-desk.ts'
+import type { NameOffice } from '../names/name-office.ts'
 import type { Membership } from '../membership/membership.ts'
 import type { PeerLink, PeerNetwork } from '../network/network.ts'
 import { RefusalLog } from '../network/refusal-log.ts'
@@ -56,6 +59,9 @@ export interface MeshParts {
   replicas: Replicas
   transfers: Transfers
   objects: ObjectDirectory
+  names: NameDesk
+  nameOffice: NameOffice
+  keeper: ActorKeeper
   now(): number
   log(text: string): void
 }
@@ -134,17 +140,19 @@ export class Mesh {
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, objects, replicas, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, replicas, nameOffice, keeper, now } = this.#parts
     const { node, name, version, role } = link.peer
     this.#say('link', `linked with ${name} (${node}, ${role}, shoal ${version})`, node)
     linked.linkUp(node)
     view.linkUp(node, now())
     objects.linkUp(node, link.peer.publicKey)
+    nameOffice.nodeUp(node)
     this.#tellPeers()
     post.send(node, 'nodeState', { state: own.state() })
     post.send(node, 'revocations', { list: membership.revocationsEncoded() })
     leases.route({ type: 'linkUp', node })
     replicas.nodeUp(node)
+    keeper.linkChanged(node, true)
     this.#tellHead()
   }
 
@@ -155,11 +163,13 @@ export class Mesh {
 
   #onLinkDown(link: PeerLink, reason: string): void {
     const { linked, view, leases, office, values, objects, clients, flush, now } = this.#parts
-    const { questions, lookups } = this.#parts
+    const { questions, lookups, names, nameOffice, keeper } = this.#parts
     const { node, name } = link.peer
     this.#say('link', `the link with ${name} (${node}) is down: ${reason}`, node, 'warning')
     const gone = linked.linkDown(node)
     view.linkDown(node, now())
+    names.linkDown(node)
+    nameOffice.nodeDown(node)
     this.#tellPeers()
     office.onLinkDown(node)
     flush.onLinkDown(node)
@@ -168,6 +178,8 @@ export class Mesh {
     leases.nodeGone(node, gone, reason)
     objects.linkDown(node)
     values.nodeGone(node)
+    keeper.watchersGone((client) => this.#isOf(node, client))
+    keeper.linkChanged(node, false)
     clients.sendToAll('nodeGone', { node, reason })
   }
 
@@ -185,8 +197,10 @@ export class Mesh {
   }
 
   #tellHead(): void {
-    const { leases } = this.#parts
-    leases.route({ type: 'headChanged', head: this.reachableHead })
+    const { leases, names, election } = this.#parts
+    const head = this.reachableHead
+    leases.route({ type: 'headChanged', head })
+    names.headChanged(head === undefined ? undefined : election.term)
   }
 
   get reachableHead(): NodeId | undefined {
@@ -290,6 +304,7 @@ export class Mesh {
   #handlers(): PeerMessageHandlers {
     const { leases, groups, office, election, view, values, replicas, objects } = this.#parts
     const { questions, lookups, survey, membership, network, clients, post, log } = this.#parts
+    const { names, nameOffice, keeper } = this.#parts
     return {
       election: (from, { message }) => election.onMessage(from, message),
       toClient: (from, { client, frame }) => this.#toClient(from, client, frame),
@@ -347,7 +362,7 @@ export class Mesh {
       },
       dialBackAsk: (from, body) => void this.#onDialBackAsk(from, body),
       dialBackReply: (from, body) => questions.onAnswer(from, body.askId, body),
-      storedFree: (from, { names }) => values.freedElsewhere(from, names),
+      storedFree: (from, { names: freed }) => values.freedElsewhere(from, freed),
       copyForgotten: (from, { name }) => values.forgottenElsewhere(from, name),
       evacuateAsk: (from, { askId, values: leaving }) => {
         const [there, gone] = partition(leaving, ({ owner }) => clients.get(owner) !== undefined)
@@ -371,6 +386,9 @@ export class Mesh {
         post.send(from, 'holdersReply', { askId, nodes: objects.holdersOf(key).slice(0, holdersMax) })
       },
       holdersReply: (from, { askId, nodes }) => lookups.onAnswer(from, askId, nodes),
+      ...nameOffice.handlers(),
+      ...names.handlers(),
+      ...keeper.handlers(),
     }
   }
 
@@ -397,10 +415,11 @@ export class Mesh {
 
   #onClientGone(node: NodeId, client: ClientId): void {
     if (!this.#isOf(node, client)) throw new ProtocolError('a node says that a client of another node has gone')
-    const { linked, leases, clients, values } = this.#parts
+    const { linked, leases, clients, values, keeper } = this.#parts
     leases.clientGone(client)
     linked.remove(client)
     values.ownerGone(client)
+    keeper.watchersGone((each) => each === client)
     clients.sendToAll('clientGone', { client })
   }
 
@@ -424,6 +443,12 @@ export class Mesh {
       }
       case 'undeliverable':
         return clients.get(id)?.send('undeliverable', decodeBody(name, body))
+      case 'actorState': {
+        // Of a detached actor, which that node leads.
+        const state = decodeBody(name, body)
+        if (!this.#isOf(from, state.from)) throw new ProtocolError('a node tells of an actor that another one leads')
+        return clients.get(id)?.send('actorState', state)
+      }
       case 'valuesLeft': {
         const left = decodeBody(name, body)
         values.heldBy(from, left.names)

@@ -15,12 +15,22 @@ export class ClientTable {
   }
 
   add(client: Client): void {
-    const id = Buffer.alloc(16)
-    this.#prefix.copy(id)
-    id.writeUInt32BE(++this.#lastNumber, 12)
+    const id = this.#nextId()
     client.idBytes = id
     client.id = id.toString('hex')
     this.#byId.set(client.id, client)
+  }
+
+  /** The id of a part of the node itself that acts as a client. */
+  reserveId(): ClientId {
+    return this.#nextId().toString('hex')
+  }
+
+  #nextId(): Buffer {
+    const id = Buffer.alloc(16)
+    this.#prefix.copy(id)
+    id.writeUInt32BE(++this.#lastNumber, 12)
+    return id
   }
 
   remove(client: Client): void {

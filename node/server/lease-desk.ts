@@ -129,7 +129,7 @@ export class LeaseDesk {
 
   // --- clients of this node
 
-  request(client: Client, body: MessageBody<'leaseRequest'>): void {
+  request(client: LeaseEnd, body: MessageBody<'leaseRequest'>): void {
     const { directory, router, neighbours } = this.#with
     const { requestId, job, label } = body
     const key = { client: client.id, requestId }
@@ -146,7 +146,7 @@ export class LeaseDesk {
     else this.route({ type: 'requested', request: { ...body, client: client.id, resources } })
   }
 
-  cancelRequest(client: Client, requestId: number): void {
+  cancelRequest(client: LeaseEnd, requestId: number): void {
     this.route({ type: 'cancelled', client: client.id, requestId })
   }
 

@@ -4,6 +4,8 @@ import type { ClientId, NodeId } from '../../protocols/ids.ts'
 import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { GroupDesk } from '../groups/group-desk.ts'
 import type { BlobCache } from '../code/blob-cache.ts'
+import type { ActorKeeper } from '../actors/actor-keeper.ts'
+import type { NameDesk } from '../names/name-desk.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { EventBook } from '../reports/event-book.ts'
 import type { TaskBook } from '../reports/task-book.ts'
@@ -25,6 +27,8 @@ export interface RequestsOptions {
   groups: GroupDesk
   blobs: BlobCache
   storeDesk: StoreDesk
+  names: NameDesk
+  keeper: ActorKeeper
   references: ClientQuestions<'referencesAsk'>
   tasksOf: ClientQuestions<'tasksAsk'>
   taskBook: TaskBook
@@ -47,7 +51,7 @@ export class Requests {
   readonly #handlers: Handlers
 
   constructor(options: RequestsOptions) {
-    const { leases, groups, blobs, storeDesk, output, elsewhere } = options
+    const { leases, groups, blobs, storeDesk, names, keeper, output, elsewhere } = options
     this.#handlers = {
       leaseRequest: (client, body) => leases.request(client, body),
       leaseCancel: (client, { requestId }) => leases.cancelRequest(client, requestId),
@@ -72,6 +76,10 @@ export class Requests {
       objectFreed: (_, body) => storeDesk.freed(body),
       storedOpen: (client, body) => storeDesk.open(client, body),
       references: (client, body) => options.references.answered(client, body),
+      actorNameClaim: (client, body) => names.claim(client, body),
+      actorFind: (client, body) => names.find(client, body),
+      actorNameRelease: (client, body) => names.release(client, body),
+      actorKeep: (client, body) => keeper.keep(client, body),
       liveTasks: (client, body) => options.tasksOf.answered(client, body),
       objectNews: (client, body) => options.events.say('object', objectText(body), objectFacts(client, body)),
       taskRuns: (client, body) => options.taskBook.add(client.pid, body),

@@ -239,6 +239,15 @@ export class ActorLink {
     this.#isUnreachable()
   }
 
+  /** Who leads the actor's life is gone, or does not lead it any more: another one does, or will, or nobody. */
+  onLeaderGone(reason: string): void {
+    if (this.#status?.state === 'dead') return
+    // What another one says counts, whatever this one has said.
+    this.#status = undefined
+    this.#lost(reason)
+    this.#isUnreachable()
+  }
+
   /** What was sent to the worker has not got there. */
   onUndeliverable(worker: ClientId): void {
     const status = this.#status

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
+import { InvalidArgumentError } from '../../protocols/errors.ts'
 import { concurrencyGroupsMax, methodsMax } from '../../protocols/actor-messages.ts'
 import {
   boolean,
@@ -84,7 +84,7 @@ export interface ResolvedActorOptions {
   maxPendingCalls: number
 }
 
-const defaultNamespace = 'default'
+export const defaultNamespace = 'default'
 const nameCharsMax = 128
 const concurrencyMax = 100_000
 
@@ -229,7 +229,7 @@ function groupsOf(groups: ActorOptions['concurrencyGroups'], name: string): Reso
   })
 }
 
-function shortName(value: unknown, name: string): void {
+export function shortName(value: unknown, name: string): void {
   if (typeof value !== 'string' || value === '' || value.length > nameCharsMax) {
     throw invalid(name, value, `a text of 1 to ${nameCharsMax} characters`)
   }
@@ -244,12 +244,5 @@ function tries(value: unknown, name: string): void {
 function concurrency(value: unknown, name: string): void {
   if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > concurrencyMax) {
     throw invalid(name, value, `a whole number from 1 to ${concurrencyMax}`)
-  }
-}
-
-/** What a class that is not built yet would need. */
-export function refuseUnbuilt(options: ResolvedActorOptions): void {
-  if (options.isDetached || options.name !== '') {
-    throw new NotSupportedError('named and detached actors are not built yet')
   }
 }

@@ -1,5 +1,7 @@
-import { ActorDiedError, PendingCallsLimitError, TooManyTasksError } from '../../protocols/errors.ts'
-import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import { ActorDiedError, NotCloneableError, PendingCallsLimitError, TooManyTasksError } from '../../protocols/errors.ts'
+import type { NamedActor } from '../../protocols/actor-names.ts'
+import { nodeOf, objectId, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import { keptBytesMax, type KeptActor } from '../../protocols/kept-actor.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
@@ -10,27 +12,37 @@ import type { FunctionTable } from '../functions/function-table.ts'
 import { engineCollector } from '../objects/collector.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
+import type { FunctionExchange } from '../runtime/function-exchange.ts'
 import type { ObjectExchange } from '../runtime/object-exchange.ts'
 import type { ObjectRefStream } from '../runtime/object-ref-stream.ts'
+import type { Requests } from '../runtime/requests.ts'
 import type { RuntimeRole } from '../runtime/runtime.ts'
 import type { TaskCalls } from '../runtime/task-calls.ts'
+import type { FunctionRecord } from '../tasks/task-record.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
+import { taskSpecOf } from '../tasks/task-spec.ts'
 import { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import type { ValueCoder } from '../values/value-coder.ts'
 import { createHandle, partsOf, type ActorDescription, type ActorHandle, type BoundMethod } from './actor-handle.ts'
 import { ActorLink, type ActorLinkHost, type ActorStatus } from './actor-link.ts'
-import { refuseUnbuilt, type ResolvedActorOptions } from './actor-options.ts'
-import { OwnedActors } from './owned-actors.ts'
+import { ActorNames, describedBy, describedText, nameTaken, type NamePlace } from './actor-names.ts'
+import type { ResolvedActorOptions } from './actor-options.ts'
+import { DetachedActors } from './detached-actors.ts'
+import { OwnedActors, type OwnedActor } from './owned-actors.ts'
 
 export interface ActorsHost {
   readonly connection: NodeConnection
+  readonly requests: Requests
   readonly role: RuntimeRole
   readonly objects: ObjectExchange
   readonly functions: FunctionTable
+  readonly exchange: FunctionExchange
   readonly coder: ValueCoder
   readonly calls: TaskCalls
   encodeError(error: unknown): WireValue
+  /** The value of an object. Rejects with it when it is an error. */
+  read(ref: ObjectRef): Promise<unknown>
 }
 
 /** The leases of calls are those of their actors. */
@@ -38,11 +50,18 @@ const noTerms: LeaseTerms = leaseTerms({}, {})
 /** When a program has actors and does nothing, its engine looks so soon for handles that are gone, then less and less often. */
 const collectAfterMs = 1000
 const collectAfterMsMax = 30_000
+/** An actor whose name was taken, by one that is dead when it is asked, wants the name again so soon, and so often. */
+const claimAgainMs = 100
+const claimsMax = 20
 
 /** Actors, as one process has to do with them: those that it makes, and the calls that it makes of any. */
 export class Actors {
   readonly owned: OwnedActors
   readonly #host: ActorsHost
+  readonly #names: ActorNames
+  readonly #detached: DetachedActors
+  /** Actors of this process that stand for others, which had their names already. */
+  readonly #aliases = new Map<ObjectId, Set<OwnedActor>>()
   readonly #links = new Map<ObjectId, ActorLink>()
   readonly #linkOfCall = new Map<number, ActorLink>()
   readonly #linkHost: ActorLinkHost
@@ -52,8 +71,17 @@ export class Actors {
 
   constructor(host: ActorsHost) {
     this.#host = host
+    this.#names = new ActorNames(host)
     const { connection, role, objects, calls } = host
     const from = connection.welcome.clientId
+    this.#detached = new DetachedActors({
+      self: from,
+      names: this.#names,
+      watch: (actor, leader) => this.#ask(actor, leader),
+      kill: (actor, leader, mayRestart) => this.#sendKill(actor, leader, mayRestart),
+      setStatus: (actor, status) => this.#setStatus(actor, status),
+      deadStatus: (actor, error) => this.#deadStatus(actor, error),
+    })
     const after = (delayMs: number, callback: () => void): void => void setTimeout(callback, delayMs).unref()
     const specHost = {
       named: (argument: ObjectRecord) => calls.named(argument),
@@ -94,7 +122,7 @@ export class Actors {
           ...status,
           error: error === undefined ? [] : [error],
         }),
-      onStatus: (actor, status) => this.#links.get(actor)?.onStatus(status),
+      onStatus: (actor, status) => this.#setStatus(actor, status),
       encodeError: (error) => host.encodeError(error),
       decodeError: async (error, worker) => {
         if (worker !== '') objects.adopt(error, worker)
@@ -107,11 +135,15 @@ export class Actors {
         }
       },
       discard: (result, worker) => this.#discard(result, worker),
-      onDead: ({ creation }) => {
+      onDead: (actor) => {
+        const { creation, settings, alias, id } = actor
         creation.holds = undefined
         creation.resolvedRefs = []
         if (creation.args.kind === 'stored') calls.results.drop(creation.args, undefined)
+        if (alias !== undefined) this.#aliases.get(alias.target)?.delete(actor)
+        else if (settings.name !== '') this.#names.release(id)
       },
+      killTarget: (target, mayRestart) => this.#kill(target, mayRestart),
     })
     this.#linkHost = {
       ...specHost,
@@ -177,15 +209,52 @@ export class Actors {
       actorUnwatch: ({ from, actor }) => owned.unwatch(actor, from),
       actorKill: ({ from, actor, mayRestart }) => owned.kill(actor, mayRestart, `it was killed (by client ${from})`),
       actorState: (body) => this.#onState(body),
+      actorNameAnswer: ({ requestId, ...answer }) => this.#host.requests.answer(requestId, answer),
+      actorNameLost: ({ actor, holder: [holder] }) => {
+        const by = holder === undefined ? 'another actor' : `the actor ${holder.actor} (client ${holder.manager})`
+        owned.kill(actor, false, `its name belongs to ${by}: both were given it while parts of the mesh were apart`)
+      },
       actorDone: ({ from, results }) => this.#onDone(from, results),
       actorItem: (body) => this.#onItem(body),
     }
   }
 
   #onState({ actor, from, error: [error], ...status }: MessageBody<'actorState'>): void {
-    if (from !== ownerOf(actor)) return
+    if (from !== this.#detached.leaderOf(actor)) return
     const { state, worker, incarnation, target, reason } = status
-    this.#links.get(actor)?.onStatus({ state, worker, incarnation, target, reason, error })
+    if (this.#detached.has(actor)) {
+      // It may be led by another one by then, or by nobody.
+      if (state === 'pending' || state === 'restarting') this.#detached.lookAgain(actor)
+      else if (state === 'dead' && this.#detached.isLed(actor)) {
+        void this.#onDetachedDeath(actor, reason, error)
+        return
+      }
+    }
+    this.#setStatus(actor, { state, worker, incarnation, target, reason, error })
+  }
+
+  /** A keeper, which is no program, has said that an actor is dead: the error is what its constructor has thrown. */
+  async #onDetachedDeath(actor: ObjectId, reason: string, thrown: WireValue | undefined): Promise<void> {
+    let cause: unknown
+    if (thrown !== undefined) cause = await this.#host.coder.decode(thrown).catch(() => undefined)
+    const because = cause instanceof Error ? `${reason}: ${cause.message}` : reason
+    const name = this.#links.get(actor)?.name ?? actor
+    const died = new ActorDiedError(`actor ${name} is dead: ${because}`, {
+      details: { actor, name, reason: because },
+      ...(cause === undefined ? {} : { cause }),
+    })
+    this.#setStatus(actor, this.#deadStatus(actor, died))
+  }
+
+  #deadStatus(actor: ObjectId, error: ActorDiedError): ActorStatus {
+    const wire = this.#host.encodeError(error)
+    return { state: 'dead', worker: '', incarnation: 0xffff_ffff, target: actor, reason: error.message, error: wire }
+  }
+
+  /** The owner of an actor has said how it is: this process, or another. */
+  #setStatus(actor: ObjectId, status: ActorStatus): void {
+    this.#links.get(actor)?.onStatus(status)
+    for (const alias of this.#aliases.get(actor) ?? []) this.#setAlias(alias, status)
   }
 
   #onDone(worker: ClientId, results: readonly TaskResult[]): void {
@@ -252,23 +321,32 @@ export class Actors {
   }
 
   #onGone(isGone: (client: ClientId) => boolean, isUnreachable: boolean, reason: string): void {
+    for (const actor of this.#detached.leadersGone(isGone)) {
+      this.#links.get(actor)?.onLeaderGone('the node that it was on is gone')
+      this.#detached.look(actor)
+    }
     for (const link of this.#links.values()) {
-      if (isGone(ownerOf(link.actor))) link.onStatus(this.#ownerGone(link, reason))
+      if (this.#detached.has(link.actor)) continue
+      if (isGone(ownerOf(link.actor))) this.#setStatus(link.actor, this.#ownerGone(link, reason))
       else if (link.worker !== '' && isGone(link.worker)) link.onGone(link.worker, isUnreachable)
     }
   }
 
   #ownerGone({ actor, name }: ActorLink, reason: string): ActorStatus {
     const died = new ActorDiedError(`actor ${name} is dead: ${reason}`, { details: { actor, name, reason } })
-    const error = this.#host.encodeError(died)
-    return { state: 'dead', worker: '', incarnation: 0xffff_ffff, target: actor, reason, error }
+    return { ...this.#deadStatus(actor, died), reason }
   }
 
   /** A message to a worker, or to an owner of actors, has not arrived: its receiver is gone. */
   undeliverable(client: ClientId): void {
+    for (const actor of this.#detached.leadersGone((each) => each === client)) {
+      this.#links.get(actor)?.onLeaderGone('the node that it was on cannot be reached')
+      this.#detached.lookAgain(actor)
+    }
     for (const link of this.#links.values()) {
-      if (ownerOf(link.actor) === client) {
-        link.onStatus(this.#ownerGone(link, `its owner (client ${client}) has ended, or cannot be reached`))
+      if (ownerOf(link.actor) === client && !this.#detached.isLed(link.actor)) {
+        const reason = `its owner (client ${client}) has ended, or cannot be reached`
+        this.#setStatus(link.actor, this.#ownerGone(link, reason))
       } else if (link.worker === client) link.onUndeliverable(client)
     }
   }
@@ -277,66 +355,232 @@ export class Actors {
 
   create(remote: RemoteClass, args: readonly unknown[], options: ResolvedActorOptions): ActorHandle {
     const { objects, functions, calls, role } = this.#host
-    refuseUnbuilt(options)
     const target = remote.prepare(functions)
+    if (options.isDetached) return this.#createDetached(remote, args, options, target)
+    const description = this.#describe(remote, options, target)
+    const described = options.name === '' ? '' : describedText(description)
     const coded = calls.encodeArguments(args)
     const life = objects.owned.create()
-    // A class without a name has the one of what it was assigned to, which is known when it has been captured.
-    const className = target.name
-    const description = { ...this.#describe(remote, options), className }
-    const creation: TaskRecord = {
+    const { className } = description
+    const { name, namespace, maxConcurrency, groups, terms } = options
+    const creation = creationOf({
       sequence: life.sequence,
-      name: className,
+      className,
       function: target,
-      terms: options.terms,
-      call: undefined,
+      terms,
       job: role.job(),
-      args: coded.wire,
-      argsBytes: wireBytes(coded.wire),
-      holds: coded.holds,
-      resolvedRefs: coded.resolvedRefs,
-      // One, of which only the error counts.
-      returns: [undefined],
-      stream: undefined,
-      retryExceptions: false,
-      replicas: 1,
-      parent: undefined,
-      sinceMs: Math.round(performance.now()),
-      retriesLeft: 0,
-      attempt: 0,
-      state: 'waiting',
-      leaseId: undefined,
-      isCancelled: false,
-      lineage: undefined,
-    }
-    const { name, namespace, maxConcurrency, groups } = options
+      ...coded,
+    })
     const settings = { name, namespace, className, maxConcurrency, groups }
     const { id } = life
+    const label = name === '' ? className : name
     const { hasExitHook } = description
-    const made = { id, name: name === '' ? className : name, settings, hasExitHook }
-    this.owned.create(creation, made, options.maxRestarts)
+    const owned = this.owned.create(creation, { id, name: label, settings, hasExitHook }, options.maxRestarts)
+    if (name === '') this.owned.begin(owned)
+    else {
+      // Others will ask for it by its name, and not have heard of it from this process.
+      objects.owned.share(life)
+      void this.#claim(owned, described, options.getIfExists)
+    }
     this.#onHandlesGone(life, id)
     this.#collectMs = collectAfterMs
     this.#planCollection()
     return createHandle({ id, life: new ObjectRef(life), description })
   }
 
-  #describe(remote: RemoteClass, options: ResolvedActorOptions): ActorDescription {
+  /** Has the node make an actor that needs neither this process nor a handle. */
+  #createDetached(
+    remote: RemoteClass,
+    args: readonly unknown[],
+    options: ResolvedActorOptions,
+    target: FunctionRecord,
+  ): ActorHandle {
+    const { connection, objects, exchange, role } = this.#host
+    const description = this.#describe(remote, options, target)
+    const { className } = description
+    const described = describedText(description)
+    const plain = args.map((each) => (each instanceof ObjectRef ? undefined : each))
+    const { value, named } = exchange.encodeWhole(plain, 'arguments that have')
+    const refs = args.flatMap((ref, position) => (ref instanceof ObjectRef ? [{ position, ref }] : []))
+    const sequence = objects.owned.takeSequence()
+    const id = objectId(connection.welcome.clientId, sequence)
+    const { name, namespace, maxConcurrency, groups, terms, getIfExists, maxRestarts } = options
+    const coded = { wire: value, holds: undefined, resolvedRefs: [] }
+    const creation = creationOf({ sequence, className, function: target, terms, job: role.job(), ...coded })
+    const settings = { name, namespace, className, maxConcurrency, groups }
+    // Its keeper has it run its hooks; this process does not.
+    const made = { id, name: name === '' ? className : name, settings, hasExitHook: false }
+    const owned = this.owned.create(creation, made, maxRestarts)
+    const prepare = async (): Promise<KeptActor> => {
+      const resolved: KeptActor['creation']['resolved'] = []
+      const functionIds = new Set([target.id, ...named])
+      for (const { position, ref } of refs) {
+        const whole = exchange.encodeWhole(await this.#host.read(ref), 'an argument that has')
+        resolved.push({ position, object: ref.id, value: whole.value })
+        for (const each of whole.named) functionIds.add(each)
+      }
+      const kept: KeptActor = {
+        named: {
+          namespace,
+          name,
+          actor: id,
+          manager: connection.welcome.clientId,
+          epoch: 0,
+          isReserve: false,
+          term: 0,
+          description: described,
+        },
+        creation: { ...taskSpecOf(creation, this.#linkHost), resolved },
+        settings: { ...settings, restarts: 0 },
+        ...(await exchange.described(functionIds)),
+        resources: terms.resources,
+        strategy: terms.strategy,
+        envVars: terms.envVars,
+        envKey: terms.envKey,
+        restartsLeft: maxRestarts,
+      }
+      const bytes = [value, ...resolved.map((each) => each.value), ...kept.functions.map((each) => each.value)]
+        .map(wireBytes)
+        .reduce((sum, each) => sum + each)
+      if (bytes <= keptBytesMax) return kept
+      throw new NotCloneableError(
+        `the detached actor ${className} takes ${bytes} bytes with its arguments and what it closes over: at most ${keptBytesMax} are possible, since other nodes keep them, too`,
+        { class: className, bytes, keptBytesMax },
+      )
+    }
+    this.#detached.add(id)
+    this.#detached.making(id, this.#keep(owned, prepare, getIfExists))
+    return createHandle({ id, life: undefined, description })
+  }
+
+  async #keep(owned: OwnedActor, prepare: () => Promise<KeptActor>, getIfExists: boolean, tries = 1): Promise<void> {
+    const { connection } = this.#host
+    const { id, settings } = owned
+    // The program does not end before that.
+    const release = connection.hold()
+    let outcome
+    try {
+      outcome = await this.#names.keep(await prepare())
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.owned.refuse(owned, `it could not be made: ${reason}`, error)
+      return
+    } finally {
+      release()
+    }
+    if (outcome.type === 'failed') {
+      this.owned.refuse(owned, `it could not be made: ${outcome.error.message}`, outcome.error)
+    } else if (outcome.type === 'taken') {
+      if (owned.lifecycle.state === 'dead') return
+      const again = (): void => this.#detached.making(id, this.#keep(owned, prepare, getIfExists, tries + 1))
+      this.#isTaken(owned, outcome.holder, getIfExists && tries <= claimsMax ? again : undefined)
+    } else if (outcome.holder !== undefined) {
+      const { manager } = outcome.holder
+      if (owned.lifecycle.state === 'dead') this.#sendKill(id, manager, false)
+      else {
+        owned.alias = { target: id, life: undefined, status: undefined, again: () => undefined }
+        this.#aliases.set(id, new Set([owned]))
+        this.#detached.led(id, manager)
+      }
+    } else this.owned.refuse(owned, `it could not be made: ${settings.className} has no place`, undefined)
+  }
+
+  /** Resolves when the actors that are to outlive this process are made, or could not be. */
+  allKept(): Promise<void> {
+    return this.#detached.allMade()
+  }
+
+  /** Wants the name of an actor, and then has it started; or makes it stand for the one that has the name. */
+  async #claim(owned: OwnedActor, described: string, getIfExists: boolean, claims = 1): Promise<void> {
+    const { id, settings } = owned
+    let outcome
+    try {
+      outcome = await this.#names.claim(id, settings, described)
+    } catch {
+      // The node is gone, and with it everything that this process has made.
+      return
+    }
+    // It was killed, or nobody holds it any more; then the name was given back.
+    if (owned.lifecycle.state === 'dead') return
+    if (outcome.type === 'given') this.owned.begin(owned)
+    else if (outcome.type === 'failed') {
+      this.owned.refuse(owned, `it has got no name: ${outcome.error.message}`, outcome.error)
+    } else {
+      const again = (): void => void this.#claim(owned, described, getIfExists, claims + 1)
+      this.#isTaken(owned, outcome.holder, getIfExists && claims <= claimsMax ? again : undefined)
+    }
+  }
+
+  /**
+   * @param again undefined: that is an error. Else the actor stands for the holder; called when that is dead already, so that
+   * its name is free soon.
+   */
+  #isTaken(owned: OwnedActor, holder: NamedActor, again: (() => void) | undefined): void {
+    if (again === undefined) {
+      const taken = nameTaken(owned.settings, holder)
+      this.owned.refuse(owned, taken.message, taken)
+      return
+    }
+    const { actor: target } = holder
+    const description = describedBy(holder.description)
+    const life = description.isDetached ? undefined : this.#host.objects.acquireRef(target)
+    owned.alias = { target, life, status: undefined, again }
+    let aliases = this.#aliases.get(target)
+    if (aliases === undefined) this.#aliases.set(target, (aliases = new Set()))
+    aliases.add(owned)
+    const link = this.#linkOf(target, life, description)
+    if (link.status !== undefined) this.#setAlias(owned, link.status)
+  }
+
+  #setAlias(owned: OwnedActor, status: ActorStatus): void {
+    const { alias } = owned
+    if (status.state !== 'dead' || alias?.status !== undefined) {
+      this.owned.aliasChanged(owned, status)
+      return
+    }
+    // It has ended before it was found.
+    owned.alias = undefined
+    if (alias === undefined) return
+    this.#aliases.get(alias.target)?.delete(owned)
+    setTimeout(alias.again, claimAgainMs).unref()
+  }
+
+  /** The actor with that name. Rejects with ActorNotFoundError, and UnreachableError when the mesh has had no head for long. */
+  async find(place: NamePlace): Promise<ActorHandle> {
+    const { actor, description } = await this.#names.find(place)
+    return this.revive(actor, describedBy(description))
+  }
+
+  #describe(remote: RemoteClass, options: ResolvedActorOptions, target: FunctionRecord): ActorDescription {
     const { name, namespace, isDetached, maxTaskRetries, maxPendingCalls } = options
-    return { ...remote.describeMethods(), name, namespace, isDetached, maxTaskRetries, maxPendingCalls }
+    // A class without a name has the one of what it was assigned to, which is known when it has been captured.
+    const className = target.name
+    return { ...remote.describeMethods(), className, name, namespace, isDetached, maxTaskRetries, maxPendingCalls }
   }
 
   /** The handle that another process described. */
   revive(id: ObjectId, description: ActorDescription): ActorHandle {
+    if (description.isDetached) return createHandle({ id, life: undefined, description })
     return createHandle({ id, life: this.#host.objects.acquireRef(id), description })
   }
 
   kill(handle: ActorHandle, mayRestart: boolean): void {
+    const { id, description } = partsOf(handle)
+    if (description.isDetached) this.#detached.add(id)
+    this.#kill(id, mayRestart)
+  }
+
+  #kill(id: ObjectId, mayRestart: boolean): void {
+    const isAlias = (this.owned.get(id)?.alias?.target ?? id) !== id
+    if (this.#detached.has(id) && !isAlias) void this.#detached.kill(id, mayRestart)
+    else this.#sendKill(id, ownerOf(id), mayRestart)
+  }
+
+  #sendKill(actor: ObjectId, leader: ClientId, mayRestart: boolean): void {
     const { connection } = this.#host
-    const { id } = partsOf(handle)
     const from = connection.welcome.clientId
-    if (ownerOf(id) === from) this.owned.kill(id, mayRestart, 'it was killed by kill()')
-    else connection.send('actorKill', { to: ownerOf(id), from, actor: id, mayRestart })
+    if (leader === from) this.owned.kill(actor, mayRestart, 'it was killed by kill()')
+    else connection.send('actorKill', { to: leader, from, actor, mayRestart })
   }
 
   /** True when it is known here that the actor is dead. */
@@ -439,7 +683,9 @@ export class Actors {
     for (const link of this.#links.values()) link.cancelChildren(parent)
   }
 
-  #linkOf(id: ObjectId, life: ObjectRef | undefined, { className, name }: ActorDescription): ActorLink {
+  #linkOf(id: ObjectId, life: ObjectRef | undefined, description: ActorDescription): ActorLink {
+    const { className, name, isDetached } = description
+    if (isDetached) this.#detached.add(id)
     let link = this.#links.get(id)
     if (link !== undefined) return link
     link = new ActorLink(id, name === '' ? className : name, this.#linkHost)
@@ -454,12 +700,17 @@ export class Actors {
   }
 
   #watch(actor: ObjectId): void {
+    const isAlias = (this.owned.get(actor)?.alias?.target ?? actor) !== actor
+    if (this.#detached.has(actor) && !isAlias) this.#detached.look(actor)
+    else this.#ask(actor, ownerOf(actor))
+  }
+
+  #ask(actor: ObjectId, to: ClientId): void {
     const { connection } = this.#host
     const from = connection.welcome.clientId
-    const to = ownerOf(actor)
     if (to === from) {
       const owned = this.owned.get(actor)
-      if (owned !== undefined) this.#links.get(actor)?.onStatus(this.owned.statusOf(owned))
+      this.#setStatus(actor, owned === undefined ? this.owned.unknown(actor) : this.owned.statusOf(owned))
     } else connection.send('actorWatch', { to, from, requestId: 0, actor })
   }
 
@@ -475,7 +726,39 @@ export class Actors {
 
   close(): void {
     clearTimeout(this.#collectTimer)
+    this.#detached.close()
     this.owned.close()
+  }
+}
+
+/** The call of a constructor. */
+function creationOf({
+  className: name,
+  wire,
+  ...creation
+}: Pick<TaskRecord, 'sequence' | 'function' | 'terms' | 'job' | 'holds' | 'resolvedRefs'> & {
+  className: string
+  wire: WireValue
+}): TaskRecord {
+  return {
+    ...creation,
+    name,
+    args: wire,
+    argsBytes: wireBytes(wire),
+    call: undefined,
+    // One, of which only the error counts.
+    returns: [undefined],
+    stream: undefined,
+    retryExceptions: false,
+    replicas: 1,
+    parent: undefined,
+    sinceMs: Math.round(performance.now()),
+    retriesLeft: 0,
+    attempt: 0,
+    state: 'waiting',
+    leaseId: undefined,
+    isCancelled: false,
+    lineage: undefined,
   }
 }
 

@@ -5,7 +5,7 @@ import { nodeOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
-import { recordOf } from '../objects/object-ref.ts'
+import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import type { LeaseTerms } from '../tasks/lease-terms.ts'
 import { refusalError, tooLarge } from '../tasks/task-errors.ts'
 import { hasArguments, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from '../tasks/task-spec.ts'
@@ -35,6 +35,22 @@ export interface OwnedActorsHost extends TaskSpecHost {
   discard(result: TaskResult, worker: ClientId): void
   /** The actor is dead: what was kept so that it could be started again is let go. */
   onDead(actor: OwnedActor): void
+  /** Ends the actor for which an alias stands. */
+  killTarget(target: ObjectId, mayRestart: boolean): void
+}
+
+/**
+ * The actor that had the name already which another was to have, and which that one stands for now. A detached actor, which
+ * this process has made and does not lead, stands for itself.
+ */
+export interface Alias {
+  readonly target: ObjectId
+  /** Keeps it alive; undefined when it is dead. */
+  life: ObjectRef | undefined
+  /** What its owner has said; undefined before that. */
+  status: ActorStatus | undefined
+  /** To be called when it was dead when its owner was asked: its name is free soon. */
+  again(): void
 }
 
 /** An actor that this process has made. */
@@ -49,6 +65,8 @@ export interface OwnedActor {
   readonly watchers: Set<ClientId>
   requestId: number | undefined
   death: WireValue | undefined
+  /** Set when it is no actor itself. */
+  alias: Alias | undefined
 }
 
 /** The actors of this process, from their creation to their end: it asks for their workers, and starts them again. */
@@ -68,7 +86,9 @@ export class OwnedActors {
   /** Those that are not dead. */
   get liveCount(): number {
     let count = 0
-    for (const { lifecycle } of this.#actors.values()) if (lifecycle.state !== 'dead') count++
+    for (const { lifecycle, alias, id } of this.#actors.values()) {
+      if (lifecycle.state !== 'dead' && alias?.target !== id) count++
+    }
     return count
   }
 
@@ -80,11 +100,12 @@ export class OwnedActors {
     return this.#actors.values()
   }
 
+  /** `begin` has it started, when it may. */
   create(
     creation: TaskRecord,
     actor: Pick<OwnedActor, 'id' | 'name' | 'settings' | 'hasExitHook'>,
     restartsMax: number,
-  ): void {
+  ): OwnedActor {
     const owned: OwnedActor = {
       ...actor,
       creation,
@@ -92,9 +113,34 @@ export class OwnedActors {
       watchers: new Set(),
       requestId: undefined,
       death: undefined,
+      alias: undefined,
     }
     this.#actors.set(actor.id, owned)
-    this.#whenArgumentsAreThere(owned, () => this.#step(owned, { type: 'create' }))
+    return owned
+  }
+
+  /** Asks for its worker. */
+  begin(actor: OwnedActor): void {
+    this.#whenArgumentsAreThere(actor, () => this.#step(actor, { type: 'create' }))
+  }
+
+  /** It never comes to be. */
+  refuse(actor: OwnedActor, reason: string, error: unknown): void {
+    actor.lifecycle.step({ type: 'create' }, this.#host.nowMs())
+    this.#step(actor, { type: 'refused', reason, error, mayPass: false })
+  }
+
+  /** It stands for another actor, which is so. */
+  aliasChanged(actor: OwnedActor, status: ActorStatus): void {
+    if (actor.alias === undefined || actor.lifecycle.state === 'dead') return
+    actor.alias.status = status
+    if (status.state === 'dead') {
+      actor.death = status.error
+      actor.alias.life = undefined
+      actor.lifecycle.step({ type: 'kill', reason: status.reason, mayRestart: false }, this.#host.nowMs())
+      this.#host.onDead(actor)
+    }
+    this.#tell(actor)
   }
 
   /** Nobody holds it any more: it ends when it has done what it was asked for. */
@@ -125,7 +171,9 @@ export class OwnedActors {
 
   kill(id: ObjectId, mayRestart: boolean, reason: string): void {
     const actor = this.#actors.get(id)
-    if (actor !== undefined) this.#step(actor, { type: 'kill', reason, mayRestart })
+    if (actor?.alias === undefined) {
+      if (actor !== undefined) this.#step(actor, { type: 'kill', reason, mayRestart })
+    } else if (actor.alias.target !== id) this.#host.killTarget(actor.alias.target, mayRestart)
   }
 
   // --- what the node says of leases. False: the lease or the request is no actor's.
@@ -196,7 +244,7 @@ export class OwnedActors {
   watch(id: ObjectId, watcher: ClientId): void {
     const actor = this.#actors.get(id)
     if (actor === undefined) {
-      this.#host.tell(watcher, id, this.#unknown(id))
+      this.#host.tell(watcher, id, this.unknown(id))
       return
     }
     if (actor.lifecycle.state !== 'dead' && actor.watchers.size < watchersMax) actor.watchers.add(watcher)
@@ -213,13 +261,15 @@ export class OwnedActors {
   }
 
   statusOf(actor: OwnedActor): ActorStatus {
-    const { lifecycle, id } = actor
+    const { lifecycle, id, alias } = actor
+    if (alias?.status !== undefined) return alias.status
     const { publicState: state, place, death, incarnation } = lifecycle
     const worker = state === 'alive' ? (place?.worker ?? '') : ''
     return { state, worker, incarnation, target: id, reason: death?.reason ?? '', error: actor.death }
   }
 
-  #unknown(id: ObjectId): ActorStatus {
+  /** How an actor is that this process should know, and does not. */
+  unknown(id: ObjectId): ActorStatus {
     const reason = 'its owner does not know it: it has ended, and no handle of it was left'
     const error = this.#host.encodeError(
       new ActorDiedError(`actor ${id} is dead: ${reason}`, { details: { actor: id } }),
@@ -310,10 +360,9 @@ export class OwnedActors {
   /** An argument is an error, and that is the actor's own. */
   async #failWith(actor: OwnedActor, wire: WireValue): Promise<void> {
     const error = await this.#host.decodeError(wire, '')
-    actor.lifecycle.step({ type: 'create' }, this.#host.nowMs())
     const reason = `an argument of its constructor is an error: ${error instanceof Error ? error.message : String(error)}`
     const { place } = actor.lifecycle
-    if (place === undefined) this.#step(actor, { type: 'refused', reason, error, mayPass: false })
+    if (place === undefined) this.refuse(actor, reason, error)
     else this.#step(actor, { type: 'startFailed', leaseId: place.leaseId, reason, error })
   }
 
@@ -324,10 +373,15 @@ export class OwnedActors {
       this.#host.onDead(actor)
       this.#onDead(actor)
     }
+    this.#tell(actor)
+  }
+
+  #tell(actor: OwnedActor): void {
     const status = this.statusOf(actor)
     for (const watcher of actor.watchers) this.#host.tell(watcher, actor.id, status)
-    if (death !== undefined) actor.watchers.clear()
-    this.#host.onStatus(actor.id, status)
+    if (status.state === 'dead') actor.watchers.clear()
+    // Who stands for itself has it from there.
+    if (actor.alias?.target !== actor.id) this.#host.onStatus(actor.id, status)
   }
 }
 

@@ -201,6 +201,7 @@ export async function shutdown(): Promise<void> {
   attachment = undefined
   setCurrentRuntime(undefined)
   process.removeListener('beforeExit', onBeforeExit)
+  await ending.runtime.actors.allKept()
   await ending.runtime.actors.owned.endAll(actorsEndMs)
   await ending.runtime.flushLogs().catch(() => undefined)
   ending.printer.close()

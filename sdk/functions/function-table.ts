@@ -34,6 +34,8 @@ export interface FunctionTableHost {
   /** Asks the owner of a function for it. */
   request(id: ObjectId): Promise<FunctionManifest>
   instantiate(id: ObjectId, manifest: FunctionManifest): Promise<AnyFunction>
+  /** The same description, as one of this process: so are the functions that it names, as far as they were given to it. */
+  redescribe(value: WireValue): Promise<ServedFunction>
 }
 
 /** Functions that are known at a time; beyond them those made first are forgotten. */
@@ -56,6 +58,11 @@ export class FunctionTable {
   readonly #foreign = new BoundedMap<ObjectId, FunctionRecord>(functionsMax)
   readonly #loaded = new BoundedMap<ObjectId, AnyFunction>(functionsMax)
   readonly #loading = new BoundedMap<ObjectId, Promise<AnyFunction>>(functionsMax)
+  /** Functions of others whose descriptions were given to this process: their owners need not be asked, and may be gone. */
+  readonly #given = new Map<ObjectId, WireValue>()
+  /** Their names as functions of this process, which hands them on. */
+  readonly #handedOn = new Map<ObjectId, FunctionRecord>()
+  readonly #givenAs = new Map<ObjectId, ObjectId>()
   /** Loaded with the first capture: most workers do without it. */
   #shipping: ShippingModule | undefined
 
@@ -84,12 +91,34 @@ export class FunctionTable {
     return entry
   }
 
+  /** Functions that this process is to have from now on, whatever becomes of their owners. */
+  give(functions: Iterable<{ readonly id: ObjectId; readonly value: WireValue }>): void {
+    for (const { id, value } of functions) this.#given.set(id, value)
+  }
+
+  /** What was given to this process. */
+  given(id: ObjectId): WireValue | undefined {
+    return this.#given.get(id)
+  }
+
   /** The record of a function that another process owns. */
   foreignRecord(id: ObjectId, name: string): FunctionRecord {
     const own = this.#byId.get(id)
     if (own !== undefined) return own
+    if (this.#given.has(id)) return this.#handOn(id, name)
     let record = this.#foreign.get(id)
     if (record === undefined) this.#foreign.set(id, (record = { id, name, estimateMs: undefined }))
+    return record
+  }
+
+  /** A function that was given to this process goes on to others as one of its own: they would ask its owner in vain. */
+  #handOn(id: ObjectId, name: string): FunctionRecord {
+    let record = this.#handedOn.get(id)
+    if (record === undefined) {
+      record = { id: objectId(this.#host.clientId, this.#host.takeSequence()), name, estimateMs: undefined }
+      this.#handedOn.set(id, record)
+      this.#givenAs.set(record.id, id)
+    }
     return record
   }
 
@@ -141,6 +170,8 @@ export class FunctionTable {
 
   /** What a worker that asks for one of our functions gets. */
   async serve(id: ObjectId): Promise<ServedFunction> {
+    const given = this.#given.get(this.#givenAs.get(id) ?? '')
+    if (given !== undefined) return await this.#host.redescribe(given)
     const entry = this.#byId.get(id)
     if (entry === undefined) {
       throw new FunctionNotShippableError(`function ${id} is not known to the process that it is named after`, { id })
@@ -167,6 +198,8 @@ export class FunctionTable {
   }
 
   async #load(id: ObjectId): Promise<AnyFunction> {
+    const given = this.#givenAs.get(id)
+    if (given !== undefined) return await this.load(given)
     const fn =
       ownerOf(id) === this.#host.clientId
         ? (this.#byId.get(id) as Entry).fn

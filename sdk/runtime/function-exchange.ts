@@ -1,7 +1,8 @@
-import { ShoalError } from '../../protocols/errors.ts'
-import { nodeOf, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { NotCloneableError, ShoalError } from '../../protocols/errors.ts'
+import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import { keptBytesMax, type KeptFunction } from '../../protocols/kept-actor.ts'
 import type { MessageHandlers } from '../../protocols/messages.ts'
-import type { WireValue } from '../../protocols/wire-value.ts'
+import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import { isActorHandle } from '../actors/actor-handle.ts'
 import { RemoteClass } from '../api/remote-class.ts'
 import { PlacementGroup } from '../api/placement-group.ts'
@@ -33,6 +34,7 @@ export class FunctionExchange {
   readonly #host: FunctionExchangeHost
   /** What loaded functions close over: for as long as they are loaded, which is as long as this process lives. */
   readonly #heldByFunctions: ObjectRef[] = []
+  #noted: Set<ObjectId> | undefined
   /** Apache Arrow, as this program has it. */
   #arrow: ArrowModule | undefined
 
@@ -59,6 +61,10 @@ export class FunctionExchange {
         const fn = await loader.instantiate(manifest)
         attachRemote(fn, id)
         return fn
+      },
+      redescribe: async (value) => {
+        const { wire, holds } = host.coder.encode(await host.coder.decode(value))
+        return { value: wire, holds }
       },
     })
   }
@@ -109,23 +115,97 @@ export class FunctionExchange {
     if (this.#arrow === undefined) await this.table.load(functionId)
   }
 
+  /**
+   * All that a process needs to have a function, and whatever functions and classes it leads to, when this one and their
+   * owners are gone. Rejects with NotCloneableError when something of it belongs to a process.
+   */
+  async described(ids: Iterable<ObjectId>): Promise<{ functions: KeptFunction[]; blobs: string[] }> {
+    const functions = new Map<ObjectId, WireValue>()
+    const blobs = new Set<string>()
+    const waiting = [...ids]
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      if (functions.has(next)) continue
+      const manifest = await this.#manifestOf(next)
+      const { value, named } = this.encodeWhole(manifest, `${manifest.name}, which closes over`)
+      functions.set(next, value)
+      for (const hash of blobsOf(manifest)) blobs.add(hash)
+      waiting.push(...named)
+    }
+    return { functions: Array.from(functions, ([each, value]) => ({ id: each, value })), blobs: [...blobs] }
+  }
+
+  async #manifestOf(id: ObjectId): Promise<FunctionManifest> {
+    const isOwn = ownerOf(id) === this.#host.connection.welcome.clientId
+    if (!isOwn) return await this.#request(id)
+    return (await this.#host.coder.decode((await this.table.serve(id)).value)) as FunctionManifest
+  }
+
+  /**
+   * A value that outlives this process, all of it in one message, and the functions and classes that it leads to. Throws
+   * NotCloneableError when something in it belongs to a process, or it is too large.
+   *
+   * @param what what has the value, for the message
+   */
+  encodeWhole(value: unknown, what: string): { value: WireValue; named: ReadonlySet<ObjectId> } {
+    const before = this.#noted
+    const named = new Set<ObjectId>()
+    this.#noted = named
+    let wire: WireValue
+    try {
+      wire = this.#host.coder.encode(value, { inlineBytesMax: Number.POSITIVE_INFINITY }).wire
+    } finally {
+      this.#noted = before
+    }
+    if (wire.refs.length > 0) {
+      throw new NotCloneableError(
+        `a detached actor cannot have ${what} an ObjectRef, or a handle of an actor that is not detached: those end with the program that made them`,
+      )
+    }
+    const bytes = wireBytes(wire)
+    if (bytes > keptBytesMax) {
+      throw new NotCloneableError(
+        `a detached actor cannot have ${what} ${bytes} bytes: at most ${keptBytesMax} are possible, since other nodes keep them, too`,
+        { bytes, keptBytesMax },
+      )
+    }
+    for (const id of wire.classes) named.add(id)
+    return { value: wire, named }
+  }
+
+  /** A value that is being encoded has this function inside. */
+  note<T extends { readonly id: ObjectId }>(described: T): T {
+    this.#noted?.add(described.id)
+    return described
+  }
+
   async #request(id: ObjectId): Promise<FunctionManifest> {
     const { connection, requests, objects, coder } = this.#host
+    const given = this.table.given(id)
+    if (given !== undefined) {
+      const manifest = (await coder.decode(given)) as FunctionManifest
+      await this.#awaitBlobs(manifest, connection.welcome.nodeId)
+      return manifest
+    }
     const { value: answer, holds } = await requests.ask<Received>(ownerOf(id), (requestId) =>
       connection.send('functionGet', { ...objects.address(id), requestId, functionId: id }),
     )
     const value = await coder.decode(answer)
     if (answer.isError) throw value
     const manifest = value as FunctionManifest
-    const missing = await requests.ask<string[]>(undefined, (requestId) =>
-      connection.send('blobsWait', { requestId, node: nodeOf(id), hashes: blobsOf(manifest) }),
-    )
-    if (missing.length > 0) {
-      const text = `${missing.length} of the files of function ${manifest.name} have not arrived`
-      throw new ShoalError('CODE_MISSING', text, { retryable: true, details: { missing } })
-    }
+    await this.#awaitBlobs(manifest, nodeOf(id))
     if (holds !== undefined) this.#heldByFunctions.push(...holds)
     return manifest
+  }
+
+  /** @param node which has those that are missing here */
+  async #awaitBlobs(manifest: FunctionManifest, node: NodeId): Promise<void> {
+    const { connection, requests } = this.#host
+    const missing = await requests.ask<string[]>(undefined, (requestId) =>
+      connection.send('blobsWait', { requestId, node, hashes: blobsOf(manifest) }),
+    )
+    if (missing.length === 0) return
+    const text = `${missing.length} of the files of function ${manifest.name} have not arrived`
+    throw new ShoalError('CODE_MISSING', text, { retryable: true, details: { missing } })
   }
 
   async #serve(client: ClientId, requestId: number, id: ObjectId): Promise<void> {

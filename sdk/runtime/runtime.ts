@@ -104,9 +104,11 @@ export class Runtime {
         if (this.objects.isOwn(ref.id)) this.objects.owned.share(recordOf(ref))
       },
       refOf: (id) => this.objects.acquireRef(id),
-      describeFunction: (value) => (value instanceof RemoteFunction ? value.describe(this.functions.table) : undefined),
+      describeFunction: (value) =>
+        value instanceof RemoteFunction ? this.functions.note(value.describe(this.functions.table)) : undefined,
       functionOf: (id, data) => RemoteFunction.revive(id, data),
-      describeRemoteClass: (value) => (value instanceof RemoteClass ? value.describe(this.functions.table) : undefined),
+      describeRemoteClass: (value) =>
+        value instanceof RemoteClass ? this.functions.note(value.describe(this.functions.table)) : undefined,
       remoteClassOf: (id, data) => RemoteClass.revive(id, data),
       describeActor: (value) => (isActorHandle(value) ? partsOf(value) : undefined),
       actorOf: (id, description) => this.actors.revive(id, description as ActorDescription),
@@ -142,9 +144,12 @@ export class Runtime {
     })
     this.actors = new Actors({
       connection,
+      requests: this.#requests,
       role,
       objects: this.objects,
       functions: this.functions.table,
+      exchange: this.functions,
+      read: (ref) => this.#read(ref),
       coder: this.coder,
       calls: this.calls,
       encodeError,
@@ -372,6 +377,13 @@ export class Runtime {
     const { promise, resolve } = Promise.withResolvers<void>()
     record.whenReady(resolve)
     return this.waiting(promise)
+  }
+
+  #read(ref: ObjectRef): Promise<unknown> {
+    return this.reader.read(recordOf(ref), {
+      decode: (wire) => this.coder.decode(wire, 'args'),
+      ready: (record) => new Promise((resolve) => record.whenReady(resolve)),
+    })
   }
 
   /** Objects of this process that were lost and made again, and those that could not be made again. */

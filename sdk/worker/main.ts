@@ -62,6 +62,7 @@ async function main(): Promise<void> {
       common.nodeGone?.(body)
       actor?.callersGone((caller) => nodeOf(caller) === body.node)
     },
+    actorCode: ({ functions }) => runtime.functions.table.give(functions),
     actorStart: become,
     actorPush: (body) => actor?.onPush(body),
     actorEnd: () => actor?.exit('no handle of it was left', false),

@@ -309,7 +309,7 @@ describe('a running node', { concurrency: true }, () => {
     const { leaseId } = await client.lease()
     client.send('taskPush', { leaseId, tasks: [task('exit')] })
     const lost = await client.next('leaseLost')
-    assert.deepEqual(lost, { leaseId, reason: 'exit code 7', outOfMemory: [] })
+    assert.deepEqual(lost, { leaseId, reason: 'exit code 7', outOfMemory: [], isGroupRemoved: false })
     const next = await client.lease()
     const order = ['welcome', 'leaseGrant', 'taskDone', 'leaseLost', 'clientGone', 'leaseGrant']
     assert.deepEqual(client.arrived, order)

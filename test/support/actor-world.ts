@@ -146,12 +146,14 @@ export class ActorWorld {
       decodeError: async () => new Error('the constructor has failed'),
       discard: () => undefined,
       onDead: () => undefined,
+      killTarget: () => undefined,
     })
     this.callers.push(new Caller(this, this.owner))
     for (let i = 0; i < 2; i++) this.callers.push(new Caller(this, this.#client(this.#pick(this.#nodes))))
     const creation = taskOf(1, [], { terms: leaseTerms({}, {}), name: 'Actor', retriesLeft: 0 })
     const settings = { name: '', namespace: '', className: 'Actor', maxConcurrency: 1, groups: [] }
-    this.owned.create(creation, { id: this.actor, name: 'actor', settings, hasExitHook: false }, maxRestarts)
+    const made = { id: this.actor, name: 'actor', settings, hasExitHook: false }
+    this.owned.begin(this.owned.create(creation, made, maxRestarts))
     const [own, ...others] = this.callers
     const actor = this.owned.get(this.actor)
     if (actor !== undefined) own?.link.onStatus(this.owned.statusOf(actor))

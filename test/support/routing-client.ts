@@ -120,7 +120,7 @@ export class SimulatedClient {
   }
 
   /** For those who want a connection: it has all of one that leases need. */
-  asClient(): Parameters<SimulatedNode['desk']['request']>[0] {
+  asClient(): Parameters<SimulatedNode['desk']['blocked']>[0] {
     return this as never
   }
 

@@ -1,5 +1,5 @@
 /** What the compiler says of `remote()` and its calls. Checked by `tsc`, never run. */
-import { put, remote, type ObjectRef, type ObjectRefStream, type RemoteFunction } from '../../sdk/index.ts'
+import { getActor, put, remote, type ObjectRef, type ObjectRefStream, type RemoteFunction } from '../../sdk/index.ts'
 import { sameType } from './same-type.ts'
 
 const square = remote((x: number) => x * x)
@@ -113,3 +113,24 @@ const fail = remote((): never => {
   throw new Error('no')
 }).remote()
 sameType<typeof fail, ObjectRef<never>>()
+
+// An actor that is found by its name has the methods of its class, remote or plain.
+class Counting {
+  add(k: number): number {
+    return k
+  }
+}
+const Counter = remote(Counting)
+const counter = Counter.options({ name: 'hits', namespace: 'lab', getIfExists: true }).remote()
+const byRemote = await getActor<typeof Counter>('hits', { namespace: 'lab', timeoutMs: 100 })
+const byClass = await getActor<typeof Counting>('hits')
+sameType<typeof byRemote, typeof counter>()
+sameType<typeof byClass, typeof counter>()
+const added = byRemote.add.remote(1)
+sameType<typeof added, ObjectRef<number>>()
+// @ts-expect-error there is no such method
+byRemote.sub.remote(1)
+// @ts-expect-error not the class of an actor
+await getActor<number>('hits')
+// @ts-expect-error an unknown option
+await getActor('hits', { nameSpace: 'lab' })

@@ -94,7 +94,7 @@ class DeskHarness {
   request(requestId: number, client = driver, job = client, envKey = ''): void {
     const terms = { resources: { CPU: 1 }, strategy: defaultStrategy, envVars: {}, isRetriable: false, isActor: false }
     const common = { ...terms, depth: 0, label: 'f' }
-    this.desk.request(this.end(client) as never, { ...common, envKey, requestId, job })
+    this.desk.request(this.end(client), { ...common, envKey, requestId, job })
   }
 
   /** A lease of a client of this node on a worker of another. */

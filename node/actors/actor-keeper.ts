@@ -1,0 +1,779 @@
+import {
+  ActorLifecycle,
+  type ActorPlace,
+  type LifecycleAction,
+  type LifecycleEvent,
+} from '../../protocols/actor-lifecycle.ts'
+import { holdOf, type NamedActor } from '../../protocols/actor-names.ts'
+import { ProtocolError } from '../../protocols/errors.ts'
+import type { Frame } from '../../protocols/frame.ts'
+import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import type { KeptActor } from '../../protocols/kept-actor.ts'
+import { decodeBody, messageName, type MessageBody, type MessageName } from '../../protocols/messages.ts'
+import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
+import { checkResources } from '../../protocols/resources.ts'
+import type { SchedulingStrategy } from '../../protocols/scheduling.ts'
+import type { NamePost } from '../names/name-office.ts'
+import type { NameDesk } from '../names/name-desk.ts'
+import type { ClientDirectory } from '../server/client-directory.ts'
+import type { LeaseDesk } from '../server/lease-desk.ts'
+import type { LeaseEnd } from '../server/lease-end.ts'
+
+export interface ActorKeeperOptions {
+  self: NodeId
+  /** Its id among the clients of this node. */
+  id: ClientId
+  directory: Pick<ClientDirectory, 'get'>
+  leases: Pick<LeaseDesk, 'request' | 'cancelRequest' | 'giveBack' | 'kill' | 'routes'>
+  names: Pick<NameDesk, 'claimFor' | 'yield' | 'giveBack'>
+  /** Brings files of code here from a node; `done` is told those that cannot be had. */
+  bringCode(hashes: readonly string[], node: NodeId, done: (missing: readonly string[]) => void): void
+  /** Other nodes that could start an actor again, those first that are to be asked first. */
+  nodesInReserve(): readonly NodeId[]
+  now(): number
+  log(text: string): void
+}
+
+type Answer = Omit<PeerMessageBody<'keepAnswer'>, 'actor'>
+type State = MessageBody<'actorState'>
+
+/** Who is told what becomes of an actor that is to be made. */
+type Asker =
+  | { readonly client: ClientId; readonly requestId: number }
+  /** The node that found out that the actor is to be here, and its keeper. */
+  | { readonly node: NodeId; readonly manager: ClientId }
+  /** Nobody: it was led by a node that is gone. */
+  | 'nobody'
+
+/**
+ * `claiming`: it wants its name, or to be found by its id. `placing`: it looks for a node. `handing`: another node has a
+ * worker for it, and is to lead it. `leading`: it is here. `gone`: it is not, any more.
+ */
+type Phase = 'claiming' | 'placing' | 'handing' | 'leading' | 'gone'
+
+interface Kept {
+  kept: KeptActor
+  phase: Phase
+  readonly asker: Asker
+  /** Nobody was told yet. */
+  isAnswered: boolean
+  /** Nodes that are to be able to start it again, and whether they are. */
+  readonly reserves: Map<NodeId, { isReady: boolean; saidAtMs: number }>
+  ledSinceMs: number
+  /** The restarts of which those nodes know. */
+  toldIncarnation: number
+  placings: number
+  lifecycle: ActorLifecycle
+  readonly watchers: Set<ClientId>
+  /** Of a lease. */
+  requestId: number | undefined
+  /** A worker that was there before the actor was to be started. */
+  readyPlace: ActorPlace | undefined
+  /** While `handing`: where to, and the lease that shows that there is room. */
+  handing: { readonly node: NodeId; readonly leaseId: number; saidAtMs: number } | undefined
+  /** What its constructor has thrown. */
+  error: WireValue | undefined
+}
+
+/** Detached actors that one node leads, and what it remembers of dead ones. */
+const keptMax = 10_000
+const deadMax = 1000
+const watchersMax = 100_000
+const tickMs = 250
+/** A node that was asked to take an actor, or to have it in reserve, and has not answered, is asked again. */
+const askAgainMs = 500
+const reserveAgainMs = 2000
+/** On so many other nodes there is what is needed to start an actor again. */
+const reservesWanted = 2
+/** How long whoever makes an actor waits for them, and a dead one's name for that they have forgotten it. */
+const reserveMsMax = 3000
+/** An actor whose node is gone, and for which there is no place, is given up after so many tries. */
+const placingsMax = 20
+const placeAgainMs = 1000
+
+/** What is needed to start an actor of another node again. */
+interface Backup {
+  kept: KeptActor
+  /** Whoever asked for it is to be told when the head knows. */
+  isKnown: boolean
+}
+
+/**
+ * Leads the lives of detached actors, which belong to no program: to the node it is what the program that owns it is to any
+ * other actor. It takes an actor from the program that makes it, finds a node for it, and hands it to the keeper of that
+ * node; so an actor and who leads it live and die together. It is found, by name or by id, through the head's directory.
+ */
+export class ActorKeeper implements LeaseEnd {
+  readonly id: ClientId
+  readonly wantsLogs = false
+  readonly unsentBytes = 0
+  readonly #with: ActorKeeperOptions
+  readonly #actors = new Map<ObjectId, Kept>()
+  readonly #backups = new Map<ObjectId, Backup>()
+  readonly #backupByClaim = new Map<number, Backup>()
+  readonly #byRequest = new Map<number, Kept>()
+  readonly #byClaim = new Map<number, Kept>()
+  readonly #byLease = new Map<number, Kept>()
+  /** Dead actors that other nodes could still start again. */
+  readonly #ending = new Map<ObjectId, { entry: Kept; sinceMs: number; saidAtMs: number }>()
+  readonly #dead = new Map<ObjectId, Omit<State, 'to' | 'from'>>()
+  #post: NamePost | undefined
+  #lastNumber = 0
+  #timer: NodeJS.Timeout | undefined
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #isClosed = false
+
+  constructor(options: ActorKeeperOptions) {
+    this.#with = options
+    this.id = options.id
+  }
+
+  /** There are other nodes. */
+  join(post: NamePost): void {
+    this.#post = post
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  #after(delayMs: number, callback: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      if (!this.#isClosed) callback()
+    }, delayMs)
+    this.#timers.add(timer)
+  }
+
+  /** Those that it leads. */
+  kept(): {
+    readonly named: NamedActor
+    readonly className: string
+    readonly state: string
+    readonly restarts: number
+  }[] {
+    return Array.from(this.#actors.values(), ({ kept, lifecycle }) => ({
+      named: kept.named,
+      className: kept.settings.className,
+      state: lifecycle.publicState,
+      restarts: lifecycle.incarnation,
+    }))
+  }
+
+  // --- actors that come
+
+  /** A client of this node wants an actor that outlives it. */
+  keep(client: LeaseEnd, { requestId, kept }: MessageBody<'actorKeep'>): void {
+    const { actor } = kept.named
+    if (ownerOf(actor) !== client.id) throw new ProtocolError('a client wants an actor kept that is not its own')
+    check(kept)
+    this.#take(kept, 0, { client: client.id, requestId })
+  }
+
+  #take(kept: KeptActor, epoch: number, asker: Asker): void {
+    const { actor } = kept.named
+    if (this.#actors.has(actor)) return
+    if (this.#actors.size >= keptMax) {
+      const text = `this node has ${keptMax} detached actors, which is the most that is possible`
+      this.#answer(actor, asker, { outcome: 'full', holder: [], code: 'TOO_MANY_ACTORS', text })
+      return
+    }
+    const named = { ...kept.named, manager: this.id, epoch, isReserve: false, term: 0 }
+    const entry: Kept = {
+      kept: { ...kept, named },
+      phase: 'claiming',
+      asker,
+      isAnswered: asker === 'nobody',
+      reserves: new Map(),
+      ledSinceMs: 0,
+      toldIncarnation: 0,
+      placings: 0,
+      lifecycle: new ActorLifecycle(kept.restartsLeft),
+      watchers: new Set(),
+      requestId: undefined,
+      readyPlace: undefined,
+      handing: undefined,
+      error: undefined,
+    }
+    this.#actors.set(actor, entry)
+    this.#claim(entry)
+  }
+
+  #claim(entry: Kept): void {
+    entry.phase = 'claiming'
+    const number = this.#nextNumber()
+    this.#byClaim.set(number, entry)
+    const { asker } = entry
+    const handedBy = asker !== 'nobody' && 'node' in asker ? asker.manager : ''
+    this.#with.names.claimFor(number, entry.kept.named, handedBy)
+  }
+
+  #onNameAnswer({ requestId, outcome, holder, code, text }: MessageBody<'actorNameAnswer'>): void {
+    const backup = this.#backupByClaim.get(requestId)
+    if (backup !== undefined) {
+      this.#backupByClaim.delete(requestId)
+      this.#onReserved(backup, outcome === 'given' ? '' : text)
+      return
+    }
+    const entry = this.#byClaim.get(requestId)
+    this.#byClaim.delete(requestId)
+    if (entry?.phase !== 'claiming') return
+    const [named] = holder
+    if (outcome === 'given' && named !== undefined) {
+      entry.kept = { ...entry.kept, named }
+      // What it was started from is of no use any more.
+      this.#forget(named.actor)
+      if (entry.asker !== 'nobody' && 'node' in entry.asker) this.#lead(entry)
+      else this.#place(entry)
+      return
+    }
+    this.#drop(entry)
+    const failed = outcome === 'taken' || outcome === 'full' ? outcome : 'unavailable'
+    this.#answerEntry(entry, { outcome: failed, holder, code: code === '' ? 'UNREACHABLE' : code, text })
+  }
+
+  #place(entry: Kept): void {
+    entry.phase = 'placing'
+    this.#requestLease(entry, entry.kept.strategy)
+  }
+
+  #requestLease(entry: Kept, strategy: SchedulingStrategy): void {
+    const { resources, envVars, envKey, settings } = entry.kept
+    const requestId = this.#nextNumber()
+    entry.requestId = requestId
+    this.#byRequest.set(requestId, entry)
+    this.#with.leases.request(this, {
+      requestId,
+      resources: { ...resources },
+      strategy,
+      envVars: { ...envVars },
+      envKey,
+      depth: 0,
+      label: settings.className,
+      job: this.id,
+      isActor: true,
+      isRetriable: true,
+    })
+  }
+
+  #requestHere(entry: Kept): void {
+    this.#requestLease(entry, { kind: 'node', node: this.#with.self, isSoft: false })
+  }
+
+  #lead(entry: Kept): void {
+    entry.phase = 'leading'
+    entry.ledSinceMs = this.#with.now()
+    this.#step(entry, { type: 'create' })
+    this.#reserve(entry)
+  }
+
+  /** Has other nodes made able to start it again, and says that it is made when they are. */
+  #reserve(entry: Kept): void {
+    const { kept, reserves, lifecycle } = entry
+    if (entry.phase !== 'leading' || lifecycle.state === 'dead') return
+    const nowMs = this.#with.now()
+    const wanted = lifecycle.restartsLeft === 0 ? [] : this.#with.nodesInReserve()
+    for (const node of wanted) {
+      if (reserves.size >= reservesWanted) break
+      if (!reserves.has(node)) reserves.set(node, { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY })
+    }
+    const isNews = entry.toldIncarnation !== lifecycle.incarnation
+    entry.toldIncarnation = lifecycle.incarnation
+    for (const [node, reserve] of reserves) {
+      // It is to know how many restarts are left.
+      if (isNews) Object.assign(reserve, unsaid)
+      if (reserve.isReady || nowMs - reserve.saidAtMs < reserveAgainMs) continue
+      reserve.saidAtMs = nowMs
+      const restarts = kept.settings.restarts + lifecycle.incarnation
+      const state = { settings: { ...kept.settings, restarts }, restartsLeft: lifecycle.restartsLeft }
+      this.#post?.send(node, 'keepBackup', { kept: { ...kept, ...state } })
+    }
+    const isReady = [...reserves.values()].every((each) => each.isReady)
+    if (!entry.isAnswered && (isReady || nowMs - entry.ledSinceMs >= reserveMsMax)) {
+      this.#answerEntry(entry, { outcome: 'given', holder: [kept.named], code: '', text: '' })
+    }
+    if (!isReady) this.#wake()
+  }
+
+  #onGrant({ requestId, leaseId, workerId: worker, workerPid }: MessageBody<'leaseGrant'>): void {
+    const entry = this.#byRequest.get(requestId)
+    this.#byRequest.delete(requestId)
+    const { self, names } = this.#with
+    if (entry === undefined || entry.requestId !== requestId || entry.phase === 'gone') {
+      this.#with.leases.giveBack(this, leaseId)
+      return
+    }
+    entry.requestId = undefined
+    this.#byLease.set(leaseId, entry)
+    const place = { leaseId, worker, workerPid }
+    const node = nodeOf(worker)
+    if (entry.phase === 'leading') this.#step(entry, { type: 'granted', place })
+    else if (node === self) {
+      entry.readyPlace = place
+      this.#lead(entry)
+    } else {
+      entry.phase = 'handing'
+      entry.handing = { node, leaseId, saidAtMs: Number.NEGATIVE_INFINITY }
+      names.yield(holdOf(entry.kept.named))
+      this.#hand(entry)
+    }
+  }
+
+  #onRefuse({ requestId, error, message }: MessageBody<'leaseRefuse'>): void {
+    const entry = this.#byRequest.get(requestId)
+    this.#byRequest.delete(requestId)
+    if (entry === undefined || entry.requestId !== requestId || entry.phase === 'gone') return
+    entry.requestId = undefined
+    const mayPass = error === 'busy' || error === 'workerLimit' || error === 'workerStart'
+    const isFirst = entry.phase === 'leading' && entry.lifecycle.state === 'pending'
+    if (isFirst && mayPass && ++entry.placings < placingsMax) {
+      // There was room for it a moment ago.
+      this.#after(placeAgainMs, () => {
+        if (entry.phase === 'leading' && entry.lifecycle.state === 'pending') this.#requestHere(entry)
+      })
+      return
+    }
+    if (entry.phase === 'leading') {
+      this.#step(entry, { type: 'refused', reason: message, error: undefined, mayPass })
+      return
+    }
+    if (mayPass && entry.asker === 'nobody' && ++entry.placings < placingsMax) {
+      this.#after(placeAgainMs, () => {
+        if (entry.phase === 'placing' && entry.requestId === undefined) this.#place(entry)
+      })
+      return
+    }
+    this.#drop(entry)
+    this.#answerEntry(entry, { outcome: 'unavailable', holder: [], code: refusalCodes[error], text: message })
+    if (entry.asker === 'nobody') this.#bury(entry, `it could not be started again: ${message}`)
+  }
+
+  #onLost({ leaseId, reason }: MessageBody<'leaseLost'>): void {
+    const entry = this.#byLease.get(leaseId)
+    if (entry === undefined) return
+    this.#byLease.delete(leaseId)
+    if (entry.phase === 'leading') this.#step(entry, { type: 'lost', leaseId, reason })
+    else if (entry.handing?.leaseId === leaseId) {
+      // The node is gone, or the worker: another is looked for.
+      entry.handing = undefined
+      this.#claim(entry)
+    }
+  }
+
+  // --- from node to node
+
+  #hand(entry: Kept): void {
+    const { handing, kept } = entry
+    if (handing === undefined) return
+    handing.saidAtMs = this.#with.now()
+    this.#post?.send(handing.node, 'keepAsk', { kept })
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#isClosed) return
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      for (const actor of this.#ending.keys()) this.#end(actor)
+      for (const entry of this.#actors.values()) {
+        this.#reserve(entry)
+        if (entry.handing === undefined) continue
+        if (this.#with.now() - entry.handing.saidAtMs >= askAgainMs) this.#hand(entry)
+        else this.#wake()
+      }
+    }, tickMs)
+  }
+
+  handlers(): Pick<PeerMessageHandlers, `keep${'Ask' | 'Answer' | 'Backup' | 'BackedUp' | 'Forget' | 'Forgotten'}`> {
+    return {
+      keepAsk: (from, { kept }) => {
+        check(kept, from)
+        this.#onAsk(from, kept)
+      },
+      keepAnswer: (from, body) => this.#onAnswer(from, body),
+      keepBackup: (from, { kept }) => {
+        check(kept, from)
+        this.#onBackup(from, kept)
+      },
+      keepBackedUp: (from, { actor, problem }) => {
+        const entry = this.#actors.get(actor)
+        const reserve = entry?.reserves.get(from)
+        if (entry === undefined) this.#post?.send(from, 'keepForget', { actor })
+        if (entry === undefined || reserve === undefined) return
+        if (problem === '') reserve.isReady = true
+        this.#reserve(entry)
+      },
+      keepForget: (from, { actor }) => {
+        const leader = this.#backups.get(actor)?.kept.named.manager
+        if (leader !== undefined && nodeOf(leader) === from) this.#forget(actor)
+        this.#post?.send(from, 'keepForgotten', { actor })
+      },
+      keepForgotten: (from, { actor }) => {
+        this.#ending.get(actor)?.entry.reserves.delete(from)
+        this.#end(actor)
+      },
+    }
+  }
+
+  /** Another node has found that an actor is to live here. */
+  #onAsk(from: NodeId, kept: KeptActor): void {
+    const { actor, epoch } = kept.named
+    const known = this.#actors.get(actor)
+    const asker = { node: from, manager: kept.named.manager }
+    if (known !== undefined) {
+      // It was asked before. While it is not all done there is no answer.
+      if (known.phase === 'leading' && known.isAnswered)
+        this.#answer(actor, asker, { outcome: 'given', holder: [known.kept.named], code: '', text: '' })
+      return
+    }
+    const dead = this.#dead.get(actor)
+    if (dead !== undefined) {
+      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text: dead.reason })
+      return
+    }
+    this.#with.bringCode(kept.blobs, from, (missing) => {
+      if (missing.length > 0) {
+        const text = `${missing.length} of the files of its code have not arrived at node ${this.#with.self}`
+        this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'CODE_MISSING', text })
+      } else if (!this.#isClosed && !this.#dead.has(actor)) this.#take(kept, epoch + 1, asker)
+    })
+  }
+
+  // --- actors of other nodes, in reserve
+
+  #onBackup(from: NodeId, kept: KeptActor): void {
+    const { actor, manager, epoch } = kept.named
+    const known = this.#backups.get(actor)
+    if (known !== undefined && known.kept.named.manager === manager && known.kept.named.epoch === epoch) {
+      known.kept = kept
+      if (known.isKnown) this.#onReserved(known, '')
+      return
+    }
+    if (this.#actors.has(actor) || (known !== undefined && known.kept.named.epoch > epoch)) return
+    this.#with.bringCode(kept.blobs, from, (missing) => {
+      const isOutrun = this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#isClosed
+      if (isOutrun || missing.length > 0 || this.#backups.size >= keptMax) return
+      this.#forget(actor)
+      const backup = { kept, isKnown: false }
+      this.#backups.set(actor, backup)
+      const number = this.#nextNumber()
+      this.#backupByClaim.set(number, backup)
+      this.#with.names.claimFor(number, { ...kept.named, ...this.#reserveOf(backup) }, '')
+    })
+  }
+
+  #reserveOf({ kept }: Backup): ReturnType<typeof holdOf> {
+    const { actor, epoch } = kept.named
+    return { actor, manager: this.id, epoch: epoch + 1, isReserve: true }
+  }
+
+  #onReserved(backup: Backup, problem: string): void {
+    const { actor, manager } = backup.kept.named
+    if (this.#backups.get(actor) !== backup) return
+    if (problem === '') backup.isKnown = true
+    else this.#forget(actor)
+    this.#post?.send(nodeOf(manager), 'keepBackedUp', { actor, problem })
+  }
+
+  #forget(actor: ObjectId): void {
+    const backup = this.#backups.get(actor)
+    if (backup === undefined) return
+    this.#backups.delete(actor)
+    this.#with.names.giveBack(this.#reserveOf(backup))
+  }
+
+  /** The head says that nobody leads an actor any more that is here in reserve. */
+  lead(named: NamedActor): void {
+    const { actor } = named
+    const backup = this.#backups.get(actor)
+    if (backup === undefined) {
+      this.#with.names.giveBack(holdOf(named))
+      return
+    }
+    const { kept } = backup
+    const { settings, restartsLeft } = kept
+    if (restartsLeft === 0) this.#forget(actor)
+    if (restartsLeft === 0 || this.#actors.has(actor)) return
+    this.#with.log(`the node of the detached actor ${settings.className} (${actor}) is gone: it is started again`)
+    const again = {
+      ...kept,
+      settings: { ...settings, restarts: settings.restarts + 1 },
+      restartsLeft: restartsLeft > 0 ? restartsLeft - 1 : restartsLeft,
+    }
+    this.#take(again, named.epoch, 'nobody')
+  }
+
+  /** A link to a node is there, or is there no more. */
+  linkChanged(node: NodeId, isUp: boolean): void {
+    for (const [actor, { entry }] of this.#ending) {
+      if (!isUp) entry.reserves.delete(node)
+      this.#end(actor)
+    }
+    for (const entry of this.#actors.values()) {
+      if (!isUp) entry.reserves.delete(node)
+      this.#reserve(entry)
+    }
+  }
+
+  #onAnswer(from: NodeId, { actor, ...answer }: PeerMessageBody<'keepAnswer'>): void {
+    const entry = this.#actors.get(actor)
+    if (entry?.phase !== 'handing' || entry.handing?.node !== from) return
+    const { leaseId } = entry.handing
+    this.#byLease.delete(leaseId)
+    this.#with.leases.giveBack(this, leaseId)
+    this.#drop(entry)
+    const [holder] = answer.holder
+    // It may have been handed over before, to a node that was out of reach then.
+    const isThere = answer.outcome === 'taken' && holder?.actor === actor
+    this.#answerEntry(entry, isThere ? { ...answer, outcome: 'given' } : answer)
+    const state = { state: 'restarting', reason: 'another node leads it now' } as const
+    for (const watcher of entry.watchers) this.#tell(watcher, { ...unknownState(actor), ...state })
+  }
+
+  #answerEntry(entry: Kept, answer: Answer): void {
+    entry.isAnswered = true
+    this.#answer(entry.kept.named.actor, entry.asker, answer)
+  }
+
+  #answer(actor: ObjectId, asker: Asker, answer: Answer): void {
+    if (asker === 'nobody') return
+    if ('node' in asker) this.#post?.send(asker.node, 'keepAnswer', { actor, ...answer })
+    else this.#with.directory.get(asker.client)?.send('actorNameAnswer', { requestId: asker.requestId, ...answer })
+  }
+
+  /** It is led here no more. */
+  #drop(entry: Kept): void {
+    const { actor } = entry.kept.named
+    if (this.#actors.get(actor) === entry) this.#actors.delete(actor)
+    entry.handing = undefined
+    entry.phase = 'gone'
+    this.#with.names.giveBack(holdOf(entry.kept.named))
+  }
+
+  // --- its life
+
+  #step(entry: Kept, event: LifecycleEvent): void {
+    if (this.#isClosed || entry.phase === 'gone') return
+    for (const action of entry.lifecycle.step(event, this.#with.now())) this.#do(entry, action)
+  }
+
+  #do(entry: Kept, action: LifecycleAction): void {
+    const { leases } = this.#with
+    switch (action.type) {
+      case 'requestLease': {
+        const { readyPlace } = entry
+        entry.readyPlace = undefined
+        const isReady = readyPlace !== undefined && this.#byLease.has(readyPlace.leaseId)
+        // Not at once: what this step leads to besides comes first.
+        if (isReady) queueMicrotask(() => this.#step(entry, { type: 'granted', place: readyPlace }))
+        else this.#requestHere(entry)
+        return
+      }
+      case 'cancelRequest':
+        if (entry.requestId === undefined) return
+        this.#byRequest.delete(entry.requestId)
+        leases.cancelRequest(this, entry.requestId)
+        entry.requestId = undefined
+        return
+      case 'start':
+        return this.#start(entry, action.place.leaseId)
+      case 'end':
+        leases.routes.get(action.leaseId)?.worker.send('actorEnd', { leaseId: action.leaseId })
+        return
+      case 'killLease':
+        leases.kill(this, action.leaseId, action.reason)
+        return
+      case 'returnLease':
+        this.#byLease.delete(action.leaseId)
+        leases.giveBack(this, action.leaseId)
+        return
+      case 'wake':
+        this.#after(action.afterMs, () => this.#step(entry, { type: 'woken' }))
+        return
+      case 'changed':
+        this.#changed(entry)
+    }
+  }
+
+  #start({ kept, lifecycle }: Kept, leaseId: number): void {
+    const worker = this.#with.leases.routes.get(leaseId)?.worker
+    if (worker === undefined) return
+    const { creation, settings, functions, named } = kept
+    const incarnation = settings.restarts + lifecycle.incarnation
+    worker.send('actorCode', { leaseId, functions })
+    worker.send('actorStart', {
+      leaseId,
+      actor: named.actor,
+      creation: { ...creation, attempt: incarnation },
+      settings: { ...settings, restarts: incarnation },
+    })
+  }
+
+  #changed(entry: Kept): void {
+    const state = this.#stateOf(entry)
+    for (const watcher of entry.watchers) this.#tell(watcher, state)
+    if (entry.lifecycle.state === 'dead') this.#bury(entry, state.reason)
+    else this.#reserve(entry)
+  }
+
+  #bury(entry: Kept, reason: string): void {
+    const { named, settings } = entry.kept
+    this.#with.log(`detached actor ${settings.className} (${named.actor}) is dead: ${reason}`)
+    entry.phase = 'gone'
+    this.#actors.delete(named.actor)
+    this.#ending.set(named.actor, { entry, sinceMs: this.#with.now(), saidAtMs: Number.NEGATIVE_INFINITY })
+    this.#end(named.actor)
+    this.#dead.set(named.actor, { ...this.#stateOf(entry), state: 'dead', reason })
+    if (this.#dead.size > deadMax) this.#dead.delete(this.#dead.keys().next().value as ObjectId)
+  }
+
+  /** Its name is free when nobody could start it again any more: the head would have that done. */
+  #end(actor: ObjectId): void {
+    const ending = this.#ending.get(actor)
+    if (ending === undefined) return
+    const nowMs = this.#with.now()
+    const { reserves } = ending.entry
+    if (reserves.size === 0 || nowMs - ending.sinceMs >= reserveMsMax) {
+      this.#ending.delete(actor)
+      this.#drop(ending.entry)
+      return
+    }
+    this.#wake()
+    if (nowMs - ending.saidAtMs < askAgainMs) return
+    ending.saidAtMs = nowMs
+    for (const node of reserves.keys()) this.#post?.send(node, 'keepForget', { actor })
+  }
+
+  #stateOf({ kept, phase, lifecycle, error }: Kept): Omit<State, 'to' | 'from'> {
+    const { actor } = kept.named
+    const { publicState: state, place, incarnation, death } = lifecycle
+    if (phase !== 'leading' && state !== 'dead') return { ...unknownState(actor), state: 'pending' }
+    const worker = state === 'alive' ? (place?.worker ?? '') : ''
+    const errors = state === 'dead' && error !== undefined ? [error] : []
+    const restarts = kept.settings.restarts + incarnation
+    return { actor, state, worker, incarnation: restarts, target: actor, reason: death?.reason ?? '', error: errors }
+  }
+
+  #tell(to: ClientId, state: Omit<State, 'to' | 'from'>): void {
+    this.#with.directory.get(to)?.send('actorState', { to, from: this.id, ...state })
+  }
+
+  #onStarted({ leaseId, result }: MessageBody<'actorStarted'>): void {
+    const entry = this.#byLease.get(leaseId)
+    if (entry === undefined) return
+    const [value] = result.values
+    if (result.status === 'ok') {
+      this.#step(entry, { type: 'started', leaseId })
+      return
+    }
+    if (value?.kind === 'inline') entry.error = value
+    this.#step(entry, { type: 'startFailed', leaseId, reason: 'its constructor has failed', error: value })
+  }
+
+  #watch({ from, actor }: MessageBody<'actorWatch'>): void {
+    const entry = this.#actors.get(actor)
+    if (entry !== undefined && entry.watchers.size < watchersMax) entry.watchers.add(from)
+    // One that is not known here has perhaps been handed over: whoever asks looks for it again.
+    this.#tell(from, entry === undefined ? (this.#dead.get(actor) ?? unknownState(actor)) : this.#stateOf(entry))
+  }
+
+  #kill(actor: ObjectId, mayRestart: boolean, reason: string): void {
+    const entry = this.#actors.get(actor)
+    if (entry?.phase === 'leading') this.#step(entry, { type: 'kill', reason, mayRestart })
+  }
+
+  /** Clients have gone. */
+  watchersGone(isGone: (client: ClientId) => boolean): void {
+    for (const { watchers } of this.#actors.values())
+      for (const each of watchers) if (isGone(each)) watchers.delete(each)
+  }
+
+  // --- as a client of the node
+
+  send<N extends MessageName>(name: N, body: MessageBody<N>): void {
+    this.#on(name, body)
+  }
+
+  /** Workers and other clients have something to say. What is meant for another kind of client is passed over. */
+  forward(frame: Frame): void {
+    const name = messageName(frame.type)
+    if (name !== undefined && this.#clientHandlers[name] !== undefined) this.#on(name, decodeBody(name, frame.body))
+  }
+
+  #on<N extends MessageName>(name: N, body: MessageBody<N>): void {
+    this.#clientHandlers[name]?.(body)
+  }
+
+  readonly #clientHandlers: { [N in MessageName]?: (body: MessageBody<N>) => void } = {
+    leaseGrant: (body) => this.#onGrant(body),
+    leaseRefuse: (body) => this.#onRefuse(body),
+    leaseLost: (body) => this.#onLost(body),
+    actorStarted: (body) => this.#onStarted(body),
+    actorEnded: ({ leaseId, reason }) => {
+      const entry = this.#byLease.get(leaseId)
+      if (entry !== undefined) this.#step(entry, { type: 'ended', leaseId, reason })
+    },
+    actorWatch: (body) => this.#watch(body),
+    actorUnwatch: ({ from, actor }) => void this.#actors.get(actor)?.watchers.delete(from),
+    actorKill: ({ from, actor, mayRestart }) => this.#kill(actor, mayRestart, `it was killed (by client ${from})`),
+    actorNameAnswer: (body) => this.#onNameAnswer(body),
+    actorNameLost: (body) => this.#onNameLost(body),
+  }
+
+  #onNameLost({ actor, isReserve, holder: [holder] }: MessageBody<'actorNameLost'>): void {
+    const entry = this.#actors.get(actor)
+    if (isReserve) this.#forget(actor)
+    else if (holder?.actor !== actor) {
+      this.#kill(actor, false, 'its name belongs to another: both were given it while parts of the mesh were apart')
+    } else if (entry !== undefined) {
+      // The one that was taken for gone lives, and has kept its state. Whoever asks for it is to look for that one.
+      for (const [leaseId, each] of this.#byLease) if (each === entry) this.#giveUp(leaseId)
+      if (entry.requestId !== undefined) this.#with.leases.cancelRequest(this, entry.requestId)
+      entry.requestId = undefined
+      this.#drop(entry)
+      for (const watcher of entry.watchers) this.#tell(watcher, unknownState(actor))
+    }
+  }
+
+  #giveUp(leaseId: number): void {
+    this.#byLease.delete(leaseId)
+    this.#with.leases.kill(this, leaseId, 'another one like it was there before')
+  }
+
+  #nextNumber(): number {
+    this.#lastNumber = (this.#lastNumber + 1) % 0xffff_ffff
+    return this.#lastNumber
+  }
+}
+
+/** What another process has sent must be such that it can be asked for. */
+function check({ named, resources, settings, creation }: KeptActor, from?: NodeId): void {
+  if (from !== undefined && nodeOf(named.manager) !== from) {
+    throw new ProtocolError('a node passes on an actor that it does not lead')
+  }
+  try {
+    checkResources(resources, `actor ${settings.className}`)
+  } catch (error) {
+    throw new ProtocolError((error as Error).message)
+  }
+  if (creation.args.kind !== 'inline') throw new ProtocolError('the arguments of a detached actor are in a store')
+}
+
+const refusalCodes: Record<MessageBody<'leaseRefuse'>['error'], string> = {
+  infeasible: 'INFEASIBLE',
+  workerLimit: 'WORKER_LIMIT',
+  workerStart: 'WORKER_START_FAILED',
+  busy: 'UNREACHABLE',
+  forbidden: 'MEMBERSHIP',
+  groupRemoved: 'PLACEMENT_GROUP_REMOVED',
+}
+
+const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }
+
+/** How an actor is of which nothing is known here. */
+function unknownState(actor: ObjectId): Omit<State, 'to' | 'from'> {
+  return { actor, state: 'restarting', worker: '', incarnation: 0, target: actor, reason: '', error: [] }
+}

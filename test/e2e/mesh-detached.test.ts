@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { startLocalMesh, type LocalNode } from '../../node/local-mesh/local-mesh.ts'
+import { ActorOperator, headOf } from '../support/actor-operator.ts'
+
+const isPid = (value: unknown): void => assert.equal(typeof value, 'number', JSON.stringify(value))
+
+describe('detached actors in a mesh', { timeout: 180_000 }, () => {
+  test('test_detached_actor: lives without its program and its handles, and without the head, until it is killed', async () => {
+    await using mesh = await startLocalMesh({ nodes: 3, cpus: 1 })
+    const head = (await headOf(mesh.nodes)) as LocalNode
+    const [a, b] = mesh.nodes.filter((node) => node !== head) as [LocalNode, LocalNode]
+    const onB = { lifetime: 'detached', schedulingStrategy: { nodeId: b.nodeId } }
+    await using first = await new ActorOperator(a).ready()
+    const pid = await first.ask('make', 'store', onB, 5, 2)
+    isPid(pid)
+    assert.equal(await first.ask('call', 'store', 'node'), b.nodeId)
+    const free = await first.ask('make', 'free', { ...onB, isUnnamed: true })
+    assert.equal(await first.ask('hold', 'store', 'free'), true)
+    assert.equal(await first.errorOf('make', 'store', onB), 'ACTOR_NAME_TAKEN')
+    assert.equal(await first.ask('make', 'store', { ...onB, getIfExists: true }), pid)
+    await first.kill()
+
+    // Neither its class, nor the tasks that it starts, need the program that made it.
+    await using second = await new ActorOperator(a).ready()
+    assert.equal(await second.ask('find', 'store'), pid)
+    assert.equal(await second.ask('call', 'store', 'add'), 7)
+    assert.equal(await second.ask('call', 'store', 'addThrice'), 13)
+    assert.equal(await second.ask('give', 'store', 'free'), free)
+    const gone = mesh.ended[mesh.nodes.indexOf(head)]
+    process.kill(head.pid, 'SIGKILL')
+    await gone
+    assert.equal(await second.ask('find', 'store'), pid)
+    assert.equal(await second.ask('call', 'store', 'add'), 15)
+    assert.equal(await second.ask('call', 'free', 'add'), 1)
+    await second.ask('kill', 'store')
+    while ((await second.errorOf('find', 'store')) !== 'ACTOR_NOT_FOUND') await delay(50)
+    assert.equal(await second.errorOf('call', 'store', 'add'), 'ACTOR_DIED')
+    assert.equal(await second.ask('call', 'free', 'add'), 2)
+  })
+
+  test('are started again elsewhere when their node dies', async () => {
+    await using mesh = await startLocalMesh({ nodes: 3, cpus: 1 })
+    const head = (await headOf(mesh.nodes)) as LocalNode
+    const [a, b] = mesh.nodes.filter((node) => node !== head) as [LocalNode, LocalNode]
+    const near = { lifetime: 'detached', maxRestarts: -1, schedulingStrategy: { nodeId: b.nodeId, soft: true } }
+    await using first = await new ActorOperator(a).ready()
+    const pid = await first.ask('make', 'store', near, 5, 2)
+    isPid(pid)
+    assert.equal(await first.ask('call', 'store', 'node'), b.nodeId)
+    assert.equal(await first.ask('call', 'store', 'add'), 7)
+    await first.kill()
+    await using second = await new ActorOperator(a).ready()
+    assert.equal(await second.ask('find', 'store'), pid)
+    process.kill(b.pid, 'SIGKILL')
+    // What it had is lost with its process; how it was made is not, nor its name.
+    assert.equal(await second.ask('call', 'store', 'add'), 7)
+    assert.equal(await second.ask('call', 'store', 'restarts'), 1)
+    assert.notEqual(await second.ask('call', 'store', 'node'), b.nodeId)
+    assert.equal(await second.ask('call', 'store', 'addThrice'), 13)
+    assert.equal(await second.errorOf('make', 'store', near), 'ACTOR_NAME_TAKEN')
+    await second.ask('kill', 'store')
+    while ((await second.errorOf('find', 'store')) !== 'ACTOR_NOT_FOUND') await delay(50)
+  })
+})
