@@ -32,6 +32,7 @@ import { Neighbours } from './mesh/neighbours.ts'
 import { NameDesk } from './names/name-desk.ts'
 import { resourceOptions, type NodeOptions } from './options.ts'
 import { detectResources, type NodeResources } from './resources/detect.ts'
+import { actorsReport } from './reports/actors-report.ts'
 import { EventBook } from './reports/event-book.ts'
 import { OutputBook } from './reports/output-book.ts'
 import { TaskBook } from './reports/task-book.ts'
@@ -217,9 +218,11 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const drainReport = (): DrainReport => ({ node: nodeId, name: ownName, ...drain.report() })
   const taskBook = new TaskBook(nodeId)
   const tasksOf = new ClientQuestions(clients, 'tasksAsk')
+  const actorsOf = new ClientQuestions(clients, 'actorsAsk')
   const survey = new Survey(
     { node: nodeId, name: ownName },
     {
+      actors: () => actorsReport(actorsOf, keeper),
       tasks: ({ limit }) => tasksReport({ clients, questions: tasksOf, book: taskBook }, limit),
       taskRuns: ({ from, limit }) => taskBook.from(from[nodeId] ?? 0, limit),
       events: ({ from, limit }) => events.from(from[nodeId] ?? 0, limit),
@@ -303,6 +306,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const requests = new Requests({
     references,
     tasksOf,
+    actorsOf,
     taskBook,
     events,
     leases,

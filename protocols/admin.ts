@@ -35,6 +35,8 @@ export interface AdminCalls {
   placementGroups: { args: NoArgs; value: { readonly groups: readonly GroupReport[]; readonly more: number } }
   /** Which nodes hold an object, by its id: the DHT is asked. */
   objectLocate: { args: { readonly id: string }; value: LocatedObject }
+  /** Of each node: the actors that its programs own, and the detached ones that it leads. */
+  actors: { args: NoArgs; value: NodeAnswer<NodeActors>[] }
   /** Of each node: the tasks of its programs that have not ended, and the last `limit` that ended there. */
   tasks: { args: { readonly limit: number }; value: NodeAnswer<NodeTasks>[] }
   /** Of each node: ended tasks, from the number on that its last answer has given. */
@@ -60,7 +62,13 @@ export function isNodeCall(name: string): name is NodeCallName {
 }
 
 /** Calls that the asked node passes on to all nodes that it has a link to. */
-export const surveyCalls = ['tasks', 'taskRuns', 'events', 'output'] as const satisfies readonly AdminCallName[]
+export const surveyCalls = [
+  'actors',
+  'tasks',
+  'taskRuns',
+  'events',
+  'output',
+] as const satisfies readonly AdminCallName[]
 export type SurveyCallName = (typeof surveyCalls)[number]
 /** What one node answers to such a call. */
 export type SurveyValue<N extends SurveyCallName> = AdminCalls[N]['value'] extends NodeAnswer<infer T>[] ? T : never
@@ -85,6 +93,31 @@ export interface FromArgs {
   readonly from: Readonly<Record<NodeId, number>>
   /** Of each node. */
   readonly limit: number
+}
+
+export interface NodeActors {
+  readonly actors: readonly ActorReport[]
+  /** Besides those. */
+  readonly more: number
+  /** Programs that did not answer in time: their actors are not known. */
+  readonly silent: readonly ProcessReport[]
+}
+
+/** An actor that is not dead. */
+export interface ActorReport {
+  readonly id: string
+  readonly className: string
+  /** Where its name is known, and the name; absent for one without. */
+  readonly namespace?: string
+  readonly actorName?: string
+  readonly state: 'pending' | 'alive' | 'restarting'
+  readonly restarts: number
+  readonly isDetached: boolean
+  /** Where it is; absent while it is nowhere. */
+  readonly node?: NodeId
+  readonly pid?: number
+  /** The process that owns it; absent for a detached one. */
+  readonly owner?: ProcessReport
 }
 
 export interface NodeTasks {
@@ -489,6 +522,7 @@ const checks: { [N in AdminCallName]: (input: Input) => AdminArgs<N> } = {
   memory: noArgs,
   placementGroups: noArgs,
   objectLocate: ({ id }) => ({ id: checkText('id', id, /^[0-9a-f]{44}$/) }),
+  actors: noArgs,
   tasks: ({ limit }) => ({ limit: checkWhole('limit', limit, recordsMax) }),
   taskRuns: checkFrom,
   events: checkFrom,

@@ -32,6 +32,8 @@ const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
 const text = string(16 * 1024)
 const storedName = string(64)
+/** A client tells of so many actors that it owns. */
+export const ownedActorsMax = 2000
 /** A client tells of so many values that it owns, and of so many that it borrows: they have to fit into one message. */
 export const referencesMax = 2000
 /** A client tells of so many of its tasks that have not ended. */
@@ -479,6 +481,30 @@ export const messages = {
     }),
   ),
   /** Asks a client for those of its tasks that have not ended. */
+  /** Asks a client for the actors that it owns and that are not dead. */
+  actorsAsk: message(178, small, struct({ requestId: u32 })),
+  /** `worker` is empty for one that is on none. */
+  ownedActors: message(
+    179,
+    limits.frameBytesMax,
+    struct({
+      requestId: u32,
+      actors: list(
+        struct({
+          actor: objectId,
+          className: string(1024),
+          namespace: string(actorNameBytesMax),
+          name: string(actorNameBytesMax),
+          state: oneOf('pending', 'alive', 'restarting', 'dead'),
+          restarts: u32,
+          worker: string(clientIdBytes * 2),
+          workerPid: u32,
+        }),
+        ownedActorsMax,
+      ),
+      more: u32,
+    }),
+  ),
   tasksAsk: message(96, small, struct({ requestId: u32 })),
   /** `queued`: for a worker, or on one behind another task. `node` is empty for what is on no worker. */
   liveTasks: message(

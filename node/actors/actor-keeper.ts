@@ -1,3 +1,4 @@
+import type { ActorReport } from '../../protocols/admin.ts'
 import {
   ActorLifecycle,
   type ActorPlace,
@@ -148,19 +149,24 @@ export class ActorKeeper implements LeaseEnd {
     this.#timers.add(timer)
   }
 
-  /** Those that it leads. */
-  kept(): {
-    readonly named: NamedActor
-    readonly className: string
-    readonly state: string
-    readonly restarts: number
-  }[] {
-    return Array.from(this.#actors.values(), ({ kept, lifecycle }) => ({
-      named: kept.named,
-      className: kept.settings.className,
-      state: lifecycle.publicState,
-      restarts: lifecycle.incarnation,
-    }))
+  /** Those that it leads, for people to read. */
+  kept(): ActorReport[] {
+    return [...this.#actors.values()].flatMap(({ kept, phase, lifecycle }) => {
+      const { named, settings } = kept
+      const { publicState, place, incarnation } = lifecycle
+      if (publicState === 'dead') return []
+      return [
+        {
+          id: named.actor,
+          className: settings.className,
+          state: phase === 'leading' ? publicState : 'pending',
+          restarts: settings.restarts + incarnation,
+          isDetached: true,
+          ...(named.name === '' ? {} : { namespace: named.namespace, actorName: named.name }),
+          ...(place === undefined ? {} : { node: nodeOf(place.worker), pid: place.workerPid }),
+        },
+      ]
+    })
   }
 
   // --- actors that come

@@ -2,6 +2,7 @@ import { styleText } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { ShoalError } from '../../protocols/errors.ts'
 import { shoalVersion } from '../../protocols/version.ts'
+import { actorsCommand } from './actors.ts'
 import { doctorCommand } from './doctor.ts'
 import { drainCommand } from './drain.ts'
 import { downCommand } from './down.ts'
@@ -53,6 +54,7 @@ const commands = [
   statusCommand,
   nodesCommand,
   tasksCommand,
+  actorsCommand,
   timelineCommand,
   eventsCommand,
   logsCommand,

@@ -11,6 +11,7 @@ const answerMs = 1500
 interface Answers {
   referencesAsk: 'references'
   tasksAsk: 'liveTasks'
+  actorsAsk: 'ownedActors'
 }
 
 type Question = keyof Answers & MessageName

@@ -31,6 +31,7 @@ export interface RequestsOptions {
   keeper: ActorKeeper
   references: ClientQuestions<'referencesAsk'>
   tasksOf: ClientQuestions<'tasksAsk'>
+  actorsOf: ClientQuestions<'actorsAsk'>
   taskBook: TaskBook
   events: EventBook
   output: OutputRelay
@@ -80,6 +81,7 @@ export class Requests {
       actorFind: (client, body) => names.find(client, body),
       actorNameRelease: (client, body) => names.release(client, body),
       actorKeep: (client, body) => keeper.keep(client, body),
+      ownedActors: (client, body) => options.actorsOf.answered(client, body),
       liveTasks: (client, body) => options.tasksOf.answered(client, body),
       objectNews: (client, body) => options.events.say('object', objectText(body), objectFacts(client, body)),
       taskRuns: (client, body) => options.taskBook.add(client.pid, body),

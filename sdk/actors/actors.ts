@@ -202,9 +202,11 @@ export class Actors {
 
   handlers(): MessageHandlers {
     const { owned } = this
+    const { connection } = this.#host
     return {
       actorStarted: (body) => owned.onStarted(body),
       actorEnded: (body) => owned.onEnded(body),
+      actorsAsk: ({ requestId }) => connection.send('ownedActors', { requestId, ...owned.told() }),
       actorWatch: ({ from, actor }) => owned.watch(actor, from),
       actorUnwatch: ({ from, actor }) => owned.unwatch(actor, from),
       actorKill: ({ from, actor, mayRestart }) => owned.kill(actor, mayRestart, `it was killed (by client ${from})`),

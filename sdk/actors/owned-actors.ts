@@ -2,7 +2,7 @@ import { ActorLifecycle, type LifecycleAction, type LifecycleEvent } from '../..
 import type { ActorSettings } from '../../protocols/actor-messages.ts'
 import { ActorDiedError } from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
-import type { MessageBody } from '../../protocols/messages.ts'
+import { ownedActorsMax, type MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
@@ -90,6 +90,20 @@ export class OwnedActors {
       if (lifecycle.state !== 'dead' && alias?.target !== id) count++
     }
     return count
+  }
+
+  /** Those that are not dead, for people to read. */
+  told(): Omit<MessageBody<'ownedActors'>, 'requestId'> {
+    const live = [...this.#actors.values()].filter(
+      (each) => each.lifecycle.state !== 'dead' && each.alias === undefined,
+    )
+    const actors = live.slice(0, ownedActorsMax).map(({ id, settings, lifecycle }) => {
+      const { publicState: state, place, incarnation: restarts } = lifecycle
+      const { className, namespace, name } = settings
+      const where = { worker: place?.worker ?? '', workerPid: place?.workerPid ?? 0 }
+      return { actor: id, className: className.slice(0, 256), namespace, name, state, restarts, ...where }
+    })
+    return { actors, more: live.length - actors.length }
   }
 
   get(id: ObjectId): OwnedActor | undefined {

@@ -1,10 +1,25 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { NodeClient } from '../../node/cli/node-client.ts'
 import { startLocalMesh, type LocalNode } from '../../node/local-mesh/local-mesh.ts'
 import { ActorOperator, headOf } from '../support/actor-operator.ts'
 
 const isPid = (value: unknown): void => assert.equal(typeof value, 'number', JSON.stringify(value))
+
+/** What `shoal actors` lists. */
+async function actorsSeenBy({ socketPath }: LocalNode): Promise<string[]> {
+  const client = await NodeClient.connect(socketPath)
+  const answers = await client.call('actors', {})
+  client.close()
+  return answers
+    .flatMap(({ value }) => value?.actors ?? [])
+    .map(({ className, actorName = 'free?', state, node, isDetached }) => {
+      assert.equal(isDetached, true)
+      return `${className} ${actorName} ${state} at ${node}`
+    })
+    .toSorted()
+}
 
 describe('detached actors in a mesh', { timeout: 180_000 }, () => {
   test('test_detached_actor: lives without its program and its handles, and without the head, until it is killed', async () => {
@@ -18,6 +33,10 @@ describe('detached actors in a mesh', { timeout: 180_000 }, () => {
     assert.equal(await first.ask('call', 'store', 'node'), b.nodeId)
     const free = await first.ask('make', 'free', { ...onB, isUnnamed: true })
     assert.equal(await first.ask('hold', 'store', 'free'), true)
+    assert.deepEqual(await actorsSeenBy(a), [
+      `Counting free? alive at ${b.nodeId}`,
+      `Counting store alive at ${b.nodeId}`,
+    ])
     assert.equal(await first.errorOf('make', 'store', onB), 'ACTOR_NAME_TAKEN')
     assert.equal(await first.ask('make', 'store', { ...onB, getIfExists: true }), pid)
     await first.kill()

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { ExplainedRequest } from '../../../protocols/admin.ts'
 import { findByPrefix } from '../../../node/cli/find-by-prefix.ts'
+import { formatActors, listActors } from '../../../node/cli/format-actors.ts'
 import { formatExplained } from '../../../node/cli/format-explained.ts'
 import { formatMesh } from '../../../node/cli/format-mesh.ts'
 import { formatGpu } from '../../../node/cli/format-gpu.ts'
@@ -183,4 +184,56 @@ test('columns are as wide as they look', () => {
     ),
     'A     B\n\u001b[1mlong\u001b[22m  x\n      y',
   )
+})
+
+describe('actors', () => {
+  test('of all nodes, with where they are and who owns them', () => {
+    const owner = { client: `${self}0000000000000001`, pid: 7, role: 'driver', program: '/home/me/train.ts' } as const
+    const common = { className: 'Counter', restarts: 0, isDetached: false } as const
+    const place = { node: nodeId(2), pid: 41 }
+    const named = {
+      ...common,
+      id: 'a2',
+      state: 'alive',
+      namespace: 'default',
+      actorName: 'hits',
+      ...place,
+      owner,
+    } as const
+    const detached = {
+      ...common,
+      id: 'a1',
+      className: 'Store',
+      state: 'restarting',
+      restarts: 2,
+      isDetached: true,
+    } as const
+    const other = { ...detached, namespace: 'lab', actorName: 'store' }
+    const answers = [
+      {
+        node: self,
+        name: 'desk',
+        value: { actors: [other, { ...common, id: 'a0', state: 'pending', owner } as const], more: 0, silent: [] },
+      },
+      {
+        node: nodeId(2),
+        name: 'lap',
+        value: { actors: [named], more: 3, silent: [{ ...owner, role: 'worker', pid: 8 } as const] },
+      },
+      { node: nodeId(3), name: 'tablet', problem: 'there is no link to it' },
+    ]
+    assert.deepEqual(formatActors(listActors(answers)).split('\n'), [
+      'ACTOR  CLASS    NAME       STATE       NODE  PID  RESTARTS  OWNER',
+      'a0     Counter  -          pending     -     -    0         train.ts (pid 7)',
+      'a2     Counter  hits       alive       lap   41   0         train.ts (pid 7)',
+      'a1     Store    lab/store  restarting  -     -    2         detached',
+      'and 3 actors more',
+      'Busy, so that their actors are not known: worker 8',
+      'tablet does not say: there is no link to it',
+    ])
+    assert.deepEqual(
+      listActors(answers, 'hits').actors.map(({ id, nodeName }) => [id, nodeName]),
+      [['a2', 'lap']],
+    )
+  })
 })

@@ -21,6 +21,7 @@ const nothing: NodeTasks = { live: [], more: 0, ended: [], left: 0, drivers: [],
 
 function survey(changes: Partial<OwnAnswers> = {}): Survey {
   const own = {
+    actors: () => ({ actors: [], more: 0, silent: [] }),
     tasks: () => nothing,
     taskRuns: ({ limit }: { limit: number }) => ({ runs: [], next: limit, hasMore: false, lost: 0 }),
     events: () => ({ events: [], next: 0, hasMore: false, lost: 0 }),
@@ -56,6 +57,7 @@ describe('a question to all nodes', () => {
   test('an error of one node is its answer', async () => {
     const asked = survey()
     const other = survey({
+      actors: () => ({ actors: [], more: 0, silent: [] }),
       tasks: () => {
         throw new InvalidArgumentError('not so')
       },
