@@ -203,17 +203,16 @@ async function* read(stream: Stream): AsyncGenerator<Uint8Array> {
   const pauseIfFull = (): void => {
     if (waitingBytes > waitingBytesMax && stream.readStatus === 'readable') stream.pause()
   }
-  const listeners = new AbortController()
-  const { signal } = listeners
-  const onEvent = (name: 'message' | 'end' | 'close', handle: (event: Event) => void): void =>
-    stream.addEventListener(
-      name,
-      (event) => {
-        handle(event)
-        wake()
-      },
-      { signal },
-    )
+  // Not with a signal: Node (24) would keep the stream of a reader who is left behind in the middle, and its connection.
+  const listeners: [name: 'message' | 'end' | 'close', listener: (event: Event) => void][] = []
+  const onEvent = (name: 'message' | 'end' | 'close', handle: (event: Event) => void): void => {
+    const listener = (event: Event): void => {
+      handle(event)
+      wake()
+    }
+    listeners.push([name, listener])
+    stream.addEventListener(name, listener)
+  }
   onEvent('message', (event) => {
     const bytes = bytesOf((event as StreamMessageEvent).data)
     chunks.push(bytes)
@@ -250,6 +249,6 @@ async function* read(stream: Stream): AsyncGenerator<Uint8Array> {
       }
     }
   } finally {
-    listeners.abort()
+    for (const [name, listener] of listeners) stream.removeEventListener(name, listener)
   }
 }

@@ -50,8 +50,9 @@ type ClassOf<T> = T extends RemoteClass<infer C> ? C : T extends AnyClass ? T : 
  * when the mesh has had no head for long; InvalidArgumentError for a name or an option that is none.
  *
  * @example
+ * const kept = Counter.options({ name: 'hits' }).remote() // perhaps in another program
  * const counter = await getActor<typeof Counter>('hits')
- * console.log(await get(counter.add.remote(1)))
+ * console.log(await get(counter.add.remote(1))) // 1
  */
 export async function getActor<T extends RemoteClass | AnyClass = AnyClass>(
   name: string,

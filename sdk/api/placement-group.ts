@@ -160,6 +160,7 @@ export class PlacementGroup {
    * are free again. A second time does nothing. A group ends with the process that made it, too.
    *
    * @example
+   * const group = placementGroup([{ CPU: 1 }])
    * await group.remove()
    */
   async remove(): Promise<void> {
@@ -199,10 +200,9 @@ export class PlacementGroup {
  * Throws InvalidArgumentError for a wrong bundle or option, NotInitializedError before `init()`.
  *
  * @example
- * const group = placementGroup([{ CPU: 2 }, { CPU: 2, GPU: 1, labels: { zone: 'lab1' } }], { strategy: 'STRICT_SPREAD' })
+ * const group = placementGroup([{ CPU: 1 }, { CPU: 1 }], { strategy: 'PACK' })
  * await group.ready({ timeoutMs: 5000 })
- * const ref = train.options({ placementGroup: group, bundleIndex: 1 }).remote(data)
- * console.log(await get(ref))
+ * console.log(await get(square.options({ placementGroup: group, bundleIndex: 1 }).remote(3))) // 9
  * await group.remove()
  */
 export function placementGroup(bundles: readonly Bundle[], options: PlacementGroupOptions = {}): PlacementGroup {
@@ -217,6 +217,7 @@ export function placementGroup(bundles: readonly Bundle[], options: PlacementGro
  * Removes a placement group: see {@link PlacementGroup.remove}.
  *
  * @example
+ * const group = placementGroup([{ CPU: 1 }])
  * await removePlacementGroup(group)
  */
 export async function removePlacementGroup(group: PlacementGroup): Promise<void> {
@@ -242,7 +243,8 @@ export interface GroupOptions {
    * A placement group from whose bundles the work takes its resources. It waits until the group is ready.
    *
    * @example
-   * const ref = train.options({ placementGroup: group, bundleIndex: 0 }).remote()
+   * const group = placementGroup([{ CPU: 1 }])
+   * console.log(await get(square.options({ placementGroup: group, bundleIndex: 0 }).remote(2))) // 4
    */
   placementGroup?: PlacementGroup
   /** Which of its bundles, the first being 0. @default any that has room */

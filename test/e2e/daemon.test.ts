@@ -314,7 +314,7 @@ describe('a running node', { concurrency: true }, () => {
     const order = ['welcome', 'leaseGrant', 'taskDone', 'leaseLost', 'clientGone', 'leaseGrant']
     assert.deepEqual(client.arrived, order)
     client.send('leaseKill', { leaseId: next.leaseId, reason: 'cancelled' })
-    const cancelled = { leaseId: next.leaseId, reason: 'cancelled', outOfMemory: [] }
+    const cancelled = { leaseId: next.leaseId, reason: 'cancelled', outOfMemory: [], isGroupRemoved: false }
     assert.deepEqual(await client.next('leaseLost'), cancelled)
     const { workerPid } = await client.lease()
     process.kill(workerPid, 'SIGKILL')

@@ -132,6 +132,7 @@ describe('shoal drain', { timeout: 180_000 }, () => {
     await guest.printed(new RegExp(`GUEST ${home.nodeId}`))
     await guest.ended()
     const undone = await shoal(home.runtimeDirectory, 'drain', leaving.nodeId, '--undo')
+    assert.equal(undone.code, 0, undone.stderr)
     assert.match(undone.stdout, /takes work\./)
     writeFileSync(`${go}2`, '')
     await driver.printed(new RegExp(`AGAIN ${leaving.nodeId}`))

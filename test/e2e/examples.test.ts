@@ -18,6 +18,7 @@ const documented = [
   'sdk/api/queue.ts',
   'sdk/api/pool.ts',
   'sdk/api/parallel-map.ts',
+  'sdk/api/placement-group.ts',
   'sdk/objects/object-ref.ts',
   'sdk/runtime/object-ref-stream.ts',
   'protocols/errors.ts',
@@ -26,8 +27,8 @@ const documented = [
 /** What the examples take for granted. */
 const prelude = `
 import {
-  actorContext, ActorPool, cancel, exitActor, get, init, kill, ObjectRefStream, parallelMap, parallelMapIterable, Pool, put,
-  Queue, remote, ShoalError, shutdown, taskContext, wait, type ObjectRef
+  actorContext, ActorPool, cancel, exitActor, get, getActor, init, kill, ObjectRefStream, parallelMap, parallelMapIterable, placementGroup, placementGroups, Pool, put,
+  Queue, remote, removePlacementGroup, ShoalError, shutdown, taskContext, wait, type Bundle, type ObjectRef
 } from 'SDK'
 const fetch = async (url: string, options: object) => ({ text: async () => url })
 await init({ numCpus: 2 })
