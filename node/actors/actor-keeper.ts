@@ -12,7 +12,7 @@ import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../.
 import type { KeptActor } from '../../protocols/kept-actor.ts'
 import { decodeBody, messageName, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
-import type { WireValue } from '../../protocols/wire-value.ts'
+import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import { checkResources } from '../../protocols/resources.ts'
 import type { SchedulingStrategy } from '../../protocols/scheduling.ts'
 import type { NamePost } from '../names/name-office.ts'
@@ -81,7 +81,9 @@ interface Kept {
 
 /** Detached actors that one node leads, and what it remembers of dead ones. */
 const keptMax = 10_000
-const deadMax = 1000
+const deadMax = 200
+/** What all of them, and those in reserve, may take. */
+const allBytesMax = 512 * 1024 * 1024
 const watchersMax = 100_000
 const tickMs = 250
 /** A node that was asked to take an actor, or to have it in reserve, and has not answered, is asked again. */
@@ -100,6 +102,8 @@ interface Backup {
   kept: KeptActor
   /** Whoever asked for it is to be told when the head knows. */
   isKnown: boolean
+  /** The number of the question whether it does. */
+  readonly claim: number
 }
 
 /**
@@ -190,8 +194,8 @@ export class ActorKeeper implements LeaseEnd {
   #take(kept: KeptActor, epoch: number, asker: Asker): void {
     const { actor } = kept.named
     if (this.#actors.has(actor)) return
-    if (this.#actors.size >= keptMax) {
-      const text = `this node has ${keptMax} detached actors, which is the most that is possible`
+    if (!this.#hasRoom(this.#actors, kept)) {
+      const text = `this node has as many detached actors as are possible: ${keptMax}, or what takes ${allBytesMax} bytes`
       this.#answer(actor, asker, { outcome: 'full', holder: [], code: 'TOO_MANY_ACTORS', text })
       return
     }
@@ -475,15 +479,26 @@ export class ActorKeeper implements LeaseEnd {
     }
     if (this.#actors.has(actor) || (known !== undefined && known.kept.named.epoch > epoch)) return
     this.#with.bringCode(kept.blobs, from, (missing) => {
-      const isOutrun = this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#isClosed
-      if (isOutrun || missing.length > 0 || this.#backups.size >= keptMax) return
+      if (this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#isClosed) return
+      if (missing.length > 0 || !this.#hasRoom(this.#backups, kept)) {
+        const problem = missing.length > 0 ? 'files of its code have not arrived' : 'there is no room for more'
+        this.#post?.send(from, 'keepBackedUp', { actor, problem })
+        return
+      }
       this.#forget(actor)
-      const backup = { kept, isKnown: false }
+      const backup = { kept, isKnown: false, claim: this.#nextNumber() }
       this.#backups.set(actor, backup)
-      const number = this.#nextNumber()
-      this.#backupByClaim.set(number, backup)
-      this.#with.names.claimFor(number, { ...kept.named, ...this.#reserveOf(backup) }, '')
+      this.#backupByClaim.set(backup.claim, backup)
+      this.#with.names.claimFor(backup.claim, { ...kept.named, ...this.#reserveOf(backup) }, '')
     })
+  }
+
+  #hasRoom(those: ReadonlyMap<ObjectId, unknown>, more: KeptActor): boolean {
+    if (those.size >= keptMax) return false
+    let bytes = bytesOf(more)
+    for (const { kept } of this.#actors.values()) bytes += bytesOf(kept)
+    for (const { kept } of this.#backups.values()) bytes += bytesOf(kept)
+    return bytes <= allBytesMax
   }
 
   #reserveOf({ kept }: Backup): ReturnType<typeof holdOf> {
@@ -503,6 +518,7 @@ export class ActorKeeper implements LeaseEnd {
     const backup = this.#backups.get(actor)
     if (backup === undefined) return
     this.#backups.delete(actor)
+    this.#backupByClaim.delete(backup.claim)
     this.#with.names.giveBack(this.#reserveOf(backup))
   }
 
@@ -797,6 +813,13 @@ function check({ named, resources, settings, creation }: KeptActor, from?: NodeI
     throw new ProtocolError((error as Error).message)
   }
   if (creation.args.kind !== 'inline') throw new ProtocolError('the arguments of a detached actor are in a store')
+}
+
+/** What an actor takes here, about. */
+function bytesOf({ creation, functions }: KeptActor): number {
+  let bytes = 1024 + wireBytes(creation.args)
+  for (const { value } of [...creation.resolved, ...functions]) bytes += wireBytes(value)
+  return bytes
 }
 
 const refusalCodes: Record<MessageBody<'leaseRefuse'>['error'], string> = {
