@@ -232,8 +232,8 @@ export const peerMessages = {
   /** An actor of a client of the sender is to have this name. */
   nameClaim: message(221, small, struct({ named: namedActor, handedBy: string(clientIdBytes * 2) })),
   nameFind: message(222, small, struct({ askId: u32, isId: bool, namespace: actorName, name: actorName })),
-  /** The actor has the name no more. */
-  nameRelease: message(223, small, struct({ namespace: actorName, name: actorName, ...managed })),
+  /** The actor has the name no more. `mayReturn`: it is not dead, so whoever can start it again is to do so. */
+  nameRelease: message(223, small, struct({ namespace: actorName, name: actorName, ...managed, mayReturn: bool })),
 
   // --- and the head's answers
   /** The head has no report of the receiver: what was sent over a link that has been replaced since does not count. */

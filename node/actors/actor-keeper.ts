@@ -82,6 +82,7 @@ interface Kept {
 /** Detached actors that one node leads, and what it remembers of dead ones. */
 const keptMax = 10_000
 const deadMax = 200
+const endedMax = 10_000
 /** What all of them, and those in reserve, may take. */
 const allBytesMax = 512 * 1024 * 1024
 const watchersMax = 100_000
@@ -96,6 +97,8 @@ const reserveMsMax = 3000
 /** An actor whose node is gone, and for which there is no place, is given up after so many tries. */
 const placingsMax = 20
 const placeAgainMs = 1000
+/** Or, where it has lived, after so many, when it can go elsewhere. */
+const refusalsMax = 3
 
 /** What is needed to start an actor of another node again. */
 interface Backup {
@@ -124,6 +127,8 @@ export class ActorKeeper implements LeaseEnd {
   readonly #byLease = new Map<number, Kept>()
   /** Dead actors that other nodes could still start again. */
   readonly #ending = new Map<ObjectId, { entry: Kept; sinceMs: number; saidAtMs: number }>()
+  /** Actors of other nodes that are dead: what is still on its way of them comes too late. */
+  readonly #ended = new Set<ObjectId>()
   readonly #dead = new Map<ObjectId, Omit<State, 'to' | 'from'>>()
   #post: NamePost | undefined
   #lastNumber = 0
@@ -348,6 +353,7 @@ export class ActorKeeper implements LeaseEnd {
     if (entry === undefined || entry.requestId !== requestId || entry.phase === 'gone') return
     entry.requestId = undefined
     const mayPass = error === 'busy' || error === 'workerLimit' || error === 'workerStart'
+    if (entry.phase === 'leading' && entry.lifecycle.state === 'restarting') entry.placings++
     const isFirst = entry.phase === 'leading' && entry.lifecycle.state === 'pending'
     if (isFirst && mayPass && ++entry.placings < placingsMax) {
       // There was room for it a moment ago.
@@ -356,8 +362,14 @@ export class ActorKeeper implements LeaseEnd {
       })
       return
     }
+    if (entry.phase === 'leading' && this.#mayLeave(entry, mayPass)) {
+      this.#leave(entry)
+      return
+    }
     if (entry.phase === 'leading') {
-      this.#step(entry, { type: 'refused', reason: message, error: undefined, mayPass })
+      // Those who could start it elsewhere have perhaps to be told of its last restart first.
+      const isElsewhere = entry.lifecycle.incarnation > 0 && entry.reserves.size > 0
+      this.#step(entry, { type: 'refused', reason: message, error: undefined, mayPass: mayPass || isElsewhere })
       return
     }
     if (mayPass && entry.asker === 'nobody' && ++entry.placings < placingsMax) {
@@ -369,6 +381,24 @@ export class ActorKeeper implements LeaseEnd {
     this.#drop(entry)
     this.#answerEntry(entry, { outcome: 'unavailable', holder: [], code: refusalCodes[error], text: message })
     if (entry.asker === 'nobody') this.#bury(entry, `it could not be started again: ${message}`)
+  }
+
+  /** There is no room here any more for an actor, such as when the node is drained, but perhaps elsewhere. */
+  #mayLeave({ reserves, placings }: Kept, mayPass: boolean): boolean {
+    const isElsewhere = [...reserves.values()].some(({ isReady }) => isReady)
+    return isElsewhere && (!mayPass || placings >= refusalsMax)
+  }
+
+  /** As if this node were gone: the head has one of the others start the actor. */
+  #leave(entry: Kept): void {
+    const { actor } = entry.kept.named
+    this.#with.log(
+      `the detached actor ${entry.kept.settings.className} (${actor}) finds no room here: another node starts it`,
+    )
+    this.#actors.delete(actor)
+    entry.phase = 'gone'
+    this.#with.names.giveBack(holdOf(entry.kept.named), true)
+    for (const watcher of entry.watchers) this.#tell(watcher, unknownState(actor))
   }
 
   #onLost({ leaseId, reason }: MessageBody<'leaseLost'>): void {
@@ -421,14 +451,18 @@ export class ActorKeeper implements LeaseEnd {
       keepBackedUp: (from, { actor, problem }) => {
         const entry = this.#actors.get(actor)
         const reserve = entry?.reserves.get(from)
-        if (entry === undefined) this.#post?.send(from, 'keepForget', { actor })
+        if (this.#dead.has(actor)) this.#post?.send(from, 'keepForget', { actor })
         if (entry === undefined || reserve === undefined) return
         if (problem === '') reserve.isReady = true
         this.#reserve(entry)
       },
       keepForget: (from, { actor }) => {
         const leader = this.#backups.get(actor)?.kept.named.manager
-        if (leader !== undefined && nodeOf(leader) === from) this.#forget(actor)
+        if (leader === undefined || nodeOf(leader) === from) {
+          this.#forget(actor)
+          this.#ended.add(actor)
+          if (this.#ended.size > endedMax) this.#ended.delete(this.#ended.values().next().value as ObjectId)
+        }
         this.#post?.send(from, 'keepForgotten', { actor })
       },
       keepForgotten: (from, { actor }) => {
@@ -443,7 +477,14 @@ export class ActorKeeper implements LeaseEnd {
     const { actor, epoch } = kept.named
     const known = this.#actors.get(actor)
     const asker = { node: from, manager: kept.named.manager }
-    if (known !== undefined) {
+    const handing = known?.handing
+    if (known !== undefined && handing?.node === from && known.kept.named.epoch < epoch) {
+      // The node that it was handed to has had it meanwhile, and gives it back.
+      this.#byLease.delete(handing.leaseId)
+      this.#with.leases.giveBack(this, handing.leaseId)
+      this.#drop(known)
+      this.#answerEntry(known, { outcome: 'given', holder: [kept.named], code: '', text: '' })
+    } else if (known !== undefined) {
       // It was asked before. While it is not all done there is no answer.
       if (known.phase === 'leading' && known.isAnswered)
         this.#answer(actor, asker, { outcome: 'given', holder: [known.kept.named], code: '', text: '' })
@@ -479,7 +520,8 @@ export class ActorKeeper implements LeaseEnd {
     }
     if (this.#actors.has(actor) || (known !== undefined && known.kept.named.epoch > epoch)) return
     this.#with.bringCode(kept.blobs, from, (missing) => {
-      if (this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#isClosed) return
+      const isLate = this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#ended.has(actor)
+      if (isLate || this.#isClosed) return
       if (missing.length > 0 || !this.#hasRoom(this.#backups, kept)) {
         const problem = missing.length > 0 ? 'files of its code have not arrived' : 'there is no room for more'
         this.#post?.send(from, 'keepBackedUp', { actor, problem })
@@ -526,6 +568,7 @@ export class ActorKeeper implements LeaseEnd {
   lead(named: NamedActor): void {
     const { actor } = named
     const backup = this.#backups.get(actor)
+    if (this.#actors.has(actor)) return
     if (backup === undefined) {
       this.#with.names.giveBack(holdOf(named))
       return
@@ -533,7 +576,7 @@ export class ActorKeeper implements LeaseEnd {
     const { kept } = backup
     const { settings, restartsLeft } = kept
     if (restartsLeft === 0) this.#forget(actor)
-    if (restartsLeft === 0 || this.#actors.has(actor)) return
+    if (restartsLeft === 0) return
     this.#with.log(`the node of the detached actor ${settings.className} (${actor}) is gone: it is started again`)
     const again = {
       ...kept,
@@ -719,6 +762,7 @@ export class ActorKeeper implements LeaseEnd {
     if (entry === undefined) return
     const [value] = result.values
     if (result.status === 'ok') {
+      entry.placings = 0
       this.#step(entry, { type: 'started', leaseId })
       return
     }

@@ -295,7 +295,9 @@ export class ActorDirectory {
   #onClaim(from: NodeId, { named, handedBy }: PeerMessageBody<'nameClaim'>, nowMs: number): void {
     const { actor, manager } = named
     const record = this.#nodes.get(from)
-    if (nodeOf(manager) !== from || record === undefined || record.givenBack.has(holdKey(named))) return
+    if (nodeOf(manager) !== from || record === undefined) return
+    // What is in reserve may be so again.
+    if (!named.isReserve && record.givenBack.has(holdKey(named))) return
     const other = this.#byName.get(nameKey(named))
     const answer = (outcome: PeerMessageBody<'nameClaimed'>['outcome'], holder?: NamedActor): void => {
       const body = { term: this.term, ...holdOf(named), outcome, holder: holder === undefined ? [] : [holder] }
@@ -342,7 +344,9 @@ export class ActorDirectory {
     this.#send({ type: 'nameFound', to: from, body })
   }
 
-  #onRelease(from: NodeId, { namespace, name, ...released }: PeerMessageBody<'nameRelease'>, nowMs: number): void {
+  #onRelease(from: NodeId, body: PeerMessageBody<'nameRelease'>, nowMs: number): void {
+    const { namespace, name, mayReturn } = body
+    const released = holdOf(body)
     const { actor, manager } = released
     if (nodeOf(manager) !== from) return
     const { givenBack } = this.#nodes.get(from) as NodeRecord
@@ -353,7 +357,7 @@ export class ActorDirectory {
     for (const named of held) {
       if (named === undefined || holdKey(named) !== holdKey(released)) continue
       this.#remove(named)
-      if (!named.isReserve) this.#end(actor, nowMs)
+      if (!named.isReserve && !mayReturn) this.#end(actor, nowMs)
     }
     for (const loser of this.#losers) if (holdKey(loser.named) === holdKey(released)) this.#losers.delete(loser)
     this.#send({ type: 'nameReleased', to: from, body: { term: this.term, ...released } })

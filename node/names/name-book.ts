@@ -27,7 +27,8 @@ export type BookEvent =
       readonly namespace: string
       readonly name: string
     }
-  | { readonly type: 'release'; readonly hold: NameHold }
+  /** `mayReturn`: the actor is not dead, only not in these hands any more. */
+  | { readonly type: 'release'; readonly hold: NameHold; readonly mayReturn: boolean }
   /** The actor is about to get another manager: the next head hears of it from that one. To be released in the end. */
   | { readonly type: 'yield'; readonly hold: NameHold }
   | { readonly type: 'clientGone'; readonly client: ClientId }
@@ -64,6 +65,7 @@ type Claim = Waiting & { readonly named: NamedActor; readonly handedBy: ClientId
 type Find = Waiting & Pick<Extract<BookEvent, { type: 'find' }>, 'client' | 'isId' | 'namespace' | 'name'>
 interface Release {
   readonly named: NamedActor
+  readonly mayReturn: boolean
   askedAtMs: number
 }
 
@@ -120,7 +122,7 @@ export class NameBook {
       case 'find':
         return this.#onFind(event, nowMs)
       case 'release':
-        return this.#onRelease(holdKey(event.hold), nowMs)
+        return this.#onRelease(holdKey(event.hold), event.mayReturn, nowMs)
       case 'yield':
         return this.#onYield(holdKey(event.hold))
       case 'clientGone':
@@ -236,13 +238,13 @@ export class NameBook {
     this.#askFind(askId, find, nowMs)
   }
 
-  #onRelease(key: string, nowMs: number): void {
+  #onRelease(key: string, mayReturn: boolean, nowMs: number): void {
     const named = this.#held.get(key) ?? this.#yielded.get(key) ?? this.#claims.get(key)?.named
     if (named === undefined) return
     this.#held.delete(key)
-    this.#yielded.delete(key)
+    this.#endYield(key, nowMs)
     this.#claims.delete(key)
-    this.#giveBack(named, nowMs)
+    this.#giveBack(named, nowMs, mayReturn)
   }
 
   #onYield(key: string): void {
@@ -250,16 +252,28 @@ export class NameBook {
     if (named === undefined) return
     this.#held.delete(key)
     this.#yielded.set(key, named)
+    // A head that comes meanwhile keeps the name for it.
+    const reserve = { ...named, isReserve: true }
+    this.#held.set(holdKey(reserve), reserve)
+  }
+
+  /** Whoever was to get it has it, or will not. */
+  #endYield(key: string, nowMs: number): void {
+    const named = this.#yielded.get(key)
+    if (named === undefined) return
+    this.#yielded.delete(key)
+    const reserve = { ...named, isReserve: true }
+    if (this.#held.delete(holdKey(reserve))) this.#giveBack(reserve, nowMs)
   }
 
   #onClientGone(client: ClientId, nowMs: number): void {
     const names = [...this.#held.values(), ...Array.from(this.#claims.values(), ({ named }) => named)]
-    for (const named of names) if (named.manager === client) this.#onRelease(holdKey(named), nowMs)
+    for (const named of names) if (named.manager === client) this.#onRelease(holdKey(named), false, nowMs)
     for (const [askId, find] of this.#finds) if (find.client === client) this.#finds.delete(askId)
   }
 
-  #giveBack(named: NamedActor, nowMs: number): void {
-    const release = { named, askedAtMs: nowMs }
+  #giveBack(named: NamedActor, nowMs: number, mayReturn = false): void {
+    const release = { named, mayReturn, askedAtMs: nowMs }
     this.#releases.set(holdKey(named), release)
     this.#askRelease(release, nowMs)
   }
@@ -281,7 +295,7 @@ export class NameBook {
     if (!this.#isReported || this.#head === undefined) return
     release.askedAtMs = nowMs
     const { namespace, name } = release.named
-    const body = { namespace, name, ...holdOf(release.named) }
+    const body = { namespace, name, ...holdOf(release.named), mayReturn: release.mayReturn }
     this.#do({ type: 'nameRelease', to: this.#head.head, body })
   }
 
@@ -301,7 +315,7 @@ export class NameBook {
     if (outcome === 'given' && holder === undefined) return
     this.#claims.delete(key)
     if (outcome === 'given') {
-      this.#yielded.delete(key)
+      this.#endYield(key, nowMs)
       this.#held.set(key, { ...claim.named, term: holder?.term ?? 0 })
     }
     const text = outcome === 'full' ? 'the mesh has as many names for actors as are possible' : ''

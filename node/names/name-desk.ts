@@ -83,8 +83,8 @@ export class NameDesk {
   }
 
   /** The actor, or what could start it again, is not in these hands any more. */
-  giveBack(hold: NameHold): void {
-    this.#step({ type: 'release', hold })
+  giveBack(hold: NameHold, mayReturn = false): void {
+    this.#step({ type: 'release', hold, mayReturn })
   }
 
   find(client: LeaseEnd, body: MessageBody<'actorFind'>): void {

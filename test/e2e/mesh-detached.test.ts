@@ -82,4 +82,19 @@ describe('detached actors in a mesh', { timeout: 180_000 }, () => {
     await second.ask('kill', 'store')
     while ((await second.errorOf('find', 'store')) !== 'ACTOR_NOT_FOUND') await delay(50)
   })
+
+  test('are started again elsewhere when their node is drained by force', async () => {
+    await using mesh = await startLocalMesh({ nodes: 3, cpus: 1 })
+    const [a, b] = mesh.nodes as [LocalNode, LocalNode]
+    const near = { lifetime: 'detached', maxRestarts: -1, schedulingStrategy: { nodeId: b.nodeId, soft: true } }
+    await using operator = await new ActorOperator(a).ready()
+    isPid(await operator.ask('make', 'store', near, 5))
+    assert.equal(await operator.ask('call', 'store', 'node'), b.nodeId)
+    const client = await NodeClient.connect(b.socketPath)
+    await client.call('drain', { node: b.nodeId, force: true, undo: false })
+    client.close()
+    while ((await operator.ask('call', 'store', 'node')) === b.nodeId) await delay(50)
+    assert.ok(((await operator.ask('call', 'store', 'restarts')) as number) > 0)
+    assert.equal(await operator.ask('call', 'store', 'add'), 6)
+  })
 })

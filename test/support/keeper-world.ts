@@ -40,6 +40,8 @@ interface SimNode {
   names: NameDesk
   office: NameOffice
   isActing: boolean
+  /** It takes no new work. */
+  isClosed: boolean
   fence: Term | undefined
   obeys: Term | undefined
   links: Set<SimNode>
@@ -52,6 +54,7 @@ interface Made {
   readonly maxRestarts: number
   outcome: MessageBody<'actorNameAnswer'>['outcome'] | undefined
   isKilled: boolean
+  killedAtMs: number
 }
 
 const names = ['a', 'b', '', '']
@@ -104,6 +107,7 @@ export class KeeperWorld {
     node.life++
     node.isUp = true
     node.isActing = false
+    node.isClosed = false
     node.obeys = undefined
     node.links = new Set([node])
     node.leases = new Map()
@@ -159,6 +163,8 @@ export class KeeperWorld {
 
   #crash(node: SimNode): void {
     this.trace(`! DOWN ${node.id.slice(-1)}`)
+    // Of what was killed on a node that dies at once, perhaps nobody has heard.
+    for (const made of this.made) if (this.clock.nowMs - made.killedAtMs < 4000) made.killedAtMs = Infinity
     node.isUp = false
     node.life++
     node.keeper.close()
@@ -181,11 +187,17 @@ export class KeeperWorld {
     return {
       request: (_: LeaseEnd, { requestId, strategy }: MessageBody<'leaseRequest'>) =>
         tell((keeper) => {
+          const open = [...node.links].filter(({ isClosed }) => !isClosed)
+          if (open.length === 0 || (strategy.kind === 'node' && node.isClosed)) {
+            const error = open.length === 0 || this.#random() < 0.5 ? 'busy' : 'infeasible'
+            keeper.send('leaseRefuse', { requestId, error, message: 'closed', details: {} })
+            return
+          }
           if (this.#random() < 0.05 && !this.#isCalm) {
             keeper.send('leaseRefuse', { requestId, error: 'busy', message: 'busy', details: {} })
             return
           }
-          const place = strategy.kind === 'node' ? node : this.#pick([...node.links])
+          const place = strategy.kind === 'node' ? node : this.#pick(open)
           const leaseId = ++this.#last
           node.leases.set(leaseId, undefined)
           keeper.send('leaseGrant', {
@@ -362,7 +374,7 @@ export class KeeperWorld {
     const actor = `${client}000000000001`
     const name = this.#pick(names)
     const maxRestarts = this.#pick([-1, -1, 0])
-    this.made.push({ actor, name, maxRestarts, outcome: undefined, isKilled: false })
+    this.made.push({ actor, name, maxRestarts, outcome: undefined, isKilled: false, killedAtMs: -Infinity })
     node.keeper.keep(this.#creator(client), { requestId, kept: keptActor(client, actor, name, maxRestarts) })
   }
 
@@ -372,6 +384,7 @@ export class KeeperWorld {
     if (instance === undefined || made?.outcome !== 'given') return
     if (this.#random() < 0.5) {
       made.isKilled = true
+      made.killedAtMs = this.clock.nowMs
       this.trace(`KILL ${instance.actor} at ${instance.node.id.slice(-1)}`)
       const { id } = instance.node.keeper
       instance.node.keeper.send('actorKill', { to: id, from: id, actor: instance.actor, mayRestart: false })
@@ -394,7 +407,8 @@ export class KeeperWorld {
     const up = this.#nodes.filter((each) => each.isUp)
     const what = this.#random()
     if (what < 0.3) this.#elect(this.#side.get(this.#pick(up)) ?? 0)
-    else if (what < 0.6 || this.#options.faults === 'whole') {
+    else if (what < 0.4) this.#drain(this.#pick(up))
+    else if (what < 0.7 || this.#options.faults === 'whole') {
       const down = this.#nodes.filter((each) => !each.isUp)
       const node = this.#pick(down.length > 0 ? down : this.#nodes)
       if (!node.isUp) this.#boot(node)
@@ -406,7 +420,29 @@ export class KeeperWorld {
         this.#crash(node)
       }
       this.#after(this.#random() * 1500, () => this.#elect(this.#side.get(node) ?? 0))
-    } else this.#move(what < 0.8 ? this.#nodes.map(() => Math.floor(this.#random() * 2)) : this.#nodes.map(() => 0))
+    } else this.#move(what < 0.85 ? this.#nodes.map(() => Math.floor(this.#random() * 2)) : this.#nodes.map(() => 0))
+  }
+
+  /** A node is drained, by force: what runs there is ended. Later it takes work again. */
+  #drain(node: SimNode): void {
+    if (node.isClosed || this.#nodes.some(({ isClosed }) => isClosed)) return
+    this.trace(`! DRAIN ${node.id.slice(-1)}`)
+    node.isClosed = true
+    const { life } = node
+    this.#after(8000, () => node.life === life && (node.isClosed = false))
+    for (const instance of this.#instances) {
+      if (instance.node !== node) continue
+      const made = this.made.find(({ actor }) => actor === instance.actor)
+      if (made?.maxRestarts === 0) made.isKilled = true
+      node.leases.delete(instance.leaseId)
+      this.#instances.delete(instance)
+      node.keeper.send('leaseLost', {
+        leaseId: instance.leaseId,
+        reason: 'drained',
+        outOfMemory: [],
+        isGroupRemoved: false,
+      })
+    }
   }
 
   #move(sides: readonly number[]): void {
@@ -457,7 +493,10 @@ export class KeeperWorld {
   }
 
   #settle(): void {
-    for (const node of this.#nodes) if (!node.isUp) this.#boot(node)
+    for (const node of this.#nodes) {
+      if (!node.isUp) this.#boot(node)
+      node.isClosed = false
+    }
     this.#move(this.#nodes.map(() => 0))
     this.clock.run(2500)
     this.#isCalm = true
@@ -472,13 +511,13 @@ export class KeeperWorld {
       this.#fail(`the head knows ${known.toSorted().join(' ')}, but there are ${live.toSorted().join(' ')}`)
     }
     const byName = new Map<string, string>()
-    for (const { actor, name, outcome, isKilled, maxRestarts } of this.made) {
+    for (const { actor, name, outcome, isKilled, killedAtMs, maxRestarts } of this.made) {
       const isLive = live.includes(actor)
       if (isLive && name !== '') {
         if (byName.has(name)) this.#fail(`the name ${name} is that of two`)
         byName.set(name, actor)
       }
-      if (this.#options.faults !== 'whole') continue
+      if (this.#options.faults !== 'whole' || killedAtMs === Infinity) continue
       if (isKilled && isLive) this.#fail(`actor ${actor} was killed, and lives`)
       if (outcome === 'given' && !isKilled && !isLive && maxRestarts < 0) this.#fail(`actor ${actor} is lost`)
     }

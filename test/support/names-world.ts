@@ -353,7 +353,7 @@ export class NamesWorld {
     client.live.delete(actor)
     client.waiting.delete(actor)
     const hold = { actor, manager: client.id, epoch: 0, isReserve: false }
-    this.#book(client.node, { type: 'release', hold })
+    this.#book(client.node, { type: 'release', hold, mayReturn: false })
   }
 
   #fault(): void {
