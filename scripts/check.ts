@@ -32,6 +32,13 @@ const steps: readonly Step[] = [
     command: ['node', '--test', '--test-concurrency=2', '--test-timeout=180000'],
     tests: ['test/e2e/**/*.test.ts'],
   },
+  {
+    name: 'chaos',
+    // Alone: it keeps all cores busy, and other tests tell who is head while little else goes on.
+    title: 'a minute of chaos',
+    command: ['node', '--test', '--test-timeout=400000'],
+    tests: ['test/chaos/**/*.test.ts'],
+  },
 ]
 
 export const stepNames: readonly string[] = steps.map((step) => step.name)
