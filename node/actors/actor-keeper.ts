@@ -1,10 +1,5 @@
 import type { ActorReport } from '../../protocols/admin.ts'
-import {
-  ActorLifecycle,
-  type ActorPlace,
-  type LifecycleAction,
-  type LifecycleEvent,
-} from '../../protocols/actor-lifecycle.ts'
+import { ActorLifecycle, type LifecycleAction, type LifecycleEvent } from '../../protocols/actor-lifecycle.ts'
 import { holdOf, type NamedActor } from '../../protocols/actor-names.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
@@ -12,14 +7,23 @@ import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../.
 import type { KeptActor } from '../../protocols/kept-actor.ts'
 import { decodeBody, messageName, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
-import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
-import { checkResources } from '../../protocols/resources.ts'
 import type { SchedulingStrategy } from '../../protocols/scheduling.ts'
 import type { NamePost } from '../names/name-office.ts'
 import type { NameDesk } from '../names/name-desk.ts'
 import type { ClientDirectory } from '../server/client-directory.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { LeaseEnd } from '../server/lease-end.ts'
+import {
+  bytesOfKept,
+  checkKept,
+  refusalCodes,
+  unknownState,
+  type Asker,
+  type Backup,
+  type KeepAnswer,
+  type Kept,
+  type KeptState,
+} from './kept.ts'
 
 export interface ActorKeeperOptions {
   self: NodeId
@@ -36,47 +40,6 @@ export interface ActorKeeperOptions {
   nodesInReserve(): readonly NodeId[]
   now(): number
   log(text: string): void
-}
-
-type Answer = Omit<PeerMessageBody<'keepAnswer'>, 'actor'>
-type State = MessageBody<'actorState'>
-
-/** Who is told what becomes of an actor that is to be made. */
-type Asker =
-  | { readonly client: ClientId; readonly requestId: number }
-  /** The node that found out that the actor is to be here, and its keeper. */
-  | { readonly node: NodeId; readonly manager: ClientId }
-  /** Nobody: it was led by a node that is gone. */
-  | 'nobody'
-
-/**
- * `claiming`: it wants its name, or to be found by its id. `placing`: it looks for a node. `handing`: another node has a
- * worker for it, and is to lead it. `leading`: it is here. `gone`: it is not, any more.
- */
-type Phase = 'claiming' | 'placing' | 'handing' | 'leading' | 'gone'
-
-interface Kept {
-  kept: KeptActor
-  phase: Phase
-  readonly asker: Asker
-  /** Nobody was told yet. */
-  isAnswered: boolean
-  /** Nodes that are to be able to start it again, and whether they are. */
-  readonly reserves: Map<NodeId, { isReady: boolean; saidAtMs: number }>
-  ledSinceMs: number
-  /** The restarts of which those nodes know. */
-  toldIncarnation: number
-  placings: number
-  lifecycle: ActorLifecycle
-  readonly watchers: Set<ClientId>
-  /** Of a lease. */
-  requestId: number | undefined
-  /** A worker that was there before the actor was to be started. */
-  readyPlace: ActorPlace | undefined
-  /** While `handing`: where to, and the lease that shows that there is room. */
-  handing: { readonly node: NodeId; readonly leaseId: number; saidAtMs: number } | undefined
-  /** What its constructor has thrown. */
-  error: WireValue | undefined
 }
 
 /** Detached actors that one node leads, and what it remembers of dead ones. */
@@ -99,15 +62,7 @@ const placingsMax = 20
 const placeAgainMs = 1000
 /** Or, where it has lived, after so many, when it can go elsewhere. */
 const refusalsMax = 3
-
-/** What is needed to start an actor of another node again. */
-interface Backup {
-  kept: KeptActor
-  /** Whoever asked for it is to be told when the head knows. */
-  isKnown: boolean
-  /** The number of the question whether it does. */
-  readonly claim: number
-}
+const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }
 
 /**
  * Leads the lives of detached actors, which belong to no program: to the node it is what the program that owns it is to any
@@ -129,7 +84,7 @@ export class ActorKeeper implements LeaseEnd {
   readonly #ending = new Map<ObjectId, { entry: Kept; sinceMs: number; saidAtMs: number }>()
   /** Actors of other nodes that are dead: what is still on its way of them comes too late. */
   readonly #ended = new Set<ObjectId>()
-  readonly #dead = new Map<ObjectId, Omit<State, 'to' | 'from'>>()
+  readonly #dead = new Map<ObjectId, KeptState>()
   #post: NamePost | undefined
   #lastNumber = 0
   #timer: NodeJS.Timeout | undefined
@@ -186,7 +141,7 @@ export class ActorKeeper implements LeaseEnd {
   keep(client: LeaseEnd, { requestId, kept }: MessageBody<'actorKeep'>): void {
     const { actor } = kept.named
     if (ownerOf(actor) !== client.id) throw new ProtocolError('a client wants an actor kept that is not its own')
-    check(kept)
+    checkKept(kept)
     const why = this.#with.whyForbidden(client.id)
     if (why !== undefined) {
       const answer = { outcome: 'unavailable', holder: [], code: 'MEMBERSHIP', text: why } as const
@@ -440,12 +395,12 @@ export class ActorKeeper implements LeaseEnd {
   handlers(): Pick<PeerMessageHandlers, `keep${'Ask' | 'Answer' | 'Backup' | 'BackedUp' | 'Forget' | 'Forgotten'}`> {
     return {
       keepAsk: (from, { kept }) => {
-        check(kept, from)
+        checkKept(kept, from)
         this.#onAsk(from, kept)
       },
       keepAnswer: (from, body) => this.#onAnswer(from, body),
       keepBackup: (from, { kept }) => {
-        check(kept, from)
+        checkKept(kept, from)
         this.#onBackup(from, kept)
       },
       keepBackedUp: (from, { actor, problem }) => {
@@ -537,9 +492,9 @@ export class ActorKeeper implements LeaseEnd {
 
   #hasRoom(those: ReadonlyMap<ObjectId, unknown>, more: KeptActor): boolean {
     if (those.size >= keptMax) return false
-    let bytes = bytesOf(more)
-    for (const { kept } of this.#actors.values()) bytes += bytesOf(kept)
-    for (const { kept } of this.#backups.values()) bytes += bytesOf(kept)
+    let bytes = bytesOfKept(more)
+    for (const { kept } of this.#actors.values()) bytes += bytesOfKept(kept)
+    for (const { kept } of this.#backups.values()) bytes += bytesOfKept(kept)
     return bytes <= allBytesMax
   }
 
@@ -619,7 +574,7 @@ export class ActorKeeper implements LeaseEnd {
   }
 
   /** There was no place for an actor that is to be started again. */
-  #handAgain(entry: Kept, { outcome, code, text }: Answer): void {
+  #handAgain(entry: Kept, { outcome, code, text }: KeepAnswer): void {
     const isOver = outcome === 'taken' || code === 'ACTOR_DIED' || ++entry.placings >= placingsMax
     if (isOver) this.#bury(entry, `it could not be started again: ${text === '' ? 'its name is taken' : text}`)
     else {
@@ -629,12 +584,12 @@ export class ActorKeeper implements LeaseEnd {
     }
   }
 
-  #answerEntry(entry: Kept, answer: Answer): void {
+  #answerEntry(entry: Kept, answer: KeepAnswer): void {
     entry.isAnswered = true
     this.#answer(entry.kept.named.actor, entry.asker, answer)
   }
 
-  #answer(actor: ObjectId, asker: Asker, answer: Answer): void {
+  #answer(actor: ObjectId, asker: Asker, answer: KeepAnswer): void {
     if (asker === 'nobody') return
     if ('node' in asker) this.#post?.send(asker.node, 'keepAnswer', { actor, ...answer })
     else this.#with.directory.get(asker.client)?.send('actorNameAnswer', { requestId: asker.requestId, ...answer })
@@ -743,7 +698,7 @@ export class ActorKeeper implements LeaseEnd {
     for (const node of reserves.keys()) this.#post?.send(node, 'keepForget', { actor })
   }
 
-  #stateOf({ kept, phase, lifecycle, error }: Kept): Omit<State, 'to' | 'from'> {
+  #stateOf({ kept, phase, lifecycle, error }: Kept): KeptState {
     const { actor } = kept.named
     const { publicState: state, place, incarnation, death } = lifecycle
     if (phase !== 'leading' && state !== 'dead') return { ...unknownState(actor), state: 'pending' }
@@ -753,7 +708,7 @@ export class ActorKeeper implements LeaseEnd {
     return { actor, state, worker, incarnation: restarts, target: actor, reason: death?.reason ?? '', error: errors }
   }
 
-  #tell(to: ClientId, state: Omit<State, 'to' | 'from'>): void {
+  #tell(to: ClientId, state: KeptState): void {
     this.#with.directory.get(to)?.send('actorState', { to, from: this.id, ...state })
   }
 
@@ -844,40 +799,4 @@ export class ActorKeeper implements LeaseEnd {
     this.#lastNumber = (this.#lastNumber + 1) % 0xffff_ffff
     return this.#lastNumber
   }
-}
-
-/** What another process has sent must be such that it can be asked for. */
-function check({ named, resources, settings, creation }: KeptActor, from?: NodeId): void {
-  if (from !== undefined && nodeOf(named.manager) !== from) {
-    throw new ProtocolError('a node passes on an actor that it does not lead')
-  }
-  try {
-    checkResources(resources, `actor ${settings.className}`)
-  } catch (error) {
-    throw new ProtocolError((error as Error).message)
-  }
-  if (creation.args.kind !== 'inline') throw new ProtocolError('the arguments of a detached actor are in a store')
-}
-
-/** What an actor takes here, about. */
-function bytesOf({ creation, functions }: KeptActor): number {
-  let bytes = 1024 + wireBytes(creation.args)
-  for (const { value } of [...creation.resolved, ...functions]) bytes += wireBytes(value)
-  return bytes
-}
-
-const refusalCodes: Record<MessageBody<'leaseRefuse'>['error'], string> = {
-  infeasible: 'INFEASIBLE',
-  workerLimit: 'WORKER_LIMIT',
-  workerStart: 'WORKER_START_FAILED',
-  busy: 'UNREACHABLE',
-  forbidden: 'MEMBERSHIP',
-  groupRemoved: 'PLACEMENT_GROUP_REMOVED',
-}
-
-const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }
-
-/** How an actor is of which nothing is known here. */
-function unknownState(actor: ObjectId): Omit<State, 'to' | 'from'> {
-  return { actor, state: 'restarting', worker: '', incarnation: 0, target: actor, reason: '', error: [] }
 }
