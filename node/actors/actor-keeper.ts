@@ -13,13 +13,13 @@ import type { NameDesk } from '../names/name-desk.ts'
 import type { ClientDirectory } from '../server/client-directory.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { LeaseEnd } from '../server/lease-end.ts'
+import { ActorReserves } from './actor-reserves.ts'
 import {
   bytesOfKept,
   checkKept,
   refusalCodes,
   unknownState,
   type Asker,
-  type Backup,
   type KeepAnswer,
   type Kept,
   type KeptState,
@@ -45,7 +45,6 @@ export interface ActorKeeperOptions {
 /** Detached actors that one node leads, and what it remembers of dead ones. */
 const keptMax = 10_000
 const deadMax = 200
-const endedMax = 10_000
 /** What all of them, and those in reserve, may take. */
 const allBytesMax = 512 * 1024 * 1024
 const watchersMax = 100_000
@@ -75,15 +74,12 @@ export class ActorKeeper implements LeaseEnd {
   readonly unsentBytes = 0
   readonly #with: ActorKeeperOptions
   readonly #actors = new Map<ObjectId, Kept>()
-  readonly #backups = new Map<ObjectId, Backup>()
-  readonly #backupByClaim = new Map<number, Backup>()
+  readonly #reserves: ActorReserves
   readonly #byRequest = new Map<number, Kept>()
   readonly #byClaim = new Map<number, Kept>()
   readonly #byLease = new Map<number, Kept>()
   /** Dead actors that other nodes could still start again. */
   readonly #ending = new Map<ObjectId, { entry: Kept; sinceMs: number; saidAtMs: number }>()
-  /** Actors of other nodes that are dead: what is still on its way of them comes too late. */
-  readonly #ended = new Set<ObjectId>()
   readonly #dead = new Map<ObjectId, KeptState>()
   #post: NamePost | undefined
   #lastNumber = 0
@@ -94,6 +90,16 @@ export class ActorKeeper implements LeaseEnd {
   constructor(options: ActorKeeperOptions) {
     this.#with = options
     this.id = options.id
+    const { names, bringCode } = options
+    this.#reserves = new ActorReserves({
+      manager: options.id,
+      names,
+      bringCode: (hashes, node, done) => bringCode(hashes, node, (missing) => !this.#isClosed && done(missing)),
+      nextNumber: () => this.#nextNumber(),
+      answer: (node, actor, problem) => this.#post?.send(node, 'keepBackedUp', { actor, problem }),
+      isLedHere: (actor) => this.#actors.has(actor),
+      hasRoom: (count, more) => this.#hasRoom(count, more),
+    })
   }
 
   /** There are other nodes. */
@@ -154,7 +160,7 @@ export class ActorKeeper implements LeaseEnd {
   #take(kept: KeptActor, epoch: number, asker: Asker): void {
     const { actor } = kept.named
     if (this.#actors.has(actor)) return
-    if (!this.#hasRoom(this.#actors, kept)) {
+    if (!this.#hasRoom(this.#actors.size, kept)) {
       const text = `this node has as many detached actors as are possible: ${keptMax}, or what takes ${allBytesMax} bytes`
       this.#answer(actor, asker, { outcome: 'full', holder: [], code: 'TOO_MANY_ACTORS', text })
       return
@@ -189,13 +195,9 @@ export class ActorKeeper implements LeaseEnd {
     this.#with.names.claimFor(number, entry.kept.named, handedBy)
   }
 
-  #onNameAnswer({ requestId, outcome, holder, code, text }: MessageBody<'actorNameAnswer'>): void {
-    const backup = this.#backupByClaim.get(requestId)
-    if (backup !== undefined) {
-      this.#backupByClaim.delete(requestId)
-      this.#onReserved(backup, outcome === 'given' ? '' : text)
-      return
-    }
+  #onNameAnswer(body: MessageBody<'actorNameAnswer'>): void {
+    if (this.#reserves.onNameAnswer(body)) return
+    const { requestId, outcome, holder, code, text } = body
     const entry = this.#byClaim.get(requestId)
     this.#byClaim.delete(requestId)
     if (entry?.phase !== 'claiming') return
@@ -203,7 +205,7 @@ export class ActorKeeper implements LeaseEnd {
     if (outcome === 'given' && named !== undefined) {
       entry.kept = { ...entry.kept, named }
       // What it was started from is of no use any more.
-      this.#forget(named.actor)
+      this.#reserves.forget(named.actor)
       if (entry.asker !== 'nobody' && 'node' in entry.asker) this.#lead(entry)
       else this.#place(entry)
       return
@@ -401,7 +403,7 @@ export class ActorKeeper implements LeaseEnd {
       keepAnswer: (from, body) => this.#onAnswer(from, body),
       keepBackup: (from, { kept }) => {
         checkKept(kept, from)
-        this.#onBackup(from, kept)
+        this.#reserves.take(from, kept)
       },
       keepBackedUp: (from, { actor, problem }) => {
         const entry = this.#actors.get(actor)
@@ -412,12 +414,7 @@ export class ActorKeeper implements LeaseEnd {
         this.#reserve(entry)
       },
       keepForget: (from, { actor }) => {
-        const leader = this.#backups.get(actor)?.kept.named.manager
-        if (leader === undefined || nodeOf(leader) === from) {
-          this.#forget(actor)
-          this.#ended.add(actor)
-          if (this.#ended.size > endedMax) this.#ended.delete(this.#ended.values().next().value as ObjectId)
-        }
+        this.#reserves.onDead(from, actor)
         this.#post?.send(from, 'keepForgotten', { actor })
       },
       keepForgotten: (from, { actor }) => {
@@ -465,72 +462,24 @@ export class ActorKeeper implements LeaseEnd {
 
   // --- actors of other nodes, in reserve
 
-  #onBackup(from: NodeId, kept: KeptActor): void {
-    const { actor, manager, epoch } = kept.named
-    const known = this.#backups.get(actor)
-    if (known !== undefined && known.kept.named.manager === manager && known.kept.named.epoch === epoch) {
-      known.kept = kept
-      if (known.isKnown) this.#onReserved(known, '')
-      return
-    }
-    if (this.#actors.has(actor) || (known !== undefined && known.kept.named.epoch > epoch)) return
-    this.#with.bringCode(kept.blobs, from, (missing) => {
-      const isLate = this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#ended.has(actor)
-      if (isLate || this.#isClosed) return
-      if (missing.length > 0 || !this.#hasRoom(this.#backups, kept)) {
-        const problem = missing.length > 0 ? 'files of its code have not arrived' : 'there is no room for more'
-        this.#post?.send(from, 'keepBackedUp', { actor, problem })
-        return
-      }
-      this.#forget(actor)
-      const backup = { kept, isKnown: false, claim: this.#nextNumber() }
-      this.#backups.set(actor, backup)
-      this.#backupByClaim.set(backup.claim, backup)
-      this.#with.names.claimFor(backup.claim, { ...kept.named, ...this.#reserveOf(backup) }, '')
-    })
-  }
-
-  #hasRoom(those: ReadonlyMap<ObjectId, unknown>, more: KeptActor): boolean {
-    if (those.size >= keptMax) return false
-    let bytes = bytesOfKept(more)
+  #hasRoom(count: number, more: KeptActor): boolean {
+    if (count >= keptMax) return false
+    let bytes = bytesOfKept(more) + this.#reserves.bytes()
     for (const { kept } of this.#actors.values()) bytes += bytesOfKept(kept)
-    for (const { kept } of this.#backups.values()) bytes += bytesOfKept(kept)
     return bytes <= allBytesMax
-  }
-
-  #reserveOf({ kept }: Backup): ReturnType<typeof holdOf> {
-    const { actor, epoch } = kept.named
-    return { actor, manager: this.id, epoch: epoch + 1, isReserve: true }
-  }
-
-  #onReserved(backup: Backup, problem: string): void {
-    const { actor, manager } = backup.kept.named
-    if (this.#backups.get(actor) !== backup) return
-    if (problem === '') backup.isKnown = true
-    else this.#forget(actor)
-    this.#post?.send(nodeOf(manager), 'keepBackedUp', { actor, problem })
-  }
-
-  #forget(actor: ObjectId): void {
-    const backup = this.#backups.get(actor)
-    if (backup === undefined) return
-    this.#backups.delete(actor)
-    this.#backupByClaim.delete(backup.claim)
-    this.#with.names.giveBack(this.#reserveOf(backup))
   }
 
   /** The head says that nobody leads an actor any more that is here in reserve. */
   lead(named: NamedActor): void {
     const { actor } = named
-    const backup = this.#backups.get(actor)
+    const kept = this.#reserves.get(actor)
     if (this.#actors.has(actor)) return
-    if (backup === undefined) {
+    if (kept === undefined) {
       this.#with.names.giveBack(holdOf(named))
       return
     }
-    const { kept } = backup
     const { settings, restartsLeft } = kept
-    if (restartsLeft === 0) this.#forget(actor)
+    if (restartsLeft === 0) this.#reserves.forget(actor)
     if (restartsLeft === 0) return
     this.#with.log(`the node of the detached actor ${settings.className} (${actor}) is gone: it is started again`)
     const again = {
@@ -777,7 +726,7 @@ export class ActorKeeper implements LeaseEnd {
 
   #onNameLost({ actor, isReserve, holder: [holder] }: MessageBody<'actorNameLost'>): void {
     const entry = this.#actors.get(actor)
-    if (isReserve) this.#forget(actor)
+    if (isReserve) this.#reserves.forget(actor)
     else if (holder?.actor !== actor) {
       this.#kill(actor, false, 'its name belongs to another: both were given it while parts of the mesh were apart')
     } else if (entry !== undefined) {

@@ -51,15 +51,6 @@ export interface Kept {
   error: WireValue | undefined
 }
 
-/** What is needed to start an actor of another node again. */
-export interface Backup {
-  kept: KeptActor
-  /** Whoever asked for it is to be told when the head knows. */
-  isKnown: boolean
-  /** The number of the question whether it does. */
-  readonly claim: number
-}
-
 /** What another process has sent must be such that it can be asked for. */
 export function checkKept({ named, resources, settings, creation }: KeptActor, from?: NodeId): void {
   if (from !== undefined && nodeOf(named.manager) !== from) {
