@@ -1,10 +1,5 @@
 import type { ActorReport } from '../../protocols/admin.ts'
-import {
-  ActorLifecycle,
-  type ActorPlace,
-  type LifecycleAction,
-  type LifecycleEvent,
-} from '../../protocols/actor-lifecycle.ts'
+import { ActorLifecycle, type LifecycleAction, type LifecycleEvent } from '../../protocols/actor-lifecycle.ts'
 import { holdOf, type NamedActor } from '../../protocols/actor-names.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
@@ -12,14 +7,23 @@ import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../.
 import type { KeptActor } from '../../protocols/kept-actor.ts'
 import { decodeBody, messageName, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { PeerMessageBody, PeerMessageHandlers } from '../../protocols/peer-messages.ts'
-import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
-import { checkResources } from '../../protocols/resources.ts'
 import type { SchedulingStrategy } from '../../protocols/scheduling.ts'
 import type { NamePost } from '../names/name-office.ts'
 import type { NameDesk } from '../names/name-desk.ts'
 import type { ClientDirectory } from '../server/client-directory.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { LeaseEnd } from '../server/lease-end.ts'
+import { ActorReserves } from './actor-reserves.ts'
+import {
+  bytesOfKept,
+  checkKept,
+  refusalCodes,
+  unknownState,
+  type Asker,
+  type KeepAnswer,
+  type Kept,
+  type KeptState,
+} from './kept.ts'
 
 export interface ActorKeeperOptions {
   self: NodeId
@@ -38,51 +42,9 @@ export interface ActorKeeperOptions {
   log(text: string): void
 }
 
-type Answer = Omit<PeerMessageBody<'keepAnswer'>, 'actor'>
-type State = MessageBody<'actorState'>
-
-/** Who is told what becomes of an actor that is to be made. */
-type Asker =
-  | { readonly client: ClientId; readonly requestId: number }
-  /** The node that found out that the actor is to be here, and its keeper. */
-  | { readonly node: NodeId; readonly manager: ClientId }
-  /** Nobody: it was led by a node that is gone. */
-  | 'nobody'
-
-/**
- * `claiming`: it wants its name, or to be found by its id. `placing`: it looks for a node. `handing`: another node has a
- * worker for it, and is to lead it. `leading`: it is here. `gone`: it is not, any more.
- */
-type Phase = 'claiming' | 'placing' | 'handing' | 'leading' | 'gone'
-
-interface Kept {
-  kept: KeptActor
-  phase: Phase
-  readonly asker: Asker
-  /** Nobody was told yet. */
-  isAnswered: boolean
-  /** Nodes that are to be able to start it again, and whether they are. */
-  readonly reserves: Map<NodeId, { isReady: boolean; saidAtMs: number }>
-  ledSinceMs: number
-  /** The restarts of which those nodes know. */
-  toldIncarnation: number
-  placings: number
-  lifecycle: ActorLifecycle
-  readonly watchers: Set<ClientId>
-  /** Of a lease. */
-  requestId: number | undefined
-  /** A worker that was there before the actor was to be started. */
-  readyPlace: ActorPlace | undefined
-  /** While `handing`: where to, and the lease that shows that there is room. */
-  handing: { readonly node: NodeId; readonly leaseId: number; saidAtMs: number } | undefined
-  /** What its constructor has thrown. */
-  error: WireValue | undefined
-}
-
 /** Detached actors that one node leads, and what it remembers of dead ones. */
 const keptMax = 10_000
 const deadMax = 200
-const endedMax = 10_000
 /** What all of them, and those in reserve, may take. */
 const allBytesMax = 512 * 1024 * 1024
 const watchersMax = 100_000
@@ -99,15 +61,7 @@ const placingsMax = 20
 const placeAgainMs = 1000
 /** Or, where it has lived, after so many, when it can go elsewhere. */
 const refusalsMax = 3
-
-/** What is needed to start an actor of another node again. */
-interface Backup {
-  kept: KeptActor
-  /** Whoever asked for it is to be told when the head knows. */
-  isKnown: boolean
-  /** The number of the question whether it does. */
-  readonly claim: number
-}
+const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }
 
 /**
  * Leads the lives of detached actors, which belong to no program: to the node it is what the program that owns it is to any
@@ -120,16 +74,13 @@ export class ActorKeeper implements LeaseEnd {
   readonly unsentBytes = 0
   readonly #with: ActorKeeperOptions
   readonly #actors = new Map<ObjectId, Kept>()
-  readonly #backups = new Map<ObjectId, Backup>()
-  readonly #backupByClaim = new Map<number, Backup>()
+  readonly #reserves: ActorReserves
   readonly #byRequest = new Map<number, Kept>()
   readonly #byClaim = new Map<number, Kept>()
   readonly #byLease = new Map<number, Kept>()
   /** Dead actors that other nodes could still start again. */
   readonly #ending = new Map<ObjectId, { entry: Kept; sinceMs: number; saidAtMs: number }>()
-  /** Actors of other nodes that are dead: what is still on its way of them comes too late. */
-  readonly #ended = new Set<ObjectId>()
-  readonly #dead = new Map<ObjectId, Omit<State, 'to' | 'from'>>()
+  readonly #dead = new Map<ObjectId, KeptState>()
   #post: NamePost | undefined
   #lastNumber = 0
   #timer: NodeJS.Timeout | undefined
@@ -139,6 +90,16 @@ export class ActorKeeper implements LeaseEnd {
   constructor(options: ActorKeeperOptions) {
     this.#with = options
     this.id = options.id
+    const { names, bringCode } = options
+    this.#reserves = new ActorReserves({
+      manager: options.id,
+      names,
+      bringCode: (hashes, node, done) => bringCode(hashes, node, (missing) => !this.#isClosed && done(missing)),
+      nextNumber: () => this.#nextNumber(),
+      answer: (node, actor, problem) => this.#post?.send(node, 'keepBackedUp', { actor, problem }),
+      isLedHere: (actor) => this.#actors.has(actor),
+      hasRoom: (count, more) => this.#hasRoom(count, more),
+    })
   }
 
   /** There are other nodes. */
@@ -186,7 +147,7 @@ export class ActorKeeper implements LeaseEnd {
   keep(client: LeaseEnd, { requestId, kept }: MessageBody<'actorKeep'>): void {
     const { actor } = kept.named
     if (ownerOf(actor) !== client.id) throw new ProtocolError('a client wants an actor kept that is not its own')
-    check(kept)
+    checkKept(kept)
     const why = this.#with.whyForbidden(client.id)
     if (why !== undefined) {
       const answer = { outcome: 'unavailable', holder: [], code: 'MEMBERSHIP', text: why } as const
@@ -199,7 +160,7 @@ export class ActorKeeper implements LeaseEnd {
   #take(kept: KeptActor, epoch: number, asker: Asker): void {
     const { actor } = kept.named
     if (this.#actors.has(actor)) return
-    if (!this.#hasRoom(this.#actors, kept)) {
+    if (!this.#hasRoom(this.#actors.size, kept)) {
       const text = `this node has as many detached actors as are possible: ${keptMax}, or what takes ${allBytesMax} bytes`
       this.#answer(actor, asker, { outcome: 'full', holder: [], code: 'TOO_MANY_ACTORS', text })
       return
@@ -234,13 +195,9 @@ export class ActorKeeper implements LeaseEnd {
     this.#with.names.claimFor(number, entry.kept.named, handedBy)
   }
 
-  #onNameAnswer({ requestId, outcome, holder, code, text }: MessageBody<'actorNameAnswer'>): void {
-    const backup = this.#backupByClaim.get(requestId)
-    if (backup !== undefined) {
-      this.#backupByClaim.delete(requestId)
-      this.#onReserved(backup, outcome === 'given' ? '' : text)
-      return
-    }
+  #onNameAnswer(body: MessageBody<'actorNameAnswer'>): void {
+    if (this.#reserves.onNameAnswer(body)) return
+    const { requestId, outcome, holder, code, text } = body
     const entry = this.#byClaim.get(requestId)
     this.#byClaim.delete(requestId)
     if (entry?.phase !== 'claiming') return
@@ -248,7 +205,7 @@ export class ActorKeeper implements LeaseEnd {
     if (outcome === 'given' && named !== undefined) {
       entry.kept = { ...entry.kept, named }
       // What it was started from is of no use any more.
-      this.#forget(named.actor)
+      this.#reserves.forget(named.actor)
       if (entry.asker !== 'nobody' && 'node' in entry.asker) this.#lead(entry)
       else this.#place(entry)
       return
@@ -440,13 +397,13 @@ export class ActorKeeper implements LeaseEnd {
   handlers(): Pick<PeerMessageHandlers, `keep${'Ask' | 'Answer' | 'Backup' | 'BackedUp' | 'Forget' | 'Forgotten'}`> {
     return {
       keepAsk: (from, { kept }) => {
-        check(kept, from)
+        checkKept(kept, from)
         this.#onAsk(from, kept)
       },
       keepAnswer: (from, body) => this.#onAnswer(from, body),
       keepBackup: (from, { kept }) => {
-        check(kept, from)
-        this.#onBackup(from, kept)
+        checkKept(kept, from)
+        this.#reserves.take(from, kept)
       },
       keepBackedUp: (from, { actor, problem }) => {
         const entry = this.#actors.get(actor)
@@ -457,12 +414,7 @@ export class ActorKeeper implements LeaseEnd {
         this.#reserve(entry)
       },
       keepForget: (from, { actor }) => {
-        const leader = this.#backups.get(actor)?.kept.named.manager
-        if (leader === undefined || nodeOf(leader) === from) {
-          this.#forget(actor)
-          this.#ended.add(actor)
-          if (this.#ended.size > endedMax) this.#ended.delete(this.#ended.values().next().value as ObjectId)
-        }
+        this.#reserves.onDead(from, actor)
         this.#post?.send(from, 'keepForgotten', { actor })
       },
       keepForgotten: (from, { actor }) => {
@@ -510,72 +462,24 @@ export class ActorKeeper implements LeaseEnd {
 
   // --- actors of other nodes, in reserve
 
-  #onBackup(from: NodeId, kept: KeptActor): void {
-    const { actor, manager, epoch } = kept.named
-    const known = this.#backups.get(actor)
-    if (known !== undefined && known.kept.named.manager === manager && known.kept.named.epoch === epoch) {
-      known.kept = kept
-      if (known.isKnown) this.#onReserved(known, '')
-      return
-    }
-    if (this.#actors.has(actor) || (known !== undefined && known.kept.named.epoch > epoch)) return
-    this.#with.bringCode(kept.blobs, from, (missing) => {
-      const isLate = this.#backups.get(actor) !== known || this.#actors.has(actor) || this.#ended.has(actor)
-      if (isLate || this.#isClosed) return
-      if (missing.length > 0 || !this.#hasRoom(this.#backups, kept)) {
-        const problem = missing.length > 0 ? 'files of its code have not arrived' : 'there is no room for more'
-        this.#post?.send(from, 'keepBackedUp', { actor, problem })
-        return
-      }
-      this.#forget(actor)
-      const backup = { kept, isKnown: false, claim: this.#nextNumber() }
-      this.#backups.set(actor, backup)
-      this.#backupByClaim.set(backup.claim, backup)
-      this.#with.names.claimFor(backup.claim, { ...kept.named, ...this.#reserveOf(backup) }, '')
-    })
-  }
-
-  #hasRoom(those: ReadonlyMap<ObjectId, unknown>, more: KeptActor): boolean {
-    if (those.size >= keptMax) return false
-    let bytes = bytesOf(more)
-    for (const { kept } of this.#actors.values()) bytes += bytesOf(kept)
-    for (const { kept } of this.#backups.values()) bytes += bytesOf(kept)
+  #hasRoom(count: number, more: KeptActor): boolean {
+    if (count >= keptMax) return false
+    let bytes = bytesOfKept(more) + this.#reserves.bytes()
+    for (const { kept } of this.#actors.values()) bytes += bytesOfKept(kept)
     return bytes <= allBytesMax
-  }
-
-  #reserveOf({ kept }: Backup): ReturnType<typeof holdOf> {
-    const { actor, epoch } = kept.named
-    return { actor, manager: this.id, epoch: epoch + 1, isReserve: true }
-  }
-
-  #onReserved(backup: Backup, problem: string): void {
-    const { actor, manager } = backup.kept.named
-    if (this.#backups.get(actor) !== backup) return
-    if (problem === '') backup.isKnown = true
-    else this.#forget(actor)
-    this.#post?.send(nodeOf(manager), 'keepBackedUp', { actor, problem })
-  }
-
-  #forget(actor: ObjectId): void {
-    const backup = this.#backups.get(actor)
-    if (backup === undefined) return
-    this.#backups.delete(actor)
-    this.#backupByClaim.delete(backup.claim)
-    this.#with.names.giveBack(this.#reserveOf(backup))
   }
 
   /** The head says that nobody leads an actor any more that is here in reserve. */
   lead(named: NamedActor): void {
     const { actor } = named
-    const backup = this.#backups.get(actor)
+    const kept = this.#reserves.get(actor)
     if (this.#actors.has(actor)) return
-    if (backup === undefined) {
+    if (kept === undefined) {
       this.#with.names.giveBack(holdOf(named))
       return
     }
-    const { kept } = backup
     const { settings, restartsLeft } = kept
-    if (restartsLeft === 0) this.#forget(actor)
+    if (restartsLeft === 0) this.#reserves.forget(actor)
     if (restartsLeft === 0) return
     this.#with.log(`the node of the detached actor ${settings.className} (${actor}) is gone: it is started again`)
     const again = {
@@ -619,7 +523,7 @@ export class ActorKeeper implements LeaseEnd {
   }
 
   /** There was no place for an actor that is to be started again. */
-  #handAgain(entry: Kept, { outcome, code, text }: Answer): void {
+  #handAgain(entry: Kept, { outcome, code, text }: KeepAnswer): void {
     const isOver = outcome === 'taken' || code === 'ACTOR_DIED' || ++entry.placings >= placingsMax
     if (isOver) this.#bury(entry, `it could not be started again: ${text === '' ? 'its name is taken' : text}`)
     else {
@@ -629,12 +533,12 @@ export class ActorKeeper implements LeaseEnd {
     }
   }
 
-  #answerEntry(entry: Kept, answer: Answer): void {
+  #answerEntry(entry: Kept, answer: KeepAnswer): void {
     entry.isAnswered = true
     this.#answer(entry.kept.named.actor, entry.asker, answer)
   }
 
-  #answer(actor: ObjectId, asker: Asker, answer: Answer): void {
+  #answer(actor: ObjectId, asker: Asker, answer: KeepAnswer): void {
     if (asker === 'nobody') return
     if ('node' in asker) this.#post?.send(asker.node, 'keepAnswer', { actor, ...answer })
     else this.#with.directory.get(asker.client)?.send('actorNameAnswer', { requestId: asker.requestId, ...answer })
@@ -743,7 +647,7 @@ export class ActorKeeper implements LeaseEnd {
     for (const node of reserves.keys()) this.#post?.send(node, 'keepForget', { actor })
   }
 
-  #stateOf({ kept, phase, lifecycle, error }: Kept): Omit<State, 'to' | 'from'> {
+  #stateOf({ kept, phase, lifecycle, error }: Kept): KeptState {
     const { actor } = kept.named
     const { publicState: state, place, incarnation, death } = lifecycle
     if (phase !== 'leading' && state !== 'dead') return { ...unknownState(actor), state: 'pending' }
@@ -753,7 +657,7 @@ export class ActorKeeper implements LeaseEnd {
     return { actor, state, worker, incarnation: restarts, target: actor, reason: death?.reason ?? '', error: errors }
   }
 
-  #tell(to: ClientId, state: Omit<State, 'to' | 'from'>): void {
+  #tell(to: ClientId, state: KeptState): void {
     this.#with.directory.get(to)?.send('actorState', { to, from: this.id, ...state })
   }
 
@@ -822,7 +726,7 @@ export class ActorKeeper implements LeaseEnd {
 
   #onNameLost({ actor, isReserve, holder: [holder] }: MessageBody<'actorNameLost'>): void {
     const entry = this.#actors.get(actor)
-    if (isReserve) this.#forget(actor)
+    if (isReserve) this.#reserves.forget(actor)
     else if (holder?.actor !== actor) {
       this.#kill(actor, false, 'its name belongs to another: both were given it while parts of the mesh were apart')
     } else if (entry !== undefined) {
@@ -844,40 +748,4 @@ export class ActorKeeper implements LeaseEnd {
     this.#lastNumber = (this.#lastNumber + 1) % 0xffff_ffff
     return this.#lastNumber
   }
-}
-
-/** What another process has sent must be such that it can be asked for. */
-function check({ named, resources, settings, creation }: KeptActor, from?: NodeId): void {
-  if (from !== undefined && nodeOf(named.manager) !== from) {
-    throw new ProtocolError('a node passes on an actor that it does not lead')
-  }
-  try {
-    checkResources(resources, `actor ${settings.className}`)
-  } catch (error) {
-    throw new ProtocolError((error as Error).message)
-  }
-  if (creation.args.kind !== 'inline') throw new ProtocolError('the arguments of a detached actor are in a store')
-}
-
-/** What an actor takes here, about. */
-function bytesOf({ creation, functions }: KeptActor): number {
-  let bytes = 1024 + wireBytes(creation.args)
-  for (const { value } of [...creation.resolved, ...functions]) bytes += wireBytes(value)
-  return bytes
-}
-
-const refusalCodes: Record<MessageBody<'leaseRefuse'>['error'], string> = {
-  infeasible: 'INFEASIBLE',
-  workerLimit: 'WORKER_LIMIT',
-  workerStart: 'WORKER_START_FAILED',
-  busy: 'UNREACHABLE',
-  forbidden: 'MEMBERSHIP',
-  groupRemoved: 'PLACEMENT_GROUP_REMOVED',
-}
-
-const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }
-
-/** How an actor is of which nothing is known here. */
-function unknownState(actor: ObjectId): Omit<State, 'to' | 'from'> {
-  return { actor, state: 'restarting', worker: '', incarnation: 0, target: actor, reason: '', error: [] }
 }
