@@ -77,7 +77,10 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     report.troubles = trouble.counts
     // Its input ends: it begins nothing new.
     load.stdin?.end()
-    const isOver = await Promise.race([ended.then(() => true), delay(endMs, undefined, { ref: false }).then(() => false)])
+    const isOver = await Promise.race([
+      ended.then(() => true),
+      delay(endMs, undefined, { ref: false }).then(() => false),
+    ])
     if (!isOver) {
       report.problems.push(`the load did not end within ${endMs / 1000} s`)
       load.kill('SIGKILL')
