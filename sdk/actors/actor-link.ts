@@ -81,6 +81,8 @@ export class ActorLink {
   /** Since when the worker, or the owner, is out of reach though the owner says that the actor is alive. */
   #unreachableSinceMs: number | undefined
   #askAgainMs = askAgainMs
+  /** It was out of reach for so long that nobody is asked any more, until somebody calls it. */
+  #hasGivenUp = false
 
   constructor(actor: ObjectId, name: string, host: ActorLinkHost) {
     this.actor = actor
@@ -114,6 +116,10 @@ export class ActorLink {
 
   submit(task: TaskRecord): void {
     this.#queue.push(task)
+    if (this.#hasGivenUp) {
+      this.#hasGivenUp = false
+      this.#isUnreachable()
+    }
     if (this.#status?.state === 'dead') {
       // Not at once: whoever calls has no refs to the results yet.
       this.#pumpLater()
@@ -192,6 +198,7 @@ export class ActorLink {
     const before = this.#status
     if (before?.state === 'dead' || (before !== undefined && status.incarnation < before.incarnation)) return
     this.#status = status
+    this.#hasGivenUp = false
     if (status.state === 'dead') {
       this.#failAll(status)
       return
@@ -263,7 +270,8 @@ export class ActorLink {
     const nowMs = this.#host.nowMs()
     this.#unreachableSinceMs ??= nowMs
     if (nowMs - this.#unreachableSinceMs > unreachableMsMax) {
-      this.#unreachableSinceMs = undefined
+      this.#isReached()
+      this.#hasGivenUp = true
       for (const task of this.#queue.drain()) {
         this.#finish(task, () =>
           this.#host.fail(task, unavailable(task, this.name, 'it could not be reached for long')),
@@ -314,9 +322,7 @@ export class ActorLink {
 
   /** Cancels the calls that this task has made. */
   cancelChildren(parent: object): void {
-    const tasks = [...this.#inFlight.values()].map(({ task }) => task)
-    for (let behind = 0; behind < this.#queue.length; behind++) tasks.push(this.#queue.peek(behind) as TaskRecord)
-    for (const task of tasks) if (task.parent === parent) this.cancel(task, true)
+    for (const task of [...this.calls()]) if (task.parent === parent) this.cancel(task, true)
   }
 
   /** Every call fails. */

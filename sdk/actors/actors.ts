@@ -18,11 +18,10 @@ import type { ObjectRefStream } from '../runtime/object-ref-stream.ts'
 import type { Requests } from '../runtime/requests.ts'
 import type { RuntimeRole } from '../runtime/runtime.ts'
 import type { TaskCalls } from '../runtime/task-calls.ts'
-import type { FunctionRecord } from '../tasks/task-record.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
 import { taskSpecOf } from '../tasks/task-spec.ts'
 import { StreamRecord } from '../tasks/stream-record.ts'
-import type { TaskRecord } from '../tasks/task-record.ts'
+import type { FunctionRecord, TaskRecord } from '../tasks/task-record.ts'
 import type { ValueCoder } from '../values/value-coder.ts'
 import { createHandle, partsOf, type ActorDescription, type ActorHandle, type BoundMethod } from './actor-handle.ts'
 import { ActorLink, type ActorLinkHost, type ActorStatus } from './actor-link.ts'
@@ -140,7 +139,7 @@ export class Actors {
         creation.holds = undefined
         creation.resolvedRefs = []
         if (creation.args.kind === 'stored') calls.results.drop(creation.args, undefined)
-        if (alias !== undefined) this.#aliases.get(alias.target)?.delete(actor)
+        if (alias !== undefined) this.#dropAlias(alias.target, actor)
         else if (settings.name !== '') this.#names.release(id)
       },
       killTarget: (target, mayRestart) => this.#kill(target, mayRestart),
@@ -543,8 +542,14 @@ export class Actors {
     // It has ended before it was found.
     owned.alias = undefined
     if (alias === undefined) return
-    this.#aliases.get(alias.target)?.delete(owned)
+    this.#dropAlias(alias.target, owned)
     setTimeout(alias.again, claimAgainMs).unref()
+  }
+
+  #dropAlias(target: ObjectId, owned: OwnedActor): void {
+    const aliases = this.#aliases.get(target)
+    aliases?.delete(owned)
+    if (aliases?.size === 0) this.#aliases.delete(target)
   }
 
   /** The actor with that name. Rejects with ActorNotFoundError, and UnreachableError when the mesh has had no head for long. */

@@ -13,6 +13,9 @@ class Caller {
   readonly pushed: number[] = []
   readonly cancelled: number[] = []
   readonly failed: string[] = []
+  watches = 0
+  nowMs = 0
+  #timers: (() => void)[] = []
   readonly link: ActorLink
   #deferred: (() => void)[] = []
 
@@ -23,10 +26,10 @@ class Caller {
       moveToStore: (_, value) => value,
       push: (_worker, _target, calls) => this.pushed.push(...calls.map(({ task }) => task.sequence)),
       cancelCall: (_, sequence) => this.cancelled.push(sequence),
-      watch: () => undefined,
+      watch: () => this.watches++,
       defer: (callback) => this.#deferred.push(callback),
-      after: () => undefined,
-      nowMs: () => 0,
+      after: (_, callback) => this.#timers.push(callback),
+      nowMs: () => this.nowMs,
       settle: () => undefined,
       discard: () => undefined,
       fail: ({ sequence }, error) => this.failed.push(`${sequence}: ${(error as Error).name}`),
@@ -38,6 +41,11 @@ class Caller {
 
   run(): void {
     for (const callback of this.#deferred.splice(0)) callback()
+  }
+
+  /** All that was to happen after a while happens. */
+  ring(): void {
+    for (const callback of this.#timers.splice(0)) callback()
   }
 
   alive(): void {
@@ -54,6 +62,28 @@ class Caller {
 }
 
 describe('ActorLink', () => {
+  test('an actor that stays out of reach: calls fail in the end, and the next call has its owner asked again', () => {
+    const caller = new Caller()
+    caller.alive()
+    caller.submit(1)
+    caller.run()
+    caller.link.onUndeliverable(worker)
+    caller.submit(2)
+    caller.nowMs = 16_000
+    caller.ring()
+    // The owner can be reached, and sees no trouble.
+    caller.alive()
+    caller.link.onUndeliverable(worker)
+    assert.deepEqual(caller.failed, ['1: ActorUnavailableError', '2: ActorUnavailableError'])
+    caller.ring()
+    assert.equal(caller.watches, 1)
+    caller.submit(3)
+    caller.ring()
+    assert.equal(caller.watches, 2)
+    caller.alive()
+    assert.deepEqual(caller.pushed, [1, 2, 3])
+  })
+
   test('a call that is cancelled there counts as pending until the actor has answered', () => {
     const caller = new Caller()
     caller.alive()
