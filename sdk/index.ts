@@ -46,6 +46,7 @@ export {
   cancel,
   get,
   put,
+  release,
   wait,
   type CancelOptions,
   type GetOptions,
