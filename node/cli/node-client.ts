@@ -1,7 +1,7 @@
 import net, { type Socket } from 'node:net'
 import { adminValue, type AdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
 import { MessageChannel } from '../../protocols/channel.ts'
-import { NodeDiedError, NodeUnavailableError } from '../../protocols/errors.ts'
+import { NodeDiedError, NodeUnavailableError, type ShoalError } from '../../protocols/errors.ts'
 import { decodeBody, protocolVersion, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import type { NodeStatus } from '../status.ts'
@@ -17,25 +17,25 @@ export class NodeClient {
   readonly #socket: Socket
   readonly #channel: MessageChannel
   readonly #answers = new Map<MessageName, (body: unknown) => void>()
-  readonly #failure: Promise<never>
+  /** Reject the questions that wait for an answer. */
+  readonly #open = new Set<(error: ShoalError) => void>()
+  /** Why nothing more will be answered. */
+  #failure: ShoalError | undefined
   #nodePid = 0
 
   private constructor(socketPath: string) {
     this.socketPath = socketPath
     this.#socket = net.connect(socketPath)
     this.#channel = new MessageChannel(this.#socket)
-    const failure = Promise.withResolvers<never>()
-    this.#failure = failure.promise
-    failure.promise.catch(() => {})
     const fail = (message: string, isRunning = true): void =>
-      failure.reject(new NodeUnavailableError(message, { details: { socketPath, isRunning } }))
+      this.#fail(new NodeUnavailableError(message, { details: { socketPath, isRunning } }))
     this.#socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED') fail(`${socketPath}: ${error.message}`)
       fail(`no node runs here (socket ${socketPath}): start one with \`shoal up\``, false)
     })
     this.closed = new Promise((resolve) => {
       this.#socket.once('close', () => {
-        failure.reject(new NodeDiedError(`the node (pid ${this.#nodePid}) closed the connection`))
+        this.#fail(new NodeDiedError(`the node (pid ${this.#nodePid}) closed the connection`))
         resolve()
       })
     })
@@ -101,15 +101,23 @@ export class NodeClient {
   }
 
   async #answer<N extends MessageName>(name: N, patienceMs = answerMs): Promise<MessageBody<N>> {
+    if (this.#failure !== undefined) throw this.#failure
     const { promise, resolve, reject } = Promise.withResolvers<MessageBody<N>>()
+    this.#open.add(reject)
     this.#answers.set(name, (body) => resolve(body as MessageBody<N>))
     const message = `the node at ${this.socketPath} does not answer`
     const timer = setTimeout(() => reject(new NodeUnavailableError(message)), patienceMs)
     try {
-      return await Promise.race([promise, this.#failure])
+      return await promise
     } finally {
       clearTimeout(timer)
       this.#answers.delete(name)
+      this.#open.delete(reject)
     }
+  }
+
+  #fail(error: ShoalError): void {
+    this.#failure ??= error
+    for (const reject of this.#open) reject(this.#failure)
   }
 }

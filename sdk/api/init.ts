@@ -109,7 +109,7 @@ async function start(options: InitOptions): Promise<ShoalContext> {
     depth: () => 0,
     currentTask: () => undefined,
     beginWait: () => connection.hold(),
-    interrupted: () => undefined,
+    interruptible: (promise) => promise,
     onNodeGone: () => undefined,
   })
   connection.start(

@@ -55,8 +55,8 @@ export interface RuntimeRole {
   currentTask(): object | undefined
   /** Somebody begins to wait for values of other tasks; what is returned is called when that ends. */
   beginWait(): () => void
-  /** Rejects when what runs now is cancelled. */
-  interrupted(): Promise<never> | undefined
+  /** The same promise, or one that rejects earlier, when what runs now is cancelled. */
+  interruptible<T>(promise: Promise<T>): Promise<T>
   onNodeGone(error: NodeDiedError): void
 }
 
@@ -366,10 +366,9 @@ export class Runtime {
    */
   async waiting<T>(promise: Promise<T>): Promise<T> {
     const endWait = this.role.beginWait()
-    const interrupted = this.role.interrupted()
     this.#loop.begin()
     try {
-      return await (interrupted === undefined ? promise : Promise.race([promise, interrupted]))
+      return await this.role.interruptible(promise)
     } finally {
       this.#loop.end()
       endWait()

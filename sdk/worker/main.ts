@@ -30,7 +30,7 @@ async function main(): Promise<void> {
       const task = taskStorage.getStore()
       return actor === undefined || task === undefined ? executor.beginWait() : actor.beginWait(task)
     },
-    interrupted: () => taskStorage.getStore()?.cancelled,
+    interruptible: (promise) => taskStorage.getStore()?.interruptible(promise) ?? promise,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),
   })

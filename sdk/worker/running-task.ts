@@ -33,7 +33,8 @@ export class RunningTask implements TaskContext {
   /** Calls of `get` and `wait` that it waits in. */
   waits = 0
   isCancelled = false
-  #cancelled: PromiseWithResolvers<never> | undefined
+  /** End what it waits for now. */
+  readonly #interrupts = new Set<(reason: TaskCancelledError) => void>()
   #abort: AbortController | undefined
 
   constructor(
@@ -72,20 +73,23 @@ export class RunningTask implements TaskContext {
     return this.#abort.signal
   }
 
-  /** Rejects when the task is cancelled: what the task waits for is raced with it. */
-  get cancelled(): Promise<never> {
-    if (this.#cancelled === undefined) {
-      this.#cancelled = Promise.withResolvers<never>()
-      this.#cancelled.promise.catch(() => undefined)
-      if (this.isCancelled) this.#cancelled.reject(this.#reason())
+  /** What the promise gives; rejects when the task is cancelled before. Nothing is kept of waits that are over. */
+  async interruptible<T>(promise: Promise<T>): Promise<T> {
+    const { promise: result, resolve, reject } = Promise.withResolvers<T>()
+    promise.then(resolve, reject)
+    if (this.isCancelled) reject(this.#reason())
+    this.#interrupts.add(reject)
+    try {
+      return await result
+    } finally {
+      this.#interrupts.delete(reject)
     }
-    return this.#cancelled.promise
   }
 
   cancel(): void {
     this.isCancelled = true
     this.#abort?.abort(this.#reason())
-    this.#cancelled?.reject(this.#reason())
+    for (const interrupt of this.#interrupts) interrupt(this.#reason())
     this.stream?.stop()
   }
 
