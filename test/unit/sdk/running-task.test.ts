@@ -10,8 +10,8 @@ setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
 function running(): RunningTask {
-  const spec = { name: 'train', sequence: 1, attempt: 0, group: '' } as TaskSpec
-  return new RunningTask(spec, { owner: '', gpuIds: [], job: '', depth: 1 }, [], '')
+  const spec: Partial<TaskSpec> = { name: 'train', sequence: 1, attempt: 0 }
+  return new RunningTask(spec as TaskSpec, { owner: '', gpuIds: [], job: '', depth: 1 }, [], '')
 }
 
 describe('what a task waits for', () => {
