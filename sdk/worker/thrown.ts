@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { withModuleFrames } from '../bundle.ts'
 import { TaskError } from '../../protocols/errors.ts'
 
 /** An Error for whatever a task has thrown, however odd: looking at it must not throw again. */
@@ -29,7 +30,7 @@ const ownFrame = new RegExp(
 
 /** Cuts this worker's own frames off the stack, and says where the user's frames ran. */
 function withOrigin(error: Error, taskName: string): Error {
-  const stack = typeof error.stack === 'string' ? error.stack : `${error.name}: ${error.message}`
+  const stack = typeof error.stack === 'string' ? withModuleFrames(error.stack) : `${error.name}: ${error.message}`
   const lines = stack.split('\n')
   const firstOwn = lines.findIndex((line) => /^\s+at /.test(line) && ownFrame.test(line))
   const kept = firstOwn < 0 ? lines : lines.slice(0, firstOwn)

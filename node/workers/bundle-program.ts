@@ -1,0 +1,111 @@
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { BuildOptions, Plugin, StdinOptions } from 'esbuild'
+
+export interface ProgramSources {
+  /** The module that the program begins with. */
+  entry: string
+  /** The module that others import from it. */
+  main: string
+  /** The texts of the files that it may be made of, by their paths. */
+  files: ReadonlyMap<string, Buffer>
+}
+
+export interface Bundle {
+  code: string
+  /** The source map. */
+  map: string
+}
+
+const modulesName = 'shoal:modules'
+const urlName = 'moduleUrl$'
+const directoryName = 'moduleDirectory$'
+
+const options = {
+  bundle: true,
+  write: false,
+  format: 'esm',
+  platform: 'node',
+  target: 'esnext',
+  // Classes of one name in several modules keep it.
+  keepNames: true,
+  minifyWhitespace: true,
+  define: { 'import.meta.url': urlName, 'import.meta.dirname': directoryName },
+  logLevel: 'silent',
+  tsconfigRaw: { compilerOptions: { target: 'esnext', verbatimModuleSyntax: true } },
+} as const satisfies BuildOptions
+
+/**
+ * Makes one file of a program's modules, all of each. It is for `sdk/bundle.ts` to see to it that who imports one of them
+ * by its own file gets what is in here. What is imported by `import()` stays where it is. Rejects when esbuild cannot be
+ * loaded, or a module imports something that is neither among the files nor built into Node.
+ *
+ * @param file where the code will be
+ */
+export async function bundleProgram({ entry, main, files }: ProgramSources, file: string): Promise<Bundle> {
+  const { build, stop } = await import('esbuild')
+  try {
+    const absWorkingDir = path.dirname(entry)
+    const plain = { ...options, absWorkingDir, outfile: file, plugins: [filesPlugin(files, '')] }
+    const found = await build({ ...plain, stdin: importing([main, entry], absWorkingDir), metafile: true })
+    const names = Object.keys(found.metafile.inputs).map((name) => path.resolve(absWorkingDir, name))
+    const modules = names.filter((name) => name !== entry && files.has(name))
+    const { outputFiles } = await build({
+      ...plain,
+      stdin: importing([modulesName, entry], absWorkingDir),
+      sourcemap: 'external',
+      sourcesContent: false,
+      plugins: [filesPlugin(files, moduleTable(modules))],
+    })
+    const textOf = (extension: string): string =>
+      outputFiles.find((output) => output.path.endsWith(extension))?.text ?? ''
+    return { code: textOf('.mjs'), map: textOf('.map') }
+  } finally {
+    await stop()
+  }
+}
+
+function importing(names: readonly string[], resolveDir: string): StdinOptions {
+  return { contents: names.map((name) => `import ${JSON.stringify(name)}`).join('\n'), resolveDir, loader: 'js' }
+}
+
+/** The module that tells `sdk/bundle.ts` what is in the file. */
+function moduleTable(modules: readonly string[]): string {
+  const imports = modules.map((name, i) => `import * as m${i} from ${JSON.stringify(name)}`)
+  const entries = modules.map((name, i) => `${JSON.stringify(pathToFileURL(name).href)}: m${i}`)
+  // `import.meta.url` is each module's own here.
+  return `${imports.join('\n')}
+const { url } = import.meta
+globalThis[Symbol.for('shoal.bundle')] = { url, modules: { ${entries.join(',\n')} } }`
+}
+
+/** Takes the contents of modules from what was read, and nothing that was not. */
+function filesPlugin(files: ReadonlyMap<string, Buffer>, table: string): Plugin {
+  return {
+    name: 'shoal-program',
+    setup(build) {
+      build.onResolve({ filter: /.*/ }, ({ path: name, resolveDir, kind }) => {
+        if (name === modulesName) return { path: name, namespace: 'shoal' }
+        const isPath = /^\.{0,2}\//.test(name)
+        const file = path.resolve(resolveDir, name)
+        if (kind === 'dynamic-import') return { path: isPath ? pathToFileURL(file).href : name, external: true }
+        if (name.startsWith('node:')) return { path: name, external: true }
+        if (isPath && files.has(file)) return { path: file }
+        return { errors: [{ text: `${name} is not part of the program` }] }
+      })
+      build.onLoad({ filter: /.*/, namespace: 'shoal' }, () => ({ contents: table, resolveDir: '/', loader: 'js' }))
+      build.onLoad({ filter: /.*/ }, ({ path: file }) => ({
+        contents: withPlace(files.get(file)?.toString() ?? '', file),
+        loader: file.endsWith('.ts') ? 'ts' : 'js',
+      }))
+    },
+  }
+}
+
+/** A module's text with what it needs to know of its own file. Frames of stacks name files as they were executed. */
+function withPlace(text: string, file: string): string {
+  const code = text.replace(/^\/\/# sourceMappingURL=.*$/m, '')
+  if (!code.includes('import.meta.')) return code
+  const url = JSON.stringify(pathToFileURL(file).href)
+  return `const ${urlName} = ${url}, ${directoryName} = ${JSON.stringify(path.dirname(file))};${code}`
+}
