@@ -137,14 +137,14 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   // The workers.
   const outputBook = new OutputBook(Date.now)
   const output = new OutputRelay(directory, outputBook, log)
-  const program = new WorkerProgram({
+  const workerProgram = new WorkerProgram({
     entry: options.workerEntry ?? workerEntry,
     cacheDirectory: options.workerEntry === undefined ? cacheDirectory('worker') : undefined,
     log,
   })
-  void program.prepare()
+  void workerProgram.prepare()
   const pool = new WorkerPool({
-    program,
+    program: workerProgram,
     socketPath,
     compileCacheDirectory: compileCacheDirectory(),
     startMs: options.workerStartMs ?? 30_000,

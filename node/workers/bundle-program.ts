@@ -21,19 +21,21 @@ const modulesName = 'shoal:modules'
 const urlName = 'moduleUrl$'
 const directoryName = 'moduleDirectory$'
 
+/** Those of Node that are seldom needed and slow to load. Only functions are imported from them. */
+const lateModules = new Set(['child_process', 'crypto', 'fs/promises', 'readline', 'v8', 'vm', 'zlib'])
+
 const options = {
   bundle: true,
   write: false,
   format: 'esm',
   platform: 'node',
   target: 'esnext',
-  // Classes of one name in several modules keep it.
-  keepNames: true,
-  minifyWhitespace: true,
   define: { 'import.meta.url': urlName, 'import.meta.dirname': directoryName },
   logLevel: 'silent',
   tsconfigRaw: { compilerOptions: { target: 'esnext', verbatimModuleSyntax: true } },
 } as const satisfies BuildOptions
+
+let building = 0
 
 /**
  * Makes one file of a program's modules, all of each. It is for `sdk/bundle.ts` to see to it that who imports one of them
@@ -44,6 +46,7 @@ const options = {
  */
 export async function bundleProgram({ entry, main, files }: ProgramSources, file: string): Promise<Bundle> {
   const { build, stop } = await import('esbuild')
+  building++
   try {
     const absWorkingDir = path.dirname(entry)
     const plain = { ...options, absWorkingDir, outfile: file, plugins: [filesPlugin(files, '')] }
@@ -61,7 +64,8 @@ export async function bundleProgram({ entry, main, files }: ProgramSources, file
       outputFiles.find((output) => output.path.endsWith(extension))?.text ?? ''
     return { code: textOf('.mjs'), map: textOf('.map') }
   } finally {
-    await stop()
+    // Its process is one for all.
+    if (--building === 0) await stop()
   }
 }
 
@@ -76,7 +80,14 @@ function moduleTable(modules: readonly string[]): string {
   // `import.meta.url` is each module's own here.
   return `${imports.join('\n')}
 const { url } = import.meta
-globalThis[Symbol.for('shoal.bundle')] = { url, modules: { ${entries.join(',\n')} } }`
+const modules = { ${entries.join(',\n')} }
+globalThis[Symbol.for('shoal.bundle')] = { url, modules }
+// esbuild has other names for classes that mention themselves.
+for (const module of Object.values(modules)) {
+  for (const [name, value] of Object.entries(module)) {
+    if (typeof value === 'function' && value.name === '_' + name) Object.defineProperty(value, 'name', { value: name })
+  }
+}`
 }
 
 /** Takes the contents of modules from what was read, and nothing that was not. */
@@ -102,9 +113,29 @@ function filesPlugin(files: ReadonlyMap<string, Buffer>, table: string): Plugin 
   }
 }
 
+/**
+ * What is imported of Node's own modules without loading more of them than that: an `import` reads all that they export,
+ * and so loads whatever is behind it. Functions of those that most workers do without load them when they are called.
+ */
+function withFewBuiltins(text: string): string {
+  return text.replaceAll(/^import \{([^}]*)\} from 'node:([\w/]+)';?$/gm, (statement, list: string, name: string) => {
+    const names = list.split(',').map((each) => each.trim())
+    const values = names.filter((each) => each !== '' && !/^type\s/.test(each))
+    const module = `process.getBuiltinModule('node:${name}')`
+    const declarations = values.map((each) => {
+      const [its = '', own = its] = each.split(/\s+as\s+/)
+      return lateModules.has(name)
+        ? `const ${own} = (...args) => ${module}.${its}(...args);`
+        : `const { ${its}: ${own} } = ${module};`
+    })
+    // On as many lines, so that those of the rest stay what they are.
+    return declarations.join(' ') + '\n'.repeat(statement.split('\n').length - 1)
+  })
+}
+
 /** A module's text with what it needs to know of its own file. Frames of stacks name files as they were executed. */
 function withPlace(text: string, file: string): string {
-  const code = text.replace(/^\/\/# sourceMappingURL=.*$/m, '')
+  const code = withFewBuiltins(text.replace(/^\/\/# sourceMappingURL=.*$/m, ''))
   if (!code.includes('import.meta.')) return code
   const url = JSON.stringify(pathToFileURL(file).href)
   return `const ${urlName} = ${url}, ${directoryName} = ${JSON.stringify(path.dirname(file))};${code}`

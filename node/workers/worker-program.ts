@@ -43,7 +43,7 @@ export class WorkerProgram {
       const file = path.join(cacheDirectory, `main-${hashOf(sources)}.mjs`)
       if (existsSync(file)) {
         this.#bundle = file
-        await utimes(file, new Date(), new Date())
+        for (const each of [file, `${file}.map`]) await utimes(each, new Date(), new Date())
         return
       }
       await mkdir(cacheDirectory, { recursive: true, mode: 0o700 })

@@ -24,6 +24,9 @@ function describe(value: unknown): string {
   }
 }
 
+/** Causes in causes whose stacks are looked at. */
+const depthMax = 8
+
 const ownFrame = new RegExp(
   `${import.meta.dirname.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')}|node:internal|node:async_hooks`,
 )
@@ -38,8 +41,18 @@ function withOrigin(error: Error, taskName: string): Error {
   if (!kept.includes(origin)) kept.push(origin)
   try {
     error.stack = kept.join('\n')
+    nameModules(error.cause)
   } catch {
     // A frozen error keeps the stack that it has.
   }
   return error
+}
+
+/** Has the stacks of an error's causes name the modules of the SDK. */
+function nameModules(thrown: unknown): void {
+  for (let cause = thrown, depth = 0; cause instanceof Error && depth < depthMax; cause = cause.cause, depth++) {
+    const { stack = '' } = cause
+    const named = withModuleFrames(stack)
+    if (named !== stack) cause.stack = named
+  }
 }
