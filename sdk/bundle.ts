@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { SourceMap, type SourceMapPayload } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
 /**
@@ -14,7 +13,8 @@ interface Bundle {
 
 const bundleKey = 'shoal.bundle'
 
-let map: SourceMap | undefined
+/** Frames of the one file, and what they are in the modules. There are no more than the code has calls. */
+const knownPlaces = new Map<string, string>()
 
 function ownBundle(): Bundle | undefined {
   return (globalThis as { [key: symbol]: unknown })[Symbol.for(bundleKey)] as Bundle | undefined
@@ -46,19 +46,27 @@ export function bundledExport(value: unknown): { file: string; name: string } | 
 export function withModuleFrames(stack: string): string {
   const url = ownBundle()?.url
   if (url === undefined || !stack.includes(url)) return stack
-  return stack.replaceAll(/(file:[^\s()]*):(\d+):(\d+)/g, (frame, file: string, line: string, column: string) =>
-    file === url ? (moduleFrame(url, Number(line), Number(column)) ?? frame) : frame,
-  )
+  return stack.replaceAll(/(file:[^\s()]*):(\d+):(\d+)/g, (frame, file: string, line: string, column: string) => {
+    if (file !== url) return frame
+    let place = knownPlaces.get(frame)
+    if (place === undefined) knownPlaces.set(frame, (place = placeIn(url, Number(line), Number(column)) ?? frame))
+    return place
+  })
 }
 
-function moduleFrame(url: string, line: number, column: number): string | undefined {
+/** Where a place in the one file comes from; undefined when that cannot be said. Line and column are from 1. */
+function placeIn(url: string, line: number, column: number): string | undefined {
   try {
-    map ??= new SourceMap(JSON.parse(readFileSync(fileURLToPath(`${url}.map`), 'utf8')) as SourceMapPayload)
+    const lines = readFileSync(fileURLToPath(`${url}.places`), 'utf8').split('\n')
+    const parts = JSON.parse(lines[line] ?? '[]') as number[]
+    // The last that begins no later: four numbers each.
+    let at = 0
+    while ((parts[at + 4] ?? column) < column) at += 4
+    const [, module, itsLine, itsColumn] = parts.slice(at, at + 4)
+    if (module === undefined || itsLine === undefined || itsColumn === undefined) return undefined
+    return `${(JSON.parse(lines[0] ?? '[]') as string[])[module]}:${itsLine}:${itsColumn + 1}`
   } catch {
-    // The frame is not the user's: without the map it is only harder to read.
+    // The frame is not the user's: without its place it is only harder to read.
     return undefined
   }
-  const found = map.findEntry(line - 1, column - 1)
-  if (!('originalSource' in found)) return undefined
-  return `${new URL(found.originalSource, url).href}:${found.originalLine + 1}:${found.originalColumn + 1}`
 }

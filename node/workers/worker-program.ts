@@ -13,6 +13,7 @@ export interface WorkerProgramOptions {
   log(text: string): void
 }
 
+const placesExtension = '.places'
 /** Those that no node has started with for so long are deleted. */
 const keptMs = 30 * 86_400_000
 
@@ -43,12 +44,12 @@ export class WorkerProgram {
       const file = path.join(cacheDirectory, `main-${hashOf(sources)}.mjs`)
       if (existsSync(file)) {
         this.#bundle = file
-        for (const each of [file, `${file}.map`]) await utimes(each, new Date(), new Date())
+        for (const each of [file, `${file}${placesExtension}`]) await utimes(each, new Date(), new Date())
         return
       }
       await mkdir(cacheDirectory, { recursive: true, mode: 0o700 })
-      const { code, map } = await bundleProgram(sources, file)
-      await write(`${file}.map`, map)
+      const { code, places } = await bundleProgram(sources, file)
+      await write(`${file}${placesExtension}`, places)
       await write(file, code)
       this.#bundle = file
       await deleteOld(cacheDirectory)
@@ -65,12 +66,19 @@ function readSources(entry: string): ProgramSources {
   const sdk = path.dirname(path.dirname(entry))
   const files = new Map<string, Buffer>()
   for (const folder of [sdk, path.join(path.dirname(sdk), 'protocols')]) {
-    for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).toSorted()) {
-      const file = path.join(folder, name)
-      if (name.endsWith(extension) && !name.endsWith('.d.ts')) files.set(file, readFileSync(file))
+    for (const file of filesIn(folder).toSorted()) {
+      if (file.endsWith(extension) && !file.endsWith('.d.ts')) files.set(file, readFileSync(file))
     }
   }
   return { entry, main: path.join(sdk, `index${extension}`), files }
+}
+
+/** All below a folder. Node's own way takes ten times as long. */
+function filesIn(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const file = path.join(folder, entry.name)
+    return entry.isDirectory() ? filesIn(file) : file
+  })
 }
 
 /** Of all that decides what is in the file: the sources, where they are, and how it is made. */

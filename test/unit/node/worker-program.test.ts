@@ -66,7 +66,7 @@ test('workers run the modules until there is one file of them, and that from the
   const found = next.prepare()
   assert.equal(next.file, file)
   await found
-  assert.deepEqual(readdirSync(cacheDirectory).toSorted(), [path.basename(file), `${path.basename(file)}.map`])
+  assert.deepEqual(readdirSync(cacheDirectory).toSorted(), [path.basename(file), `${path.basename(file)}.places`])
   assert.deepEqual(logged, [])
 })
 
@@ -113,7 +113,7 @@ test('files that no node has begun with for long are deleted', async () => {
   const world = makeWorld()
   const before = world.make()
   await before.prepare()
-  const files = [before.file, `${before.file}.map`]
+  const files = [before.file, `${before.file}.places`]
   const age = (): void => {
     for (const file of files) utimesSync(file, new Date('2020-01-01'), new Date('2020-01-01'))
   }
