@@ -129,7 +129,7 @@ async function failInGet(): Promise<void> {
 }
 
 function placesIn(stack: string): string[] {
-  return Array.from(stack.matchAll(/file:\S+?:\d+:\d+/g), ([place]) => place)
+  return Array.from(stack.matchAll(/\/[^/\s()]\S*:\d+:\d+/g), ([place]) => place)
 }
 
 async function failureOf(ref: ObjectRef<unknown>): Promise<string> {
