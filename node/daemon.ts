@@ -14,7 +14,7 @@ import { Survey } from './admin/survey.ts'
 import { Drain, type DrainHost } from './drain/drain.ts'
 import { drainHost } from './drain/drain-host.ts'
 import { BlobCache } from './code/blob-cache.ts'
-import { compileCacheDirectory } from './home/compile-cache.ts'
+import { cacheDirectory, compileCacheDirectory } from './home/compile-cache.ts'
 import { GroupDesk } from './groups/group-desk.ts'
 import { cleanUpAfterDeadNode, refuseSecondNode } from './home/clean-up.ts'
 import { DaemonLog } from './home/daemon-log.ts'
@@ -57,6 +57,7 @@ import { makeCodeDirectory, makeStoreGround, type StoreGround } from './store/st
 import { Guardian } from './workers/guardian.ts'
 import { OutputRelay } from './workers/output-relay.ts'
 import { WorkerPool } from './workers/worker-pool.ts'
+import { WorkerProgram } from './workers/worker-program.ts'
 
 /** A running node. */
 export interface Daemon {
@@ -136,8 +137,14 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   // The workers.
   const outputBook = new OutputBook(Date.now)
   const output = new OutputRelay(directory, outputBook, log)
-  const pool = new WorkerPool({
+  const workerProgram = new WorkerProgram({
     entry: options.workerEntry ?? workerEntry,
+    cacheDirectory: options.workerEntry === undefined ? cacheDirectory('worker') : undefined,
+    log,
+  })
+  void workerProgram.prepare()
+  const pool = new WorkerPool({
+    program: workerProgram,
     socketPath,
     compileCacheDirectory: compileCacheDirectory(),
     startMs: options.workerStartMs ?? 30_000,

@@ -7,10 +7,11 @@ import type { Guardian } from './guardian.ts'
 import { outputMarker, type Whose } from './output-collector.ts'
 import type { OutputRelay } from './output-relay.ts'
 import { WorkerProcess, type ProcessExit, type WorkerStart } from './worker-process.ts'
+import type { WorkerProgram } from './worker-program.ts'
 import type { WorkerStream } from './worker-stream.ts'
 
 export interface WorkerPoolOptions {
-  entry: string
+  program: Pick<WorkerProgram, 'file'>
   socketPath: string
   compileCacheDirectory: string | undefined
   startMs: number
@@ -81,12 +82,12 @@ export class WorkerPool {
   }
 
   #spawn(start: WorkerStart): void {
-    const { guardian, output, ...options } = this.#options
+    const { guardian, output, program, ...options } = this.#options
     this.startedCount++
     let worker
     try {
       const onExit = (gone: WorkerProcess, exit: ProcessExit): void => this.#onExit(gone, exit)
-      worker = new WorkerProcess({ ...options, start, onExit })
+      worker = new WorkerProcess({ ...options, entry: program.file, start, onExit })
     } catch (error) {
       // An environment variable that no process can have, for instance.
       const reason = `could not be started: ${(error as Error).message}`

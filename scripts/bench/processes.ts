@@ -21,7 +21,7 @@ export async function workersOf(nodePid: number): Promise<number[]> {
   }
   const below = [...parents.keys()].filter(isBelow)
   const commands = await Promise.all(below.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')))
-  return below.filter((_, i) => /[/\\]worker[/\\]main\.[jt]s/.test(commands[i] ?? ''))
+  return below.filter((_, i) => /[/\\]worker[/\\]main[-.]/.test(commands[i] ?? ''))
 }
 
 /** The memory that belongs to this process alone. */

@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import { limits } from '../../protocols/limits.ts'
+import { bundledExport } from '../bundle.ts'
 import { isClass, sourceTextOf, type AnyFunction } from './any-function.ts'
 import type { CapturedFunction, CapturedLib, CapturedUnit, ImportRequest } from './captured.ts'
 import { addWitness, assignClassId } from './class-ids.ts'
@@ -163,12 +164,16 @@ export class Capture {
   }
 
   #sdkReference(fn: AnyFunction, script: Script): GraphNode {
+    const { file = '', name } = bundledExport(fn) ?? this.#exportOf(fn, script)
+    if (name === undefined) throw nativeRefusal(fn)
+    const lib = this.addLib({ kind: 'sdk', path: sdkPathOf(file) ?? '' })
+    return { type: 'export', lib, form: 'namespace', path: [name] }
+  }
+
+  #exportOf(fn: AnyFunction, script: Script): { file: string | undefined; name: string | undefined } {
     const { inspected } = this.#located(fn)
     const site = script.syntax.findSite(inspected.line, inspected.column, sourceTextOf(fn))
-    const name = site === undefined ? undefined : script.syntax.exportNameOf(site.node)
-    if (name === undefined) throw nativeRefusal(fn)
-    const lib = this.addLib({ kind: 'sdk', path: sdkPathOf(script.file ?? '') ?? '' })
-    return { type: 'export', lib, form: 'namespace', path: [name] }
+    return { file: script.file, name: site && script.syntax.exportNameOf(site.node) }
   }
 
   #packageReference(fn: AnyFunction, script: Script, inspected: InspectedFunction): GraphNode {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { bundledSource, isBundleUrl } from '../bundle.ts'
 import { isClass } from './any-function.ts'
 import { registerClass } from './class-registry.ts'
 import { loadedFile, loadedFileByUrl } from './code-files.ts'
@@ -16,7 +17,8 @@ const classesHook = Symbol.for('shoal.classes')
 let currentSdkUrl: string | undefined
 
 /**
- * Makes the module loader of this process resolve the imports of shipped code: to bundled files, to the worker's SDK.
+ * Makes the module loader of this process resolve the imports of shipped code: to bundled files, to the worker's SDK, of
+ * which there is one.
  * A user's own file is loaded under the URL that it has at the driver, so that it has one instance, and
  * `import.meta.url` and stack traces name it.
  */
@@ -35,12 +37,14 @@ export function installCodeHooks(sdkUrl: string): void {
       if (specifier.startsWith(sdkScheme)) {
         return nextResolve(sdkModuleUrl(specifier.slice(sdkScheme.length)), context)
       }
-      return nextResolve(specifier, context)
+      const { parentURL } = context
+      if (parentURL === undefined || !isBundleUrl(parentURL)) return nextResolve(specifier, context)
+      return nextResolve(specifier, { ...context, parentURL: sdkModuleUrl('') })
     },
     load(url, context, nextLoad) {
       const file = loadedFileByUrl(url)
-      if (file?.url === undefined) return nextLoad(url, context)
-      return { format: 'module', source: readFileSync(file.path, 'utf8'), shortCircuit: true }
+      const source = file?.url === undefined ? bundledSource(url) : readFileSync(file.path, 'utf8')
+      return source === undefined ? nextLoad(url, context) : { format: 'module', source, shortCircuit: true }
     },
   })
 }

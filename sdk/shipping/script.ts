@@ -8,6 +8,7 @@ import {
   originalPositionFor,
   TraceMap,
 } from '@jridgewell/trace-mapping'
+import { isBundleUrl } from '../bundle.ts'
 import { isUnitUrl, loadedFileByUrl } from './code-files.ts'
 import { infoOfScript, sourceOfScript } from './inspect.ts'
 import { ScriptSyntax } from './script-syntax.ts'
@@ -131,7 +132,7 @@ function originOf(rawUrl: string, url: string, file: string | undefined): Script
   if (file === undefined) return 'user'
   const loaded = loadedFileByUrl(url)
   if (loaded !== undefined) return loaded.url === undefined ? 'package' : 'user'
-  if (sdkPathOf(file) !== undefined) return 'sdk'
+  if (sdkPathOf(file) !== undefined || isBundleUrl(url)) return 'sdk'
   return packageNameOf(file) === undefined ? 'user' : 'package'
 }
 

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { withModuleFrames } from '../bundle.ts'
 import { TaskError } from '../../protocols/errors.ts'
 
 /** An Error for whatever a task has thrown, however odd: looking at it must not throw again. */
@@ -23,13 +24,16 @@ function describe(value: unknown): string {
   }
 }
 
+/** Causes in causes whose stacks are looked at. */
+const depthMax = 8
+
 const ownFrame = new RegExp(
   `${import.meta.dirname.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')}|node:internal|node:async_hooks`,
 )
 
 /** Cuts this worker's own frames off the stack, and says where the user's frames ran. */
 function withOrigin(error: Error, taskName: string): Error {
-  const stack = typeof error.stack === 'string' ? error.stack : `${error.name}: ${error.message}`
+  const stack = typeof error.stack === 'string' ? withModuleFrames(error.stack) : `${error.name}: ${error.message}`
   const lines = stack.split('\n')
   const firstOwn = lines.findIndex((line) => /^\s+at /.test(line) && ownFrame.test(line))
   const kept = firstOwn < 0 ? lines : lines.slice(0, firstOwn)
@@ -37,8 +41,18 @@ function withOrigin(error: Error, taskName: string): Error {
   if (!kept.includes(origin)) kept.push(origin)
   try {
     error.stack = kept.join('\n')
+    nameModules(error.cause)
   } catch {
     // A frozen error keeps the stack that it has.
   }
   return error
+}
+
+/** Has the stacks of an error's causes name the modules of the SDK. */
+function nameModules(thrown: unknown): void {
+  for (let cause = thrown, depth = 0; cause instanceof Error && depth < depthMax; cause = cause.cause, depth++) {
+    const { stack = '' } = cause
+    const named = withModuleFrames(stack)
+    if (named !== stack) cause.stack = named
+  }
 }
