@@ -57,6 +57,8 @@ export interface RuntimeRole {
   /** Rejects when what runs now is cancelled. */
   interrupted(): Promise<never> | undefined
   onNodeGone(error: NodeDiedError): void
+  /** Sends the results that wait to be sent together. */
+  sendResults?(): void
 }
 
 /**
@@ -96,6 +98,7 @@ export class Runtime {
       encodeError,
       onReleased: () => this.#onReleased(),
       checkLost: (record, name) => this.calls.recovery.check(record, name),
+      sendLent: () => role.sendResults?.(),
     })
     this.coder = new ValueCoder({
       store: this.#store,

@@ -33,6 +33,10 @@ async function main(): Promise<void> {
     interrupted: () => taskStorage.getStore()?.cancelled,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),
+    sendResults: () => {
+      executor.send()
+      actor?.send()
+    },
   })
   setCurrentRuntime(runtime)
   let actor: ActorHost | undefined
