@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
+import type { NodeId } from '../../protocols/ids.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
-import { defaultStrategy, strategyKey, type SchedulingStrategy } from '../../protocols/scheduling.ts'
+import { avoidMax, defaultStrategy, strategyKey, type SchedulingStrategy } from '../../protocols/scheduling.ts'
 
 /** What a lease must offer. Tasks with the same key can use each other's leases. */
 export interface LeaseTerms {
@@ -12,6 +13,17 @@ export interface LeaseTerms {
   readonly envKey: string
   /** Its tasks can be tried again: their workers go first when a machine's memory runs out. */
   readonly isRetriable: boolean
+}
+
+/**
+ * The same, but for a node that is rather to be left out: it had no memory. What is for that node only, or for a bundle of a
+ * placement group, goes there all the same.
+ */
+export function termsWithout(terms: LeaseTerms, node: NodeId): LeaseTerms {
+  const { resources, strategy, envVars, isRetriable } = terms
+  if (strategy.kind === 'group' || (strategy.kind === 'node' && !strategy.isSoft)) return terms
+  const avoid = [...(strategy.avoid ?? []).filter((each) => each !== node), node].slice(-avoidMax)
+  return leaseTerms(resources, envVars, { ...strategy, avoid }, isRetriable)
 }
 
 const known = new Map<string, LeaseTerms>()
