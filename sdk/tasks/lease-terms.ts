@@ -13,6 +13,8 @@ export interface LeaseTerms {
   readonly envKey: string
   /** Its tasks can be tried again: their workers go first when a machine's memory runs out. */
   readonly isRetriable: boolean
+  /** The placement group of the strategy, as its tasks are told of it; empty for none. */
+  readonly group: string
 }
 
 /**
@@ -35,13 +37,16 @@ export function leaseTerms(
   envVars: Readonly<Record<string, string>>,
   strategy: SchedulingStrategy = defaultStrategy,
   isRetriable = true,
+  group = '',
 ): LeaseTerms {
   const variables = Object.entries(envVars).toSorted(([a], [b]) => (a < b ? -1 : 1))
   const envKey = variables.length === 0 ? '' : createHash('sha256').update(JSON.stringify(variables)).digest('hex')
-  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}|${strategyKey(strategy)}${isRetriable ? '' : '|once'}`
+  // The strategy names the group; whether it captures what its tasks start is in the text alone.
+  const groupKey = group === '' ? '' : `|${group.slice(0, 6)}`
+  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}|${strategyKey(strategy)}${isRetriable ? '' : '|once'}${groupKey}`
   let terms = known.get(key)
   if (terms === undefined) {
-    terms = { key, resources, strategy, envVars, envKey, isRetriable }
+    terms = { key, resources, strategy, envVars, envKey, isRetriable, group }
     if (known.size < knownMax) known.set(key, terms)
   }
   return terms

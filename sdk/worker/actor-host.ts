@@ -215,7 +215,8 @@ export class ActorHost {
       return
     }
     const { job, depth, gpuIds } = this.#lease
-    const task = new RunningTask(call.task, { owner: from, job, depth, gpuIds }, holds, this.context.nodeId, method)
+    const lease = { owner: from, job, depth, gpuIds, group: this.#start.creation.group }
+    const task = new RunningTask(call.task, lease, holds, this.context.nodeId, method)
     const key = callKey(from, call.task.sequence)
     this.#running.set(key, task)
     const outcome = this.#runner.run(task)
