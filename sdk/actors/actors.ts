@@ -76,6 +76,7 @@ export class Actors {
     this.#detached = new DetachedActors({
       self: from,
       names: this.#names,
+      leaderChanged: (actor) => this.#links.get(actor)?.onLeaderChanged(),
       watch: (actor, leader) => this.#ask(actor, leader),
       kill: (actor, leader, mayRestart) => this.#sendKill(actor, leader, mayRestart),
       setStatus: (actor, status) => this.#setStatus(actor, status),
@@ -480,7 +481,7 @@ export class Actors {
       if (owned.lifecycle.state === 'dead') this.#sendKill(id, manager, false)
       else {
         owned.alias = { target: id, life: undefined, status: undefined, again: () => undefined }
-        this.#aliases.set(id, new Set([owned]))
+        this.#addAlias(id, owned)
         this.#detached.led(id, manager)
       }
     } else this.owned.refuse(owned, `it could not be made: ${settings.className} has no place`, undefined)
@@ -526,9 +527,7 @@ export class Actors {
     const description = describedBy(holder.description)
     const life = description.isDetached ? undefined : this.#host.objects.acquireRef(target)
     owned.alias = { target, life, status: undefined, again }
-    let aliases = this.#aliases.get(target)
-    if (aliases === undefined) this.#aliases.set(target, (aliases = new Set()))
-    aliases.add(owned)
+    this.#addAlias(target, owned)
     const link = this.#linkOf(target, life, description)
     if (link.status !== undefined) this.#setAlias(owned, link.status)
   }
@@ -544,6 +543,13 @@ export class Actors {
     if (alias === undefined) return
     this.#dropAlias(alias.target, owned)
     setTimeout(alias.again, claimAgainMs).unref()
+  }
+
+  /** Others of this process may stand for it already. */
+  #addAlias(target: ObjectId, owned: OwnedActor): void {
+    const aliases = this.#aliases.get(target)
+    if (aliases === undefined) this.#aliases.set(target, new Set([owned]))
+    else aliases.add(owned)
   }
 
   #dropAlias(target: ObjectId, owned: OwnedActor): void {
