@@ -22,7 +22,8 @@ const steps: readonly Step[] = [
   {
     name: 'unit',
     title: 'unit, compliance and simulation tests',
-    command: ['node', '--test', '--test-timeout=180000'],
+    // By itself the runner leaves one core free, which of two is half.
+    command: ['node', '--test', '--test-concurrency=2', '--test-timeout=180000'],
     tests: ['test/unit/**/*.test.ts', 'test/compliance/**/*.test.ts', 'test/sim/**/*.test.ts'],
   },
   {

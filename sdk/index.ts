@@ -47,6 +47,7 @@ export {
   cancel,
   get,
   put,
+  release,
   wait,
   type CancelOptions,
   type GetOptions,

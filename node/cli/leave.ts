@@ -2,7 +2,6 @@ import { Command } from 'commander'
 import { NodeUnavailableError } from '../../protocols/errors.ts'
 import { nodePlaces } from '../home/runtime-directory.ts'
 import { stateDirectoryOf } from '../home/state-directory.ts'
-import { Membership } from '../membership/membership.ts'
 import { confirm } from './confirm.ts'
 import { NodeClient } from './node-client.ts'
 import { print } from './with-node.ts'
@@ -56,6 +55,7 @@ async function leaveByNode(client: NodeClient, force: boolean): Promise<{ meshNa
 
 /** Without a running node, only its files have to be changed. */
 async function leaveOffline(force: boolean): Promise<{ meshName: string }> {
+  const { Membership } = await import('../membership/membership.ts')
   const membership = await Membership.open(stateDirectoryOf({}), { nowMs: Date.now })
   if (!membership.isMember)
     throw new NodeUnavailableError('this machine is not a member of any mesh', { retryable: false })

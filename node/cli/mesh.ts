@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Command } from 'commander'
-import { startLocalMesh, type LocalMesh } from '../local-mesh/local-mesh.ts'
+import type { LocalMesh } from '../local-mesh/local-mesh.ts'
 import { parseAmount, parseCount } from './parse-options.ts'
 import { formatTable } from './table.ts'
 
@@ -36,6 +36,7 @@ async function mesh({ nodes, cpus, json }: MeshOptions): Promise<void> {
   const stopAsked = Promise.race(signals).then(() => {
     isStopping = true
   })
+  const { startLocalMesh } = await import('../local-mesh/local-mesh.ts')
   await using local = await startLocalMesh({ nodes, cpus })
   process.stdout.write(json === true ? `${JSON.stringify(toJson(local))}\n` : `${describe(local)}\n`)
   const ended = local.ended.map(async (node) => {

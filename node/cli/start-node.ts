@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { styleText } from 'node:util'
 import { formatAmount, formatResources } from '../../protocols/resources.ts'
-import { readyLine, serveNode, type ReadyLine } from '../daemon-process.ts'
+import type { ReadyLine } from '../daemon-process.ts'
 import type { NodeOptions } from '../options.ts'
 import { endProcess } from '../system/end-process.ts'
 import { startDetached } from './start-detached.ts'
@@ -17,6 +17,8 @@ export async function startNode(options: NodeOptions, how: How): Promise<void> {
     announce(await startDetached(options), how, ['It runs in the background; `shoal down` stops it.'])
     return
   }
+  // Only here: it is most of the program, and no other command needs it.
+  const { readyLine, serveNode } = await import('../daemon-process.ts')
   await serveNode(options, async (daemon) => {
     const { bytesMax, segment, directory, spillDirectory } = daemon.store
     const onDisk = spillDirectory === '' ? '' : `, then on the disk in ${path.dirname(spillDirectory)}`

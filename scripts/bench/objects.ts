@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { get, init, put, remote, type ObjectRef } from '../../sdk/index.ts'
+import { get, init, put, release, remote, type ObjectRef } from '../../sdk/index.ts'
 import type { Benchmark } from './benchmark.ts'
 import { collectGarbage } from './garbage.ts'
 import { rate } from './rate.ts'
@@ -38,36 +38,44 @@ function putAndGet(sizeMib: number): Benchmark {
       const puts: number[] = []
       const copies: number[] = []
       const gets: number[] = []
-      const measureOnce = async (): Promise<[number, number, number]> => {
-        await settle()
-        let ref: ObjectRef<Float64Array> | undefined
-        const putMs = timed(() => {
-          ref = put(source)
-        })
-        const copyMs = timed(() => target.set(source))
+      const dropped: number[] = []
+      const medianGetUs = async (ref: ObjectRef<Float64Array>, done: (value: Float64Array) => unknown) => {
         const samples: number[] = []
         for (let i = 0; i < getsPerRound; i++) {
           const startedAt = performance.now()
-          const value = await get(ref as ObjectRef<Float64Array>)
+          const value = await get(ref)
           samples.push(performance.now() - startedAt)
           if (value[0] !== 1 || value.length !== source.length) throw new Error('a value came back wrong')
+          done(value)
         }
-        return [putMs, copyMs, (samples.toSorted((a, b) => a - b)[getsPerRound / 2] as number) * 1000]
+        return (samples.toSorted((a, b) => a - b)[getsPerRound / 2] as number) * 1000
+      }
+      const measureOnce = async (): Promise<[number, number, number, number]> => {
+        await settle()
+        let made: ObjectRef<Float64Array> | undefined
+        const putMs = timed(() => {
+          made = put(source)
+        })
+        const copyMs = timed(() => target.set(source))
+        const ref = made as ObjectRef<Float64Array>
+        return [putMs, copyMs, await medianGetUs(ref, release), await medianGetUs(ref, () => 0)]
       }
       // The first ones find no memory that has been used before.
       for (let i = 0; i < 3; i++) await measureOnce()
       await profiled(async () => {
         for (let round = 0; round < rounds; round++) {
-          const [putMs, copyMs, getUs] = await measureOnce()
+          const [putMs, copyMs, getUs, droppedUs] = await measureOnce()
           puts.push(sizeMib / 1024 / (putMs / 1000))
           copies.push(copyMs / putMs)
           gets.push(getUs)
+          dropped.push(droppedUs)
         }
       })
       const results: Result[] = [
         { name: `put ${sizeMib} MiB`, unit: 'GiB/s', values: puts },
         { name: `put ${sizeMib} MiB, of the speed of a plain copy`, unit: 'ratio', values: copies },
-        { name: `get ${sizeMib} MiB`, unit: 'us', values: gets },
+        { name: `get ${sizeMib} MiB, released after use`, unit: 'us', values: gets },
+        { name: `get ${sizeMib} MiB, dropped after use`, unit: 'us', values: dropped },
       ]
       return results
     },

@@ -4,6 +4,7 @@ import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { LocalWait } from '../runtime/local-wait.ts'
 import type { Runtime } from '../runtime/runtime.ts'
+import { releaseView } from '../store/views.ts'
 import { abortSignal, amount, boolean, checkOptions, oneOrMore, show } from './task-options.ts'
 
 export interface GetOptions {
@@ -172,6 +173,29 @@ export async function wait<T>(
     result[isNext ? 'ready' : 'pending'].push(ref)
   }
   return result
+}
+
+/**
+ * Gives the memory under a large value back now, and not when the engine finds out that nothing looks at the value any more:
+ * its memory in the node's store can be used again, and the engine need not look. Takes what `get` gave, or a task was
+ * given, or a large buffer in it. All large buffers that came in one value go together, and are empty from then on. Not while
+ * something still works on them, such as a write to a file that has not ended.
+ *
+ * True when memory was given back; false for what has none, such as small values, which are copies, and for what was released
+ * before. Throws InvalidArgumentError for an ObjectRef.
+ *
+ * @example
+ * const ref = put(new Float64Array(1e6))
+ * const samples = await get(ref)
+ * console.log(samples.length) // 1000000
+ * release(samples)
+ * console.log(samples.length, (await get(ref)).length) // 0 1000000
+ */
+export function release(value: unknown): boolean {
+  if (value instanceof ObjectRef) {
+    throw new InvalidArgumentError('release() takes a value that get() gave; a ref is let go of by dropping it')
+  }
+  return typeof value === 'object' && value !== null && releaseView(value)
 }
 
 type ReadyCheck = (record: ObjectRecord) => boolean

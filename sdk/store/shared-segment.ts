@@ -9,10 +9,17 @@ import {
   segmentBytesOf,
   type BlockPlace,
 } from '../../protocols/store-segment.ts'
-import type { SystemMemory } from '../system/linux-memory.ts'
+import type { PrivateMapping, SystemMemory } from '../system/linux-memory.ts'
+import { addView } from './views.ts'
 
 /** Smaller values are copied: that takes no longer than to map them, and leaves no pin behind. */
 const mappedBytesMin = 256 * 1024
+
+/** What is to be done when nothing looks at a view any more. */
+interface ViewEnd {
+  readonly pin: number
+  unmap(): void
+}
 
 /** The node's shared memory, as a program sees it. */
 export class SharedSegment {
@@ -27,11 +34,7 @@ export class SharedSegment {
   #views = 0
   /** So far the pages are there for this process. */
   #touchedTo = 0
-  readonly #onCollected = new FinalizationRegistry<{ pin: number; unmap: () => void }>(({ pin, unmap }) => {
-    this.#views -= 1
-    unmap()
-    this.#unpin(pin)
-  })
+  readonly #onCollected = new FinalizationRegistry<ViewEnd>((end) => this.#drop(end))
 
   private constructor(memory: SystemMemory, descriptor: number, buffer: ArrayBuffer, pinTable: number) {
     this.#memory = memory
@@ -95,12 +98,29 @@ export class SharedSegment {
         return pin !== undefined || this.isThere(place, name, bytes) ? copy : undefined
       }
       isKept = true
-      this.#views += 1
-      this.#onCollected.register(mapping.buffer, { pin, unmap: mapping.unmap })
-      return new Uint8Array(withSafeTransfer(mapping.buffer))
+      return new Uint8Array(this.#view(mapping, pin))
     } finally {
       if (pin !== undefined && !isKept) this.#unpin(pin)
     }
+  }
+
+  #view({ buffer, unmap }: PrivateMapping, pin: number): ArrayBuffer {
+    const end = { pin, unmap }
+    this.#views += 1
+    this.#onCollected.register(buffer, end, end)
+    addView(buffer, () => {
+      this.#onCollected.unregister(end)
+      // Whoever still looks sees an empty buffer, and not memory that is gone.
+      ArrayBuffer.prototype.transfer.call(buffer, 0)
+      this.#drop(end)
+    })
+    return withSafeTransfer(buffer)
+  }
+
+  #drop({ pin, unmap }: ViewEnd): void {
+    this.#views -= 1
+    unmap()
+    this.#unpin(pin)
   }
 
   /** True when the value lies there at this moment. */

@@ -22,6 +22,7 @@ import {
 import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
+import { readFrom } from '../store/views.ts'
 import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
 
 /** What the coder needs of the process that it works for. */
@@ -198,7 +199,15 @@ export class ValueCoder {
 
   /** @param priority for what it is read, when it must come from elsewhere */
   async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
-    const encoded = wire.kind === 'inline' ? (wire as EncodedValue) : await this.#read(wire, priority)
+    if (wire.kind === 'inline') return this.#decode(wire, wire.classes)
+    const { name, bytes, owner, sequence } = wire
+    const stored = await this.#host.store.read(name, bytes, { owner, sequence }, priority)
+    const value = await this.#decode(unflattenValue(stored), wire.classes)
+    readFrom(value, stored)
+    return value
+  }
+
+  async #decode(encoded: EncodedValue, classes: readonly ObjectId[]): Promise<unknown> {
     // What is missing shows one after the other: first perhaps a reader of tables, then classes, or the other way round.
     for (let tries = 1; ; tries++) {
       try {
@@ -208,13 +217,9 @@ export class ValueCoder {
         if (tries > missingKinds || !(isReader || error instanceof ClassMissingError)) throw error
         if (isReader) await this.#host.loadTableReader(error.functionId)
         // Only now: a process that has the class already, under its own definition, must not get a second one.
-        else await this.#host.loadClasses(wire.classes)
+        else await this.#host.loadClasses(classes)
       }
     }
-  }
-
-  async #read({ name, bytes, owner, sequence }: StoredValue, priority: ReadPriority): Promise<EncodedValue> {
-    return unflattenValue(await this.#host.store.read(name, bytes, { owner, sequence }, priority))
   }
 
   #extend(value: object): Extension | undefined {

@@ -28,7 +28,7 @@ const documented = [
 const prelude = `
 import {
   actorContext, ActorPool, cancel, exitActor, get, getActor, init, kill, ObjectRefStream, parallelMap, parallelMapIterable, placementGroup, placementGroups, Pool, put,
-  Queue, remote, removePlacementGroup, ShoalError, shutdown, taskContext, wait, type Bundle, type ObjectRef
+  Queue, release, remote, removePlacementGroup, ShoalError, shutdown, taskContext, wait, type Bundle, type ObjectRef
 } from 'SDK'
 const fetch = async (url: string, options: object) => ({ text: async () => url })
 await init({ numCpus: 2 })

@@ -16,7 +16,7 @@ import {
   type Vector,
   Field,
 } from 'apache-arrow'
-import { get, init, put, remote, shutdown } from '../../sdk/index.ts'
+import { get, init, put, release, remote, shutdown } from '../../sdk/index.ts'
 import { freshRuntimeDirectory } from '../support/runtime-directory.ts'
 
 const count = 100_000
@@ -104,6 +104,40 @@ describe('values that come back as views', () => {
       const values = got.getChild('x')?.data[0]?.values as Float64Array
       assert.ok(values.buffer.byteLength > 12 * count, 'the columns are views on all of it')
     }
+  })
+
+  test('release: what came from one value is empty, another get has it all the same', async () => {
+    const ref = put({ deep: [pattern.slice(), Buffer.from(pattern)], name: 'x' })
+    const [value, other] = [await get(ref), await get(ref)]
+    assert.equal(release(value), true)
+    assert.deepEqual(
+      value.deep.map(({ length }) => length),
+      [0, 0],
+    )
+    assert.equal(value.name, 'x')
+    assert.equal(Buffer.compare(other.deep[0] as Uint8Array, pattern), 0)
+    // Any of the buffers will do.
+    assert.equal(release(other.deep[1]), true)
+    assert.equal(other.deep[0]?.length, 0)
+    assert.equal(release(other), false)
+    const table = await get(put(tableFromArrays(columns())))
+    assert.equal(release(table), true)
+    assert.equal(table.numRows, count)
+    const inTask = remote((given: Uint8Array) => [given.length, release(given), given.length, release(given)])
+    assert.deepEqual(await get(inTask.remote(stored())), [bytes, true, 0, false])
+    function stored(): Uint8Array {
+      return put(pattern.slice()) as never as Uint8Array
+    }
+  })
+
+  test('release of what has no shared memory does nothing', async () => {
+    for (const value of [1, 'text', null, undefined, {}, new Uint8Array(8), await get(put(new Uint8Array(8)))]) {
+      assert.equal(release(value), false)
+    }
+    const own = new Uint8Array(bytes)
+    assert.equal(release(own), false)
+    assert.equal(own.length, bytes)
+    assert.throws(() => release(put(1)), { name: 'InvalidArgumentError', message: /dropping it/ })
   })
 
   test('tables go through tasks that import the package, and through those that do not', async () => {

@@ -4,6 +4,7 @@ import {
   get,
   init,
   put,
+  release,
   remote,
   shutdown,
   wait,
@@ -31,6 +32,9 @@ put('x', { replicas: 'two' })
 put('x', { copies: 2 })
 const record = put({ a: 1, b: ['x'] })
 sameType<typeof record, ObjectRef<{ a: number; b: string[] }>>()
+const released = release(await get(data))
+
+sameType<typeof released, boolean>()
 
 // get: of one, of an array, of a tuple.
 const one = await get(square.remote(2))
