@@ -103,7 +103,8 @@ export class ActorKeeper implements LeaseEnd {
       bringCode: (hashes, node, done) => bringCode(hashes, node, (missing) => !this.#isClosed && done(missing)),
       nextNumber: () => this.#nextNumber(),
       answer: (node, actor, problem) => this.#post?.send(node, 'keepBackedUp', { actor, problem }),
-      isLedHere: (actor) => this.#actors.has(actor),
+      // Who takes it over says that it has it when those in reserve are ready, of which this node may be one.
+      isLedHere: (actor, by) => this.#actors.has(actor) && this.#actors.get(actor)?.handing?.node !== by,
       hasRoom: (count, more) => this.#hasRoom(count, more),
     })
   }
