@@ -436,8 +436,10 @@ export class ActorKeeper implements LeaseEnd {
       return
     }
     const dead = this.#dead.get(actor)
-    if (dead !== undefined) {
-      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text: dead.reason })
+    // Who asks may have been about to hand it over for long, and not have heard of its end.
+    if (dead !== undefined || this.#reserves.hasEnded(actor)) {
+      const text = dead?.reason ?? 'it has ended elsewhere'
+      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text })
       return
     }
     this.#with.bringCode(kept.blobs, from, (missing) => {

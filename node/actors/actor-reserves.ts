@@ -46,6 +46,11 @@ export class ActorReserves {
     return this.#reserves.get(actor)?.kept
   }
 
+  /** Who led it has said that it is dead. */
+  hasEnded(actor: ObjectId): boolean {
+    return this.#ended.has(actor)
+  }
+
   /** What all of them take, about. */
   bytes(): number {
     let bytes = 0
