@@ -1,9 +1,17 @@
 import { ProtocolError } from './errors.ts'
 
+/** What a writer takes for messages to come: for so many as large as the last one. */
+const aheadCount = 16
+const aheadBytesMin = 1024
+const aheadBytesMax = 65_536
+const nothing = Buffer.alloc(0)
+
 /** A buffer that grows as it is written to. All numbers are little-endian. */
 export class ByteWriter {
   #bytes: Buffer
   length = 0
+  /** What it takes at least when it needs more. */
+  #aheadBytes = aheadBytesMin
 
   constructor(capacity = 1024) {
     this.#bytes = Buffer.allocUnsafeSlow(capacity)
@@ -12,7 +20,7 @@ export class ByteWriter {
   #reserve(count: number): Buffer {
     const needed = this.length + count
     if (needed > this.#bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2))
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2, this.#aheadBytes))
       this.#bytes.copy(grown, 0, 0, this.length)
       this.#bytes = grown
     }
@@ -75,8 +83,11 @@ export class ByteWriter {
   /** The bytes written so far, and a fresh start: the writer never touches them again. */
   take(): Buffer {
     const taken = this.#bytes.subarray(0, this.length)
-    // A writer that once carried a large burst must not hold that much memory for ever.
-    this.#bytes = Buffer.allocUnsafeSlow(Math.min(Math.max(this.length, 1024), 65_536))
+    // What is left of the memory is for the next ones: to take memory for each small message costs more than to write it.
+    // But a writer that once carried a large burst must not hold that much for ever.
+    const isLarge = this.#bytes.buffer.byteLength > aheadBytesMax
+    this.#bytes = isLarge ? nothing : this.#bytes.subarray(this.length)
+    this.#aheadBytes = Math.min(Math.max(this.length * aheadCount, aheadBytesMin), aheadBytesMax)
     this.length = 0
     return taken
   }

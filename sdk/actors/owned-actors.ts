@@ -67,6 +67,8 @@ export interface OwnedActor {
   death: WireValue | undefined
   /** Set when it is no actor itself. */
   alias: Alias | undefined
+  /** No handle is left, so that nothing of it is to be kept when it is dead. */
+  isForgotten: boolean
 }
 
 /** The actors of this process, from their creation to their end: it asks for their workers, and starts them again. */
@@ -128,6 +130,7 @@ export class OwnedActors {
       requestId: undefined,
       death: undefined,
       alias: undefined,
+      isForgotten: false,
     }
     this.#actors.set(actor.id, owned)
     return owned
@@ -178,9 +181,12 @@ export class OwnedActors {
     clearTimeout(timer)
   }
 
-  /** Nobody can ask for it any more. */
+  /** Nobody can ask for it any more: when it is dead, nothing of it is kept. */
   forget(id: ObjectId): void {
-    if (this.#actors.get(id)?.lifecycle.state === 'dead') this.#actors.delete(id)
+    const actor = this.#actors.get(id)
+    if (actor === undefined) return
+    if (actor.lifecycle.state === 'dead') this.#actors.delete(id)
+    else actor.isForgotten = true
   }
 
   kill(id: ObjectId, mayRestart: boolean, reason: string): void {
@@ -396,6 +402,7 @@ export class OwnedActors {
     if (status.state === 'dead') actor.watchers.clear()
     // Who stands for itself has it from there.
     if (actor.alias?.target !== actor.id) this.#host.onStatus(actor.id, status)
+    if (actor.isForgotten && actor.lifecycle.state === 'dead') this.#actors.delete(actor.id)
   }
 }
 

@@ -28,6 +28,8 @@ export interface ConnectionEvents {
   afterMessage?(): void
 }
 
+/** What is read at a time. */
+const readBytes = 64 * 1024
 /** How long the node may take to take leave. */
 const closeTimeoutMs = 1000
 
@@ -58,7 +60,18 @@ export class NodeConnection {
   static connect(options: ConnectOptions): Promise<NodeConnection> {
     const { socketPath, timeoutMs = 5000 } = options
     const { promise, resolve, reject } = Promise.withResolvers<NodeConnection>()
-    const socket = createConnection(socketPath)
+    // One place for all that comes: the usual way makes a buffer of that size, and a turn of a stream, for every read.
+    const place = Buffer.allocUnsafeSlow(readBytes)
+    const socket = createConnection({
+      path: socketPath,
+      onread: {
+        buffer: place,
+        callback: (count) => {
+          receive(Buffer.from(place.subarray(0, count)))
+          return true
+        },
+      },
+    })
     const channel = new MessageChannel({ write: (bytes) => void socket.write(bytes) })
     let connection: NodeConnection | undefined
     const fail = (message: string, cause?: unknown): void => {
@@ -73,7 +86,7 @@ export class NodeConnection {
       fail(`cannot reach a node at ${socketPath}: ${reason}`, error)
     })
     socket.on('close', () => fail(`the node at ${socketPath} closed the connection`))
-    socket.on('data', (chunk) => {
+    const receive = (chunk: Buffer): void => {
       try {
         channel.receive(chunk, (name, frame) => {
           if (connection !== undefined) connection.#onFrame(name, frame)
@@ -87,7 +100,7 @@ export class NodeConnection {
         if (connection === undefined) fail((error as Error).message, error)
         else connection.#closed((error as Error).message)
       }
-    })
+    }
     channel.send('hello', {
       protocol: protocolVersion,
       version: shoalVersion,

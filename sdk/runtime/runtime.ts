@@ -30,6 +30,7 @@ import { references } from './references.ts'
 import { ownerDied, Requests } from './requests.ts'
 import { StoredValues } from './stored-values.ts'
 import { TaskCalls } from './task-calls.ts'
+import { WakefulLoop } from './wakeful-loop.ts'
 import { Actors } from '../actors/actors.ts'
 import { isActorHandle, partsOf, type ActorDescription } from '../actors/actor-handle.ts'
 import { RemoteClass } from '../api/remote-class.ts'
@@ -79,6 +80,7 @@ export class Runtime {
   readonly #requests = new Requests()
   readonly #store: NodeStore
   readonly #stored: StoredValues
+  readonly #loop = new WakefulLoop()
   #gone: ShoalError | undefined
   #releaseTimer: NodeJS.Timeout | undefined
   #idleTimer: NodeJS.Timeout | undefined
@@ -376,9 +378,11 @@ export class Runtime {
   async waiting<T>(promise: Promise<T>): Promise<T> {
     const endWait = this.role.beginWait()
     const interrupted = this.role.interrupted()
+    this.#loop.begin()
     try {
       return await (interrupted === undefined ? promise : Promise.race([promise, interrupted]))
     } finally {
+      this.#loop.end()
       endWait()
     }
   }

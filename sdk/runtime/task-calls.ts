@@ -43,6 +43,10 @@ export interface TaskCallsHost {
   waiting<T>(promise: Promise<T>): Promise<T>
 }
 
+interface CodedArguments extends CodedValue {
+  resolvedRefs: TaskRecord['resolvedRefs']
+}
+
 /** Calls of remote functions: from the arguments to a task, and from its results to objects. */
 export class TaskCalls {
   readonly submitter: TaskSubmitter
@@ -53,6 +57,7 @@ export class TaskCalls {
   readonly #counter: TaskCounter
   readonly lineages: LineageBook
   readonly #streams = new Map<number, TaskRecord>()
+  #noArguments: CodedArguments | undefined
 
   constructor(host: TaskCallsHost) {
     this.#host = host
@@ -235,7 +240,9 @@ export class TaskCalls {
     if (record.task !== undefined) this.submitter.cancel(record.task, how)
   }
 
-  encodeArguments(args: readonly unknown[]): CodedValue & { resolvedRefs: TaskRecord['resolvedRefs'] } {
+  encodeArguments(args: readonly unknown[]): CodedArguments {
+    if (args.length === 0)
+      return (this.#noArguments ??= { ...this.#host.coder.encode([]), resolvedRefs: noResolvedRefs })
     let resolvedRefs: { position: number; ref: ObjectRef }[] | undefined
     let plain: unknown[] | undefined
     for (let position = 0; position < args.length; position++) {

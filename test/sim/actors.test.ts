@@ -25,7 +25,10 @@ async function play(seed: number): Promise<ActorWorld> {
   world.isCalm = true
   if (seed % 5 === 0) world.owned.kill(world.actor, false, 'killed')
   await settle(world)
-  if (seed % 5 === 1) world.owned.release(world.actor, 'no handle was left')
+  if (seed % 5 === 1) {
+    world.owned.release(world.actor, 'no handle was left')
+    world.owned.forget(world.actor)
+  }
   await settle(world)
   return world
 }
@@ -71,6 +74,7 @@ describe('an actor, its owner and its callers, in simulated trouble', () => {
       }
       const isOver = seed % 5 < 2
       if (isOver) assert.equal(world.workers.size, 0, `${name}: a worker is left`)
+      if (seed % 5 === 1) assert.equal([...world.owned.all()].length, 0, `${name}: something is kept of the actor`)
       assert.ok(world.workers.size <= 1, `${name}: the actor has ${world.workers.size} workers`)
     }
     for (const [what, count] of Object.entries(seen)) {

@@ -136,6 +136,25 @@ describe('messages', () => {
     assert.throws(() => bodies(evil, evil.length), /a name that is not one of the store/)
   })
 
+  test('what was written stays as it is, whatever is written after it', () => {
+    const random = seededRandom(7)
+    const parts: Uint8Array[] = []
+    const channel = new MessageChannel({ write: (bytes) => void parts.push(bytes) })
+    const sent: string[] = []
+    for (let i = 0; i < 2000; i++) {
+      // Mostly short, now and then as large as what a writer does not keep.
+      const message = `${i} `.repeat(1 + Math.floor(random() ** 8 * 1000))
+      sent.push(message)
+      channel.send('refused', { code: '', message })
+      if (random() < 0.7) channel.flush()
+    }
+    channel.flush()
+    const got: string[] = []
+    channel.receive(Buffer.concat(parts), (_, { body }) => void got.push(decodeBody('refused', body).message))
+    assert.deepEqual(got, sent)
+    assert.ok(new Set(parts.map(({ buffer }) => buffer)).size < parts.length / 4, 'memory is taken for each')
+  })
+
   test('changed bytes decode or are a ProtocolError, and nothing else', () => {
     const seed = Number(process.env['SEED'] ?? Date.now() % 1e9)
     const random = seededRandom(seed)
