@@ -18,7 +18,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 7
+export const protocolVersion = 8
 
 export interface MessageType<T> {
   code: number
@@ -182,7 +182,18 @@ export const messages = {
     struct({ to: clientId, from: clientId, object: objectId, lender: clientId, count: u32 }),
   ),
   /** The lender is gone: what has `to` got of the objects of `from` that it was lent by it? */
-  borrowAsk: message(48, small, struct({ to: clientId, from: clientId, lender: clientId })),
+  borrowAsk: message(48, small, struct({ to: clientId, from: clientId, lender: clientId, number: u32 })),
+  /** The owner `from` is not sure what `borrower` has by the lender `to`, which is to send a mark behind all that it has lent. */
+  borrowMarkAsk: message(117, small, struct({ to: clientId, from: clientId, borrower: clientId, number: u32 })),
+  /** From the lender to the borrower, which answers the owner: what it has by that lender now. */
+  borrowMark: message(118, small, struct({ to: clientId, from: clientId, owner: clientId, number: u32 })),
+  /** From the lender to the owner: the mark is sent. */
+  borrowMarked: message(119, small, struct({ to: clientId, from: clientId, borrower: clientId, number: u32 })),
+  /**
+   * The link to a node was broken: what `from` has lent to processes there may be lost; when it is the owner's, what it has said
+   * to the owner.
+   */
+  borrowsLost: message(205, small, struct({ to: clientId, from: clientId, node: nodeId })),
   /** A part of the answer: all that `from` has by that lender, of the objects with numbers from `first` to `last`. */
   borrowSettle: message(
     42,
@@ -191,6 +202,7 @@ export const messages = {
       to: clientId,
       from: clientId,
       lender: clientId,
+      number: u32,
       first: u48,
       last: u48,
       holds: list(struct({ object: objectId, count: u32 }), limits.settledObjectsMax),
@@ -218,6 +230,8 @@ export const messages = {
   clientGone: message(50, small, struct({ client: clientId })),
   /** Another node is gone, and all its clients with it. */
   nodeGone: message(51, small, struct({ node: nodeId, reason: text })),
+  /** There is a link to another node: for the first time, or again, and then with the clients there that have not ended. */
+  nodeBack: message(116, small, struct({ node: nodeId })),
 
   // --- actors: their owner to the worker of the lease, and back
   /** The worker is this actor from now on: `creation` holds the class and the arguments of its constructor. */

@@ -15,7 +15,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 5
+export const peerProtocolVersion = 6
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
@@ -300,6 +300,10 @@ const clientMessagesOnLinks = [
   'borrowRelease',
   'borrowAsk',
   'borrowSettle',
+  'borrowMarkAsk',
+  'borrowMark',
+  'borrowMarked',
+  'borrowsLost',
   'functionGet',
   'functionReply',
   'taskCancelOwned',

@@ -15,7 +15,12 @@ export type LabelMatch =
 export type LabelSelector = Readonly<Record<string, LabelMatch>>
 
 /** Where a task may run, after the user's options were checked. */
-export type SchedulingStrategy =
+export type SchedulingStrategy = SchedulingKind & {
+  /** Nodes that are not to be taken as long as there is another one that could ever serve it: they had no memory for it. */
+  readonly avoid?: readonly NodeId[]
+}
+
+export type SchedulingKind =
   /** Fill this node to the half, then the best of the others. */
   | { readonly kind: 'default' }
   /** Evenly over all nodes. */
@@ -31,6 +36,8 @@ export const defaultStrategy: SchedulingStrategy = Object.freeze({ kind: 'defaul
 
 export const labelsMax = 64
 const labelValuesMax = 64
+/** Nodes that a task avoids: the last ones. */
+export const avoidMax = 8
 const namePattern = /^[A-Za-z][\w./-]{0,62}$/
 const valuePattern = /^[\w./:-]{0,63}$/
 const nodePattern = new RegExp(`^[0-9a-f]{${nodeIdBytes * 2}}$`)
@@ -111,33 +118,40 @@ export function matchesLabels(labels: Labels, selector: LabelSelector): boolean 
 export const schedulingStrategy: Codec<SchedulingStrategy> = {
   write: (writer, strategy) => json.write(writer, strategy),
   read(reader) {
-    const strategy = json.read(reader) as {
-      kind?: unknown
-      node?: unknown
-      isSoft?: unknown
-      selector?: unknown
-      group?: unknown
-      bundle?: unknown
-    } | null
-    const { kind, node, isSoft, selector, group, bundle } = strategy ?? {}
-    if (kind === 'default' || kind === 'spread') return { kind }
-    if (kind === 'node' && typeof node === 'string' && isNodeId(node)) return { kind, node, isSoft: isSoft === true }
-    if (kind === 'group' && typeof group === 'string' && isObjectId(group)) {
-      if (bundle === 'any' || (Number.isInteger(bundle) && (bundle as number) >= 0)) {
-        return { kind, group, bundle: bundle as number | 'any' }
-      }
+    const strategy = (json.read(reader) ?? {}) as Record<string, unknown>
+    const { avoid } = strategy
+    const kind = readKind(strategy)
+    if (avoid === undefined) return kind
+    const isList = Array.isArray(avoid) && avoid.length <= avoidMax
+    if (!isList || !avoid.every((node) => typeof node === 'string' && isNodeId(node))) {
+      throw new ProtocolError(`a scheduling strategy does not avoid at most ${avoidMax} nodes`)
     }
-    try {
-      if (kind === 'labels') return { kind, selector: checkLabelSelector(selector) }
-    } catch (error) {
-      throw new ProtocolError((error as Error).message)
-    }
-    throw new ProtocolError('a scheduling strategy is none of default, spread, node, labels, group')
+    return { ...kind, avoid }
   },
 }
 
+function readKind({ kind, node, isSoft, selector, group, bundle }: Record<string, unknown>): SchedulingKind {
+  if (kind === 'default' || kind === 'spread') return { kind }
+  if (kind === 'node' && typeof node === 'string' && isNodeId(node)) return { kind, node, isSoft: isSoft === true }
+  if (kind === 'group' && typeof group === 'string' && isObjectId(group)) {
+    if (bundle === 'any' || (Number.isInteger(bundle) && (bundle as number) >= 0)) {
+      return { kind, group, bundle: bundle as number | 'any' }
+    }
+  }
+  try {
+    if (kind === 'labels') return { kind, selector: checkLabelSelector(selector) }
+  } catch (error) {
+    throw new ProtocolError((error as Error).message)
+  }
+  throw new ProtocolError('a scheduling strategy is none of default, spread, node, labels, group')
+}
+
 /** One text for one strategy: tasks with the same one can use each other's leases. */
-export function strategyKey(strategy: SchedulingStrategy): string {
+export function strategyKey({ avoid = [], ...kind }: SchedulingStrategy): string {
+  return avoid.length === 0 ? kindKey(kind) : `${kindKey(kind)}:not:${avoid.toSorted().join()}`
+}
+
+function kindKey(strategy: SchedulingKind): string {
   switch (strategy.kind) {
     case 'default':
       return ''
@@ -153,7 +167,11 @@ export function strategyKey(strategy: SchedulingStrategy): string {
 }
 
 /** The strategy for a person to read: "on nodes with zone=lab1". */
-export function formatStrategy(strategy: SchedulingStrategy): string {
+export function formatStrategy({ avoid = [], ...kind }: SchedulingStrategy): string {
+  return avoid.length === 0 ? formatKind(kind) : `${formatKind(kind)}, but rather not on ${avoid.join(', ')}`
+}
+
+function formatKind(strategy: SchedulingKind): string {
   switch (strategy.kind) {
     case 'default':
       return 'on any node'

@@ -24,6 +24,8 @@ export interface TaskSpec {
   args: WireValue
   /** Arguments that were given as refs: their values, by position, and whose owner is to be asked if one is lost. */
   resolved: { position: number; object: ObjectId; value: WireValue }[]
+  /** The placement group that it runs in, for its code to know; empty for none. */
+  group: string
 }
 
 const resolvedArgument: Codec<TaskSpec['resolved'][number]> = {
@@ -42,13 +44,17 @@ const resolvedArguments = list(resolvedArgument, 1_000_000)
 
 const flagCareful = 1
 const flagExtras = 2
+const flagGroup = 4
+/** Bundles and their labels. */
+const groupCharsMax = 512 * 1024
 
 export const taskSpec: Codec<TaskSpec> = {
   write(writer, task) {
     const hasExtras = task.resolved.length > 0 || task.attempt > 0 || task.returnCount !== 1 || task.streamSkip > 0
     writer.u48(task.sequence)
     writer.hex(task.functionId, objectIdBytes)
-    writer.u8((task.isCareful ? flagCareful : 0) | (hasExtras ? flagExtras : 0))
+    const hasGroup = task.group !== ''
+    writer.u8((task.isCareful ? flagCareful : 0) | (hasExtras ? flagExtras : 0) | (hasGroup ? flagGroup : 0))
     writer.string(task.name)
     wireValue.write(writer, task.args)
     if (hasExtras) {
@@ -58,6 +64,7 @@ export const taskSpec: Codec<TaskSpec> = {
       writer.u48(task.streamLimit)
       resolvedArguments.write(writer, task.resolved)
     }
+    if (hasGroup) writer.string(task.group)
   },
   read(reader) {
     const sequence = reader.u48()
@@ -77,6 +84,7 @@ export const taskSpec: Codec<TaskSpec> = {
       streamSkip: hasExtras ? reader.u48() : 0,
       streamLimit: hasExtras ? reader.u48() : 0,
       resolved: hasExtras ? resolvedArguments.read(reader) : [],
+      group: (flags & flagGroup) === 0 ? '' : reader.string(groupCharsMax),
     }
   },
 }

@@ -23,6 +23,7 @@ export {
   type PlacementGroupOptions,
   type ReadyOptions,
 } from './api/placement-group.ts'
+export { currentPlacementGroup } from './api/own-group.ts'
 export { RemoteClass } from './api/remote-class.ts'
 export { getActor, kill, type GetActorOptions, type KillOptions } from './api/actors.ts'
 export { actorContext, exitActor, type ActorContext } from './api/actor-context.ts'

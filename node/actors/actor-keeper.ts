@@ -13,7 +13,9 @@ import type { NameDesk } from '../names/name-desk.ts'
 import type { ClientDirectory } from '../server/client-directory.ts'
 import type { LeaseDesk } from '../server/lease-desk.ts'
 import type { LeaseEnd } from '../server/lease-end.ts'
+import { ActorBackups } from './actor-backups.ts'
 import { ActorReserves } from './actor-reserves.ts'
+import { DeadActors } from './dead-actors.ts'
 import {
   bytesOfKept,
   checkKept,
@@ -42,26 +44,21 @@ export interface ActorKeeperOptions {
   log(text: string): void
 }
 
-/** Detached actors that one node leads, and what it remembers of dead ones. */
+/** Detached actors that one node leads. */
 const keptMax = 10_000
-const deadMax = 200
 /** What all of them, and those in reserve, may take. */
 const allBytesMax = 512 * 1024 * 1024
 const watchersMax = 100_000
 const tickMs = 250
-/** A node that was asked to take an actor, or to have it in reserve, and has not answered, is asked again. */
+/** A node that was asked to take an actor, and has not answered, is asked again. */
 const askAgainMs = 500
-const reserveAgainMs = 2000
-/** On so many other nodes there is what is needed to start an actor again. */
-const reservesWanted = 2
-/** How long whoever makes an actor waits for them, and a dead one's name for that they have forgotten it. */
+/** How long whoever makes an actor waits for the nodes that could start it again. */
 const reserveMsMax = 3000
 /** An actor whose node is gone, and for which there is no place, is given up after so many tries. */
 const placingsMax = 20
 const placeAgainMs = 1000
 /** Or, where it has lived, after so many, when it can go elsewhere. */
 const refusalsMax = 3
-const unsaid = { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY }
 
 /**
  * Leads the lives of detached actors, which belong to no program: to the node it is what the program that owns it is to any
@@ -75,12 +72,11 @@ export class ActorKeeper implements LeaseEnd {
   readonly #with: ActorKeeperOptions
   readonly #actors = new Map<ObjectId, Kept>()
   readonly #reserves: ActorReserves
+  readonly #backups: ActorBackups
   readonly #byRequest = new Map<number, Kept>()
   readonly #byClaim = new Map<number, Kept>()
   readonly #byLease = new Map<number, Kept>()
-  /** Dead actors that other nodes could still start again. */
-  readonly #ending = new Map<ObjectId, { entry: Kept; sinceMs: number; saidAtMs: number }>()
-  readonly #dead = new Map<ObjectId, KeptState>()
+  readonly #dead: DeadActors
   #post: NamePost | undefined
   #lastNumber = 0
   #timer: NodeJS.Timeout | undefined
@@ -91,13 +87,24 @@ export class ActorKeeper implements LeaseEnd {
     this.#with = options
     this.id = options.id
     const { names, bringCode } = options
+    this.#backups = new ActorBackups({
+      nodes: () => this.#with.nodesInReserve(),
+      now: () => this.#with.now(),
+      send: (node, kept) => this.#post?.send(node, 'keepBackup', { kept }),
+    })
+    this.#dead = new DeadActors({
+      now: () => this.#with.now(),
+      ended: (entry) => this.#drop(entry),
+      wake: () => this.#wake(),
+    })
     this.#reserves = new ActorReserves({
       manager: options.id,
       names,
       bringCode: (hashes, node, done) => bringCode(hashes, node, (missing) => !this.#isClosed && done(missing)),
       nextNumber: () => this.#nextNumber(),
       answer: (node, actor, problem) => this.#post?.send(node, 'keepBackedUp', { actor, problem }),
-      isLedHere: (actor) => this.#actors.has(actor),
+      // Who takes it over says that it has it when those in reserve are ready, of which this node may be one.
+      isLedHere: (actor, by) => this.#actors.has(actor) && this.#actors.get(actor)?.handing?.node !== by,
       hasRoom: (count, more) => this.#hasRoom(count, more),
     })
   }
@@ -105,6 +112,7 @@ export class ActorKeeper implements LeaseEnd {
   /** There are other nodes. */
   join(post: NamePost): void {
     this.#post = post
+    this.#dead.join(post)
   }
 
   close(): void {
@@ -254,28 +262,11 @@ export class ActorKeeper implements LeaseEnd {
 
   /** Has other nodes made able to start it again, and says that it is made when they are. */
   #reserve(entry: Kept): void {
-    const { kept, reserves, lifecycle } = entry
-    if (entry.phase !== 'leading' || lifecycle.state === 'dead') return
+    if (entry.phase !== 'leading' || entry.lifecycle.state === 'dead') return
     const nowMs = this.#with.now()
-    const wanted = lifecycle.restartsLeft === 0 ? [] : this.#with.nodesInReserve()
-    for (const node of wanted) {
-      if (reserves.size >= reservesWanted) break
-      if (!reserves.has(node)) reserves.set(node, { isReady: false, saidAtMs: Number.NEGATIVE_INFINITY })
-    }
-    const isNews = entry.toldIncarnation !== lifecycle.incarnation
-    entry.toldIncarnation = lifecycle.incarnation
-    for (const [node, reserve] of reserves) {
-      // It is to know how many restarts are left.
-      if (isNews) Object.assign(reserve, unsaid)
-      if (reserve.isReady || nowMs - reserve.saidAtMs < reserveAgainMs) continue
-      reserve.saidAtMs = nowMs
-      const restarts = kept.settings.restarts + lifecycle.incarnation
-      const state = { settings: { ...kept.settings, restarts }, restartsLeft: lifecycle.restartsLeft }
-      this.#post?.send(node, 'keepBackup', { kept: { ...kept, ...state } })
-    }
-    const isReady = [...reserves.values()].every((each) => each.isReady)
+    const isReady = this.#backups.ask(entry)
     if (!entry.isAnswered && (isReady || nowMs - entry.ledSinceMs >= reserveMsMax)) {
-      this.#answerEntry(entry, { outcome: 'given', holder: [kept.named], code: '', text: '' })
+      this.#answerEntry(entry, { outcome: 'given', holder: [entry.kept.named], code: '', text: '' })
     }
     if (!isReady) this.#wake()
   }
@@ -384,7 +375,7 @@ export class ActorKeeper implements LeaseEnd {
     if (this.#isClosed) return
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      for (const actor of this.#ending.keys()) this.#end(actor)
+      this.#dead.tick()
       for (const entry of this.#actors.values()) {
         this.#reserve(entry)
         if (entry.handing === undefined) continue
@@ -408,7 +399,7 @@ export class ActorKeeper implements LeaseEnd {
       keepBackedUp: (from, { actor, problem }) => {
         const entry = this.#actors.get(actor)
         const reserve = entry?.reserves.get(from)
-        if (this.#dead.has(actor)) this.#post?.send(from, 'keepForget', { actor })
+        this.#dead.tell(from, actor)
         if (entry === undefined || reserve === undefined) return
         if (problem === '') reserve.isReady = true
         this.#reserve(entry)
@@ -417,10 +408,7 @@ export class ActorKeeper implements LeaseEnd {
         this.#reserves.onDead(from, actor)
         this.#post?.send(from, 'keepForgotten', { actor })
       },
-      keepForgotten: (from, { actor }) => {
-        this.#ending.get(actor)?.entry.reserves.delete(from)
-        this.#end(actor)
-      },
+      keepForgotten: (from, { actor }) => this.#dead.forgottenBy(from, actor),
     }
   }
 
@@ -448,15 +436,17 @@ export class ActorKeeper implements LeaseEnd {
       return
     }
     const dead = this.#dead.get(actor)
-    if (dead !== undefined) {
-      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text: dead.reason })
+    // Who asks may have been about to hand it over for long, and not have heard of its end.
+    if (dead !== undefined || this.#reserves.hasEnded(actor)) {
+      const text = dead?.reason ?? 'it has ended elsewhere'
+      this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text })
       return
     }
     this.#with.bringCode(kept.blobs, from, (missing) => {
       if (missing.length > 0) {
         const text = `${missing.length} of the files of its code have not arrived at node ${this.#with.self}`
         this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'CODE_MISSING', text })
-      } else if (!this.#isClosed && !this.#dead.has(actor)) this.#take(kept, epoch + 1, asker)
+      } else if (!this.#isClosed && this.#dead.get(actor) === undefined) this.#take(kept, epoch + 1, asker)
     })
   }
 
@@ -492,10 +482,7 @@ export class ActorKeeper implements LeaseEnd {
 
   /** A link to a node is there, or is there no more. */
   linkChanged(node: NodeId, isUp: boolean): void {
-    for (const [actor, { entry }] of this.#ending) {
-      if (!isUp) entry.reserves.delete(node)
-      this.#end(actor)
-    }
+    this.#dead.linkChanged(node, isUp)
     for (const entry of this.#actors.values()) {
       if (!isUp) entry.reserves.delete(node)
       this.#reserve(entry)
@@ -624,27 +611,7 @@ export class ActorKeeper implements LeaseEnd {
     this.#with.log(`detached actor ${settings.className} (${named.actor}) is dead: ${reason}`)
     entry.phase = 'gone'
     this.#actors.delete(named.actor)
-    this.#ending.set(named.actor, { entry, sinceMs: this.#with.now(), saidAtMs: Number.NEGATIVE_INFINITY })
-    this.#end(named.actor)
-    this.#dead.set(named.actor, { ...this.#stateOf(entry), state: 'dead', reason })
-    if (this.#dead.size > deadMax) this.#dead.delete(this.#dead.keys().next().value as ObjectId)
-  }
-
-  /** Its name is free when nobody could start it again any more: the head would have that done. */
-  #end(actor: ObjectId): void {
-    const ending = this.#ending.get(actor)
-    if (ending === undefined) return
-    const nowMs = this.#with.now()
-    const { reserves } = ending.entry
-    if (reserves.size === 0 || nowMs - ending.sinceMs >= reserveMsMax) {
-      this.#ending.delete(actor)
-      this.#drop(ending.entry)
-      return
-    }
-    this.#wake()
-    if (nowMs - ending.saidAtMs < askAgainMs) return
-    ending.saidAtMs = nowMs
-    for (const node of reserves.keys()) this.#post?.send(node, 'keepForget', { actor })
+    this.#dead.add(entry, { ...this.#stateOf(entry), state: 'dead', reason })
   }
 
   #stateOf({ kept, phase, lifecycle, error }: Kept): KeptState {

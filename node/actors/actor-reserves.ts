@@ -13,7 +13,8 @@ export interface ActorReservesOptions {
   nextNumber(): number
   /** Tells who leads an actor that it is in reserve here, or why not. */
   answer(node: NodeId, actor: ObjectId, problem: string): void
-  isLedHere(actor: ObjectId): boolean
+  /** It is led here, and is not just being handed to that node. */
+  isLedHere(actor: ObjectId, by: NodeId): boolean
   hasRoom(count: number, more: KeptActor): boolean
 }
 
@@ -45,6 +46,11 @@ export class ActorReserves {
     return this.#reserves.get(actor)?.kept
   }
 
+  /** Who led it has said that it is dead. */
+  hasEnded(actor: ObjectId): boolean {
+    return this.#ended.has(actor)
+  }
+
   /** What all of them take, about. */
   bytes(): number {
     let bytes = 0
@@ -62,9 +68,9 @@ export class ActorReserves {
       if (known.isKnown) this.#known(known, '')
       return
     }
-    if (isLedHere(actor) || (known !== undefined && known.kept.named.epoch > epoch)) return
+    if (isLedHere(actor, from) || (known !== undefined && known.kept.named.epoch > epoch)) return
     bringCode(kept.blobs, from, (missing) => {
-      if (this.#reserves.get(actor) !== known || isLedHere(actor) || this.#ended.has(actor)) return
+      if (this.#reserves.get(actor) !== known || isLedHere(actor, from) || this.#ended.has(actor)) return
       if (missing.length > 0 || !hasRoom(this.#reserves.size, kept)) {
         answer(from, actor, missing.length > 0 ? 'files of its code have not arrived' : 'there is no room for more')
         return

@@ -15,8 +15,8 @@ export interface LocalMeshOptions {
   cpus?: number | readonly number[]
   /** Where their files go. Default: a temporary folder, deleted at the end. */
   directory?: string
-  /** What all of them are told besides. */
-  options?: NodeOptions
+  /** What all of them are told besides, or each of them by its place. */
+  options?: NodeOptions | ((index: number) => NodeOptions)
 }
 
 /** One node of a local mesh. */
@@ -59,6 +59,7 @@ const lookMs = 25
  */
 export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMesh> {
   const { nodes: count, cpus = 1 } = options
+  const optionsOf = typeof options.options === 'function' ? options.options : () => options.options
   if (!Number.isInteger(count) || count < 1 || count > nodesMax) {
     throw new InvalidArgumentError(`a local mesh has 1 to ${nodesMax} nodes; got ${count}`, { nodes: count })
   }
@@ -79,7 +80,7 @@ export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMe
       gpus: 0,
       memoryBytes: Math.floor((os.totalmem() * memoryShare) / count),
       storeBytesMax: Math.floor((os.totalmem() * storeShare) / count),
-      ...options.options,
+      ...optionsOf(index),
       name,
       runtimeDirectory: path.join(directory, name),
       stateDirectory: path.join(directory, `${name}-state`),

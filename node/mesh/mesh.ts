@@ -29,6 +29,7 @@ import type { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
 import type { OwnState } from './own-state.ts'
 import type { OutputFlush } from './output-flush.ts'
+import { EndedClients } from './ended-clients.ts'
 import type { PeerPost } from './peer-post.ts'
 import type { LinkedClients } from './remote-clients.ts'
 import { probeAddress } from './probe-address.ts'
@@ -78,6 +79,7 @@ const checkMs = 60_000
 export class Mesh {
   readonly #parts: MeshParts
   readonly #refusals: RefusalLog
+  readonly #ended = new EndedClients()
   #timer: NodeJS.Timeout | undefined
   #nextCheckAtMs = 0
   #ticks = 0
@@ -134,16 +136,21 @@ export class Mesh {
 
   /** A client of this node has gone. */
   clientGone(client: ClientId): void {
+    this.#ended.add(client)
     this.#parts.post.tellClientGone(client)
   }
 
   // --- links
 
   #onLinkUp(link: PeerLink): void {
-    const { post, linked, view, leases, own, membership, objects, replicas, nameOffice, keeper, now } = this.#parts
+    const { post, linked, view, leases, own, membership, objects, replicas, nameOffice, keeper, clients, now } =
+      this.#parts
     const { node, name, version, role } = link.peer
     this.#say('link', `linked with ${name} (${node}, ${role}, shoal ${version})`, node)
     linked.linkUp(node)
+    // Before anything else: what it says of itself, and what its clients say, is to be believed again.
+    clients.sendToAll('nodeBack', { node })
+    for (const client of this.#ended.linkUp(node)) post.tellClientGone(client, node)
     view.linkUp(node, now())
     objects.linkUp(node, link.peer.publicKey)
     nameOffice.nodeUp(node)
@@ -167,6 +174,7 @@ export class Mesh {
     const { node, name } = link.peer
     this.#say('link', `the link with ${name} (${node}) is down: ${reason}`, node, 'warning')
     const gone = linked.linkDown(node)
+    this.#ended.linkDown(node)
     view.linkDown(node, now())
     names.linkDown(node)
     nameOffice.nodeDown(node)

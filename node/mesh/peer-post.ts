@@ -58,10 +58,14 @@ export class PeerPost implements FrameLinks {
     return this.#network.link(node)?.unsentBytes ?? 0
   }
 
-  /** Tells all that a client of this node has gone. */
-  tellClientGone(client: ClientId): void {
+  /** Tells all, or one node, that a client of this node has gone. */
+  tellClientGone(client: ClientId, to?: NodeId): void {
     const { code } = messages.clientGone
-    for (const link of this.#network.links()) link.frame(code, (writer) => encodeBody(writer, 'clientGone', { client }))
+    for (const link of this.#network.links()) {
+      if (to === undefined || to === link.peer.node) {
+        link.frame(code, (writer) => encodeBody(writer, 'clientGone', { client }))
+      }
+    }
   }
 
   /** Takes a frame from a link. One that breaks the rules ends the link. */

@@ -179,7 +179,8 @@ export class LeaseRouter {
   /** True for what the own node serves without asking the head. */
   #isForHere({ strategy, resources }: RoutedRequest): boolean {
     const { self, local } = this.#options
-    if (local.isClosed === true) return false
+    // Whether there is another node for it the head knows.
+    if (local.isClosed === true || strategy.avoid?.includes(self) === true) return false
     if (strategy.kind === 'node') return strategy.node === self && local.missing(resources).length === 0
     return strategy.kind === 'default' && local.hasAmpleRoom(resources)
   }

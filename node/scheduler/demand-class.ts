@@ -60,10 +60,17 @@ export class DemandClass implements Wanted {
   look(nodes: readonly PlannedNode[], generation: number): void {
     if (this.#generation === generation) return
     this.#generation = generation
-    const able = nodes.filter((node) => this.whyNever(node) === undefined)
+    const able = this.#withoutAvoided(nodes.filter((node) => this.whyNever(node) === undefined))
     this.#feasible = this.policy.narrow?.(this, able) ?? able
     this.#able = new Set(this.#feasible.map(({ state }) => state.node))
     this.#reason = this.#feasible.length > 0 ? undefined : describeInfeasible(this, nodes)
+  }
+
+  #withoutAvoided(nodes: readonly PlannedNode[]): readonly PlannedNode[] {
+    const { avoid } = this.strategy
+    if (avoid === undefined) return nodes
+    const others = nodes.filter(({ state }) => !avoid.includes(state.node))
+    return others.length > 0 ? others : nodes
   }
 
   /** Why a node could never serve them; undefined when it could. */

@@ -44,7 +44,7 @@ function goes(way: number, ...names: MessageName[]): void {
 goes(ownerToWorker, 'taskPush', 'taskCancel', 'streamConsumed')
 goes(workerToOwner, 'taskDone', 'taskHandBack', 'streamItem')
 goes(clientToClient, 'objectReply', 'borrowAdd', 'borrowRelease', 'functionReply', 'taskCancelOwned')
-goes(clientToClient, 'borrowAsk', 'borrowSettle')
+goes(clientToClient, 'borrowAsk', 'borrowSettle', 'borrowMarkAsk', 'borrowMark', 'borrowMarked', 'borrowsLost')
 goes(clientToClientAsking, 'objectGet', 'functionGet')
 goes(ownerToWorker, 'actorStart', 'actorEnd')
 goes(workerToOwner, 'actorStarted', 'actorEnded')

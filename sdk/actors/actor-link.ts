@@ -255,6 +255,11 @@ export class ActorLink {
     this.#isUnreachable()
   }
 
+  /** Another one leads the actor's life: it counts on its own how often the actor was started. */
+  onLeaderChanged(): void {
+    if (this.#status !== undefined && this.#status.state !== 'dead') this.#status = { ...this.#status, incarnation: -1 }
+  }
+
   /** What was sent to the worker has not got there. */
   onUndeliverable(worker: ClientId): void {
     const status = this.#status

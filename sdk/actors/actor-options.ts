@@ -30,6 +30,7 @@ type Placing = Pick<
   | 'runtimeEnv'
   | 'schedulingStrategy'
   | 'placementGroup'
+  | 'captureChildTasks'
   | 'bundleIndex'
 >
 
@@ -72,6 +73,8 @@ export interface ActorOptions extends Placing {
 /** Options after checking, with nothing left out. */
 export interface ResolvedActorOptions {
   terms: LeaseTerms
+  /** It does not say where it goes, and may be captured by the group of what makes it. */
+  isFree: boolean
   name: string
   namespace: string
   isDetached: boolean
@@ -90,7 +93,7 @@ const concurrencyMax = 100_000
 
 const { numCpus, numGpus, acceleratorType, gpuMemoryBytes, resources, memoryBytes, runtimeEnv, schedulingStrategy } =
   taskOptionChecks
-const { placementGroup, bundleIndex } = taskOptionChecks
+const { placementGroup, bundleIndex, captureChildTasks } = taskOptionChecks
 
 const checks: Record<keyof ActorOptions, (value: unknown, name: string) => void> = {
   numCpus,
@@ -103,6 +106,7 @@ const checks: Record<keyof ActorOptions, (value: unknown, name: string) => void>
   schedulingStrategy,
   placementGroup,
   bundleIndex,
+  captureChildTasks,
   name: shortName,
   namespace: shortName,
   lifetime: (value, name) => {
@@ -127,7 +131,7 @@ export function resolveActorOptions(options: ActorOptions): ResolvedActorOptions
       option: 'getIfExists',
     })
   }
-  if (lifetime === 'detached' && options.placementGroup !== undefined) {
+  if (lifetime === 'detached' && options.placementGroup) {
     throw new InvalidArgumentError(
       'a detached actor cannot be in a placement group: the group ends with the program that made it, and the actor does not',
       { option: 'lifetime' },
@@ -137,8 +141,10 @@ export function resolveActorOptions(options: ActorOptions): ResolvedActorOptions
     Object.entries(options).filter(([key]) => placingNames.has(key as keyof ActorOptions)),
   )
   const { terms } = resolveTaskOptions({ ...placing, numCpus: options.numCpus ?? 0, ...strategyOf(options) })
+  const isPlaced = options.schedulingStrategy !== undefined || options.placementGroup !== undefined
   return {
     terms,
+    isFree: lifetime !== 'detached' && !isPlaced,
     name,
     namespace,
     isDetached: lifetime === 'detached',
@@ -156,7 +162,7 @@ function strategyOf(options: ActorOptions): Pick<TaskOptions, 'schedulingStrateg
   const { numCpus: cpus, numGpus: gpus, gpuMemoryBytes: gpuBytes, memoryBytes: bytes } = options
   const amounts = [cpus, gpus, gpuBytes, bytes, ...Object.values(options.resources ?? {})]
   const needsNothing = options.acceleratorType === undefined && amounts.every((amount = 0) => amount === 0)
-  const isPlaced = options.schedulingStrategy !== undefined || options.placementGroup !== undefined
+  const isPlaced = options.schedulingStrategy !== undefined || Boolean(options.placementGroup)
   return needsNothing && !isPlaced ? { schedulingStrategy: 'spread' } : {}
 }
 
@@ -171,6 +177,7 @@ const placingNames = new Set<keyof ActorOptions>([
   'schedulingStrategy',
   'placementGroup',
   'bundleIndex',
+  'captureChildTasks',
 ])
 
 const methodChecks: Record<keyof MethodOptions, (value: unknown, name: string) => void> = {

@@ -1,7 +1,5 @@
-import { ActorDiedError, NotCloneableError, PendingCallsLimitError, TooManyTasksError } from '../../protocols/errors.ts'
-import type { NamedActor } from '../../protocols/actor-names.ts'
-import { nodeOf, objectId, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
-import { keptBytesMax, type KeptActor } from '../../protocols/kept-actor.ts'
+import { ActorDiedError, PendingCallsLimitError, TooManyTasksError } from '../../protocols/errors.ts'
+import { nodeOf, ownerOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
@@ -19,16 +17,17 @@ import type { Requests } from '../runtime/requests.ts'
 import type { RuntimeRole } from '../runtime/runtime.ts'
 import type { TaskCalls } from '../runtime/task-calls.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
-import { taskSpecOf } from '../tasks/task-spec.ts'
 import { StreamRecord } from '../tasks/stream-record.ts'
-import type { FunctionRecord, TaskRecord } from '../tasks/task-record.ts'
+import type { TaskRecord } from '../tasks/task-record.ts'
 import type { ValueCoder } from '../values/value-coder.ts'
 import { createHandle, partsOf, type ActorDescription, type ActorHandle, type BoundMethod } from './actor-handle.ts'
 import { ActorLink, type ActorLinkHost, type ActorStatus } from './actor-link.ts'
-import { ActorNames, describedBy, describedText, nameTaken, type NamePlace } from './actor-names.ts'
+import { actorLinkHost, discardWith, ownedActorsHost } from './actor-hosts.ts'
+import { ActorMaker } from './actor-maker.ts'
+import { ActorNames, describedBy, type NamePlace } from './actor-names.ts'
 import type { ResolvedActorOptions } from './actor-options.ts'
 import { DetachedActors } from './detached-actors.ts'
-import { OwnedActors, type OwnedActor } from './owned-actors.ts'
+import { OwnedActors } from './owned-actors.ts'
 
 export interface ActorsHost {
   readonly connection: NodeConnection
@@ -49,9 +48,6 @@ const noTerms: LeaseTerms = leaseTerms({}, {})
 /** When a program has actors and does nothing, its engine looks so soon for handles that are gone, then less and less often. */
 const collectAfterMs = 1000
 const collectAfterMsMax = 30_000
-/** An actor whose name was taken, by one that is dead when it is asked, wants the name again so soon, and so often. */
-const claimAgainMs = 100
-const claimsMax = 20
 
 /** Actors, as one process has to do with them: those that it makes, and the calls that it makes of any. */
 export class Actors {
@@ -59,8 +55,7 @@ export class Actors {
   readonly #host: ActorsHost
   readonly #names: ActorNames
   readonly #detached: DetachedActors
-  /** Actors of this process that stand for others, which had their names already. */
-  readonly #aliases = new Map<ObjectId, Set<OwnedActor>>()
+  readonly #maker: ActorMaker
   readonly #links = new Map<ObjectId, ActorLink>()
   readonly #linkOfCall = new Map<number, ActorLink>()
   readonly #linkHost: ActorLinkHost
@@ -71,112 +66,40 @@ export class Actors {
   constructor(host: ActorsHost) {
     this.#host = host
     this.#names = new ActorNames(host)
-    const { connection, role, objects, calls } = host
-    const from = connection.welcome.clientId
     this.#detached = new DetachedActors({
-      self: from,
+      self: host.connection.welcome.clientId,
       names: this.#names,
+      leaderChanged: (actor) => this.#links.get(actor)?.onLeaderChanged(),
       watch: (actor, leader) => this.#ask(actor, leader),
       kill: (actor, leader, mayRestart) => this.#sendKill(actor, leader, mayRestart),
       setStatus: (actor, status) => this.#setStatus(actor, status),
       deadStatus: (actor, error) => this.#deadStatus(actor, error),
     })
-    const after = (delayMs: number, callback: () => void): void => void setTimeout(callback, delayMs).unref()
-    const specHost = {
-      named: (argument: ObjectRecord) => calls.named(argument),
-      streamPart: (task: TaskRecord, stream: StreamRecord) => calls.recovery.streamPart(task, stream),
-      moveToStore: (task: TaskRecord, value: WireValue) => calls.moveToStore(task, value),
-    }
-    this.owned = new OwnedActors({
-      ...specHost,
-      requestLease: (requestId, terms, task) =>
-        connection.send('leaseRequest', {
-          requestId,
-          resources: { ...terms.resources },
-          strategy: terms.strategy,
-          envVars: { ...terms.envVars },
-          envKey: terms.envKey,
-          depth: role.depth(),
-          label: task.name,
-          job: task.job,
-          isRetriable: false,
-          isActor: true,
-        }),
-      cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
-      returnLease: (leaseId) => connection.send('leaseReturn', { leaseId }),
-      killLease: (leaseId, reason) => connection.send('leaseKill', { leaseId, reason }),
-      start: (leaseId, worker, actor, creation, settings) => {
-        objects.lend(creation.args, worker)
-        for (const { value } of creation.resolved) objects.lend(value, worker)
-        connection.send('actorStart', { leaseId, actor, creation, settings })
-      },
-      end: (leaseId) => connection.send('actorEnd', { leaseId }),
-      after,
-      nowMs: () => performance.now(),
-      tell: (watcher, actor, { error, ...status }) =>
-        connection.send('actorState', {
-          to: watcher,
-          from,
-          actor,
-          ...status,
-          error: error === undefined ? [] : [error],
-        }),
-      onStatus: (actor, status) => this.#setStatus(actor, status),
-      encodeError: (error) => host.encodeError(error),
-      decodeError: async (error, worker) => {
-        if (worker !== '') objects.adopt(error, worker)
-        try {
-          return await host.coder.decode(error)
-        } catch (failure) {
-          return failure
-        } finally {
-          if (error.kind === 'stored' && worker !== '') calls.results.drop(error, undefined)
-        }
-      },
-      discard: (result, worker) => this.#discard(result, worker),
-      onDead: (actor) => {
-        const { creation, settings, alias, id } = actor
-        creation.holds = undefined
-        creation.resolvedRefs = []
-        if (creation.args.kind === 'stored') calls.results.drop(creation.args, undefined)
-        if (alias !== undefined) this.#dropAlias(alias.target, actor)
-        else if (settings.name !== '') this.#names.release(id)
-      },
+    const ownedHost = ownedActorsHost(host, {
+      status: (actor, status) => this.#setStatus(actor, status),
+      aliasDead: (target, actor) => this.#maker.dropAlias(target, actor),
+      nameFree: (actor) => this.#names.release(actor),
       killTarget: (target, mayRestart) => this.#kill(target, mayRestart),
     })
-    this.#linkHost = {
-      ...specHost,
-      push: (worker, target, actorCalls) => {
-        for (const { task } of actorCalls) {
-          objects.lend(task.args, worker)
-          for (const { value } of task.resolved) objects.lend(value, worker)
-        }
-        connection.send('actorPush', { to: worker, from, requestId: 0, actor: target, calls: actorCalls })
-      },
-      cancelCall: (to, sequence, recursive) => connection.send('actorCancel', { to, from, sequence, recursive }),
+    this.owned = new OwnedActors(ownedHost)
+    this.#linkHost = actorLinkHost(host, {
       watch: (actor) => this.#watch(actor),
-      defer: queueMicrotask,
-      after,
-      nowMs: () => performance.now(),
-      settle: (task, result, worker) => {
-        this.#linkOfCall.delete(task.sequence)
-        calls.results.settle(task, result, worker)
+      ended: ({ sequence }) => this.#linkOfCall.delete(sequence),
+    })
+    this.#maker = new ActorMaker({
+      host,
+      specHost: this.#linkHost,
+      owned: this.owned,
+      names: this.#names,
+      detached: this.#detached,
+      statusOf: (actor, life, description) => this.#linkOf(actor, life, description).status,
+      sendKill: (actor, leader, mayRestart) => this.#sendKill(actor, leader, mayRestart),
+      onMade: (life) => {
+        this.#onHandlesGone(life, life.id)
+        this.#collectMs = collectAfterMs
+        this.#planCollection()
       },
-      discard: (result, worker) => this.#discard(result, worker),
-      fail: (task, error) => {
-        this.#linkOfCall.delete(task.sequence)
-        calls.results.fail(task, error)
-      },
-      failAs: (task, error) => {
-        this.#linkOfCall.delete(task.sequence)
-        calls.results.failAs(task, error)
-      },
-      failWith: (task, argument) => {
-        this.#linkOfCall.delete(task.sequence)
-        calls.results.failWith(task, argument)
-      },
-      isRetriable: (task, error) => calls.isRetriable(task, error),
-    }
+    })
   }
 
   /** Calls of actors that have no result yet. */
@@ -255,7 +178,7 @@ export class Actors {
   /** The owner of an actor has said how it is: this process, or another. */
   #setStatus(actor: ObjectId, status: ActorStatus): void {
     this.#links.get(actor)?.onStatus(status)
-    for (const alias of this.#aliases.get(actor) ?? []) this.#setAlias(alias, status)
+    this.#maker.onStatus(actor, status)
   }
 
   #onDone(worker: ClientId, results: readonly TaskResult[]): void {
@@ -277,7 +200,7 @@ export class Actors {
 
   #deliver(link: ActorLink | undefined, worker: ClientId, results: readonly TaskResult[]): void {
     if (link !== undefined) link.onDone(worker, results)
-    else for (const result of results) this.#discard(result, worker)
+    else for (const result of results) discardWith(this.#host)(result, worker)
   }
 
   #linkTo(worker: ClientId): ActorLink | undefined {
@@ -303,10 +226,6 @@ export class Actors {
     const worker = this.#linkOfCall.get(sequence)?.worker ?? ''
     if (worker === '') return
     connection.send('actorConsumed', { to: worker, from: connection.welcome.clientId, sequence, count })
-  }
-
-  #discard({ values }: TaskResult, worker: ClientId | undefined): void {
-    for (const value of values) this.#host.calls.results.drop(value, worker)
   }
 
   // --- who is gone
@@ -355,135 +274,7 @@ export class Actors {
   // --- making actors
 
   create(remote: RemoteClass, args: readonly unknown[], options: ResolvedActorOptions): ActorHandle {
-    const { objects, functions, calls, role } = this.#host
-    const target = remote.prepare(functions)
-    if (options.isDetached) return this.#createDetached(remote, args, options, target)
-    const description = this.#describe(remote, options, target)
-    const described = options.name === '' ? '' : describedText(description)
-    const coded = calls.encodeArguments(args)
-    const life = objects.owned.create()
-    const { className } = description
-    const { name, namespace, maxConcurrency, groups, terms } = options
-    const creation = creationOf({
-      sequence: life.sequence,
-      className,
-      function: target,
-      terms,
-      job: role.job(),
-      ...coded,
-    })
-    const settings = { name, namespace, className, maxConcurrency, groups }
-    const { id } = life
-    const label = name === '' ? className : name
-    const { hasExitHook } = description
-    const owned = this.owned.create(creation, { id, name: label, settings, hasExitHook }, options.maxRestarts)
-    if (name === '') this.owned.begin(owned)
-    else {
-      // Others will ask for it by its name, and not have heard of it from this process.
-      objects.owned.share(life)
-      void this.#claim(owned, described, options.getIfExists)
-    }
-    this.#onHandlesGone(life, id)
-    this.#collectMs = collectAfterMs
-    this.#planCollection()
-    return createHandle({ id, life: new ObjectRef(life), description })
-  }
-
-  /** Has the node make an actor that needs neither this process nor a handle. */
-  #createDetached(
-    remote: RemoteClass,
-    args: readonly unknown[],
-    options: ResolvedActorOptions,
-    target: FunctionRecord,
-  ): ActorHandle {
-    const { connection, objects, exchange, role } = this.#host
-    const description = this.#describe(remote, options, target)
-    const { className } = description
-    const described = describedText(description)
-    const plain = args.map((each) => (each instanceof ObjectRef ? undefined : each))
-    const { value, named } = exchange.encodeWhole(plain, 'arguments that have')
-    const refs = args.flatMap((ref, position) => (ref instanceof ObjectRef ? [{ position, ref }] : []))
-    const sequence = objects.owned.takeSequence()
-    const id = objectId(connection.welcome.clientId, sequence)
-    const { name, namespace, maxConcurrency, groups, terms, getIfExists, maxRestarts } = options
-    const coded = { wire: value, holds: undefined, resolvedRefs: [] }
-    const creation = creationOf({ sequence, className, function: target, terms, job: role.job(), ...coded })
-    const settings = { name, namespace, className, maxConcurrency, groups }
-    // Its keeper has it run its hooks; this process does not.
-    const made = { id, name: name === '' ? className : name, settings, hasExitHook: false }
-    const owned = this.owned.create(creation, made, maxRestarts)
-    const prepare = async (): Promise<KeptActor> => {
-      const resolved: KeptActor['creation']['resolved'] = []
-      const functionIds = new Set([target.id, ...named])
-      for (const { position, ref } of refs) {
-        const whole = exchange.encodeWhole(await this.#host.read(ref), 'an argument that has')
-        resolved.push({ position, object: ref.id, value: whole.value })
-        for (const each of whole.named) functionIds.add(each)
-      }
-      const kept: KeptActor = {
-        named: {
-          namespace,
-          name,
-          actor: id,
-          manager: connection.welcome.clientId,
-          epoch: 0,
-          isReserve: false,
-          term: 0,
-          description: described,
-        },
-        creation: { ...taskSpecOf(creation, this.#linkHost), resolved },
-        settings: { ...settings, restarts: 0 },
-        ...(await exchange.described(functionIds)),
-        resources: terms.resources,
-        strategy: terms.strategy,
-        envVars: terms.envVars,
-        envKey: terms.envKey,
-        restartsLeft: maxRestarts,
-      }
-      const bytes = [value, ...resolved.map((each) => each.value), ...kept.functions.map((each) => each.value)]
-        .map(wireBytes)
-        .reduce((sum, each) => sum + each)
-      if (bytes <= keptBytesMax) return kept
-      throw new NotCloneableError(
-        `the detached actor ${className} takes ${bytes} bytes with its arguments and what it closes over: at most ${keptBytesMax} are possible, since other nodes keep them, too`,
-        { class: className, bytes, keptBytesMax },
-      )
-    }
-    this.#detached.add(id)
-    this.#detached.making(id, this.#keep(owned, prepare, getIfExists))
-    return createHandle({ id, life: undefined, description })
-  }
-
-  async #keep(owned: OwnedActor, prepare: () => Promise<KeptActor>, getIfExists: boolean, tries = 1): Promise<void> {
-    const { connection } = this.#host
-    const { id, settings } = owned
-    // The program does not end before that.
-    const release = connection.hold()
-    let outcome
-    try {
-      outcome = await this.#names.keep(await prepare())
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      this.owned.refuse(owned, `it could not be made: ${reason}`, error)
-      return
-    } finally {
-      release()
-    }
-    if (outcome.type === 'failed') {
-      this.owned.refuse(owned, `it could not be made: ${outcome.error.message}`, outcome.error)
-    } else if (outcome.type === 'taken') {
-      if (owned.lifecycle.state === 'dead') return
-      const again = (): void => this.#detached.making(id, this.#keep(owned, prepare, getIfExists, tries + 1))
-      this.#isTaken(owned, outcome.holder, getIfExists && tries <= claimsMax ? again : undefined)
-    } else if (outcome.holder !== undefined) {
-      const { manager } = outcome.holder
-      if (owned.lifecycle.state === 'dead') this.#sendKill(id, manager, false)
-      else {
-        owned.alias = { target: id, life: undefined, status: undefined, again: () => undefined }
-        this.#aliases.set(id, new Set([owned]))
-        this.#detached.led(id, manager)
-      }
-    } else this.owned.refuse(owned, `it could not be made: ${settings.className} has no place`, undefined)
+    return this.#maker.create(remote, args, options)
   }
 
   /** Resolves when the actors that are to outlive this process are made, or could not be. */
@@ -491,78 +282,10 @@ export class Actors {
     return this.#detached.allMade()
   }
 
-  /** Wants the name of an actor, and then has it started; or makes it stand for the one that has the name. */
-  async #claim(owned: OwnedActor, described: string, getIfExists: boolean, claims = 1): Promise<void> {
-    const { id, settings } = owned
-    let outcome
-    try {
-      outcome = await this.#names.claim(id, settings, described)
-    } catch {
-      // The node is gone, and with it everything that this process has made.
-      return
-    }
-    // It was killed, or nobody holds it any more; then the name was given back.
-    if (owned.lifecycle.state === 'dead') return
-    if (outcome.type === 'given') this.owned.begin(owned)
-    else if (outcome.type === 'failed') {
-      this.owned.refuse(owned, `it has got no name: ${outcome.error.message}`, outcome.error)
-    } else {
-      const again = (): void => void this.#claim(owned, described, getIfExists, claims + 1)
-      this.#isTaken(owned, outcome.holder, getIfExists && claims <= claimsMax ? again : undefined)
-    }
-  }
-
-  /**
-   * @param again undefined: that is an error. Else the actor stands for the holder; called when that is dead already, so that
-   * its name is free soon.
-   */
-  #isTaken(owned: OwnedActor, holder: NamedActor, again: (() => void) | undefined): void {
-    if (again === undefined) {
-      const taken = nameTaken(owned.settings, holder)
-      this.owned.refuse(owned, taken.message, taken)
-      return
-    }
-    const { actor: target } = holder
-    const description = describedBy(holder.description)
-    const life = description.isDetached ? undefined : this.#host.objects.acquireRef(target)
-    owned.alias = { target, life, status: undefined, again }
-    let aliases = this.#aliases.get(target)
-    if (aliases === undefined) this.#aliases.set(target, (aliases = new Set()))
-    aliases.add(owned)
-    const link = this.#linkOf(target, life, description)
-    if (link.status !== undefined) this.#setAlias(owned, link.status)
-  }
-
-  #setAlias(owned: OwnedActor, status: ActorStatus): void {
-    const { alias } = owned
-    if (status.state !== 'dead' || alias?.status !== undefined) {
-      this.owned.aliasChanged(owned, status)
-      return
-    }
-    // It has ended before it was found.
-    owned.alias = undefined
-    if (alias === undefined) return
-    this.#dropAlias(alias.target, owned)
-    setTimeout(alias.again, claimAgainMs).unref()
-  }
-
-  #dropAlias(target: ObjectId, owned: OwnedActor): void {
-    const aliases = this.#aliases.get(target)
-    aliases?.delete(owned)
-    if (aliases?.size === 0) this.#aliases.delete(target)
-  }
-
   /** The actor with that name. Rejects with ActorNotFoundError, and UnreachableError when the mesh has had no head for long. */
   async find(place: NamePlace): Promise<ActorHandle> {
     const { actor, description } = await this.#names.find(place)
     return this.revive(actor, describedBy(description))
-  }
-
-  #describe(remote: RemoteClass, options: ResolvedActorOptions, target: FunctionRecord): ActorDescription {
-    const { name, namespace, isDetached, maxTaskRetries, maxPendingCalls } = options
-    // A class without a name has the one of what it was assigned to, which is known when it has been captured.
-    const className = target.name
-    return { ...remote.describeMethods(), className, name, namespace, isDetached, maxTaskRetries, maxPendingCalls }
   }
 
   /** The handle that another process described. */
@@ -735,37 +458,6 @@ export class Actors {
     clearTimeout(this.#collectTimer)
     this.#detached.close()
     this.owned.close()
-  }
-}
-
-/** The call of a constructor. */
-function creationOf({
-  className: name,
-  wire,
-  ...creation
-}: Pick<TaskRecord, 'sequence' | 'function' | 'terms' | 'job' | 'holds' | 'resolvedRefs'> & {
-  className: string
-  wire: WireValue
-}): TaskRecord {
-  return {
-    ...creation,
-    name,
-    args: wire,
-    argsBytes: wireBytes(wire),
-    call: undefined,
-    // One, of which only the error counts.
-    returns: [undefined],
-    stream: undefined,
-    retryExceptions: false,
-    replicas: 1,
-    parent: undefined,
-    sinceMs: Math.round(performance.now()),
-    retriesLeft: 0,
-    attempt: 0,
-    state: 'waiting',
-    leaseId: undefined,
-    isCancelled: false,
-    lineage: undefined,
   }
 }
 

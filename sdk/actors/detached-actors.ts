@@ -7,6 +7,8 @@ import type { ActorNames } from './actor-names.ts'
 export interface DetachedActorsHost {
   readonly self: ClientId
   readonly names: ActorNames
+  /** What is said of the actor comes from another one now. */
+  leaderChanged(actor: ObjectId): void
   /** Asks how the actor is. */
   watch(actor: ObjectId, leader: ClientId): void
   kill(actor: ObjectId, leader: ClientId, mayRestart: boolean): void
@@ -71,7 +73,9 @@ export class DetachedActors {
   }
 
   led(actor: ObjectId, leader: ClientId): void {
+    const before = this.#leaders.get(actor)
     this.#leaders.set(actor, leader)
+    if (before !== undefined && before !== leader) this.#host.leaderChanged(actor)
     this.#host.watch(actor, leader)
   }
 

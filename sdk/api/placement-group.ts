@@ -16,7 +16,7 @@ import { formatResources, type ResourceSet } from '../../protocols/resources.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { groupRemoved, type GroupDefinition, type GroupStatus } from '../runtime/group-calls.ts'
 import type { LabelOption } from './label-option.ts'
-import { abortSignal, amount, checkOptions, invalid, text } from './option-checks.ts'
+import { abortSignal, amount, boolean, checkOptions, invalid, text } from './option-checks.ts'
 
 /**
  * What is reserved on one node, as one piece: resources by name, and with `labels` on a node that has such.
@@ -240,23 +240,34 @@ export async function placementGroups(): Promise<readonly PlacementGroupInfo[]> 
 /** The options that put work into a group; actors and tasks have them alike. */
 export interface GroupOptions {
   /**
-   * A placement group from whose bundles the work takes its resources. It waits until the group is ready.
+   * A placement group from whose bundles the work takes its resources. It waits until the group is ready. Null: in none, even
+   * when what starts it has `captureChildTasks`.
    *
    * @example
    * const group = placementGroup([{ CPU: 1 }])
    * console.log(await get(square.options({ placementGroup: group, bundleIndex: 0 }).remote(2))) // 4
    */
-  placementGroup?: PlacementGroup
+  placementGroup?: PlacementGroup | null
   /** Which of its bundles, the first being 0. @default any that has room */
   bundleIndex?: number
+  /**
+   * What the work starts itself, tasks and actors, runs in the group, too, in any bundle that has room, and so does what that
+   * starts; but for detached actors, and what says where it runs by `placementGroup` or `schedulingStrategy`. @default false
+   *
+   * @example
+   * const all = remote((parts: Part[]) => get(parts.map((part) => solve.remote(part))))
+   * all.options({ placementGroup: group, captureChildTasks: true }).remote(parts)
+   */
+  captureChildTasks?: boolean
 }
 
 /** The checks of {@link GroupOptions}. */
 export const groupOptionChecks = {
   placementGroup: (value: unknown, name: string) => {
-    if (!(value instanceof PlacementGroup))
-      throw invalid(name, value, 'a placement group, as placementGroup() gives it')
+    if (value !== null && !(value instanceof PlacementGroup))
+      throw invalid(name, value, 'a placement group, as placementGroup() gives it, or null for none')
   },
+  captureChildTasks: boolean,
   bundleIndex: (value: unknown, name: string) => {
     if (!Number.isInteger(value) || (value as number) < 0)
       throw invalid(name, value, 'the number of a bundle, 0 or more')
@@ -268,14 +279,16 @@ export const groupOptionChecks = {
  * bundle, or when none could ever hold these resources.
  */
 export function bundleOf(
-  { placementGroup: group, bundleIndex }: GroupOptions,
+  { placementGroup: group, bundleIndex, captureChildTasks }: GroupOptions,
   resources: ResourceSet,
 ): { kind: 'group'; group: GroupId; bundle: number | 'any' } | undefined {
-  if (group === undefined) {
-    if (bundleIndex === undefined) return undefined
-    throw new InvalidArgumentError('bundleIndex names a bundle of a placement group: give placementGroup, too', {
-      option: 'bundleIndex',
-    })
+  if (group === undefined || group === null) {
+    if (bundleIndex === undefined && captureChildTasks !== true) return undefined
+    const [option, what] =
+      bundleIndex === undefined
+        ? ['captureChildTasks', 'puts what a task starts into its placement group']
+        : ['bundleIndex', 'names a bundle of a placement group']
+    throw new InvalidArgumentError(`${option} ${what}: give placementGroup, too`, { option })
   }
   const { bundles, id } = group
   if (bundleIndex !== undefined && bundleIndex >= bundles.length) {

@@ -12,6 +12,7 @@ import type { AnyClass, ConstructorArguments } from '../actors/actor-types.ts'
 import type { AnyFunction, FunctionTable } from '../functions/function-table.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
+import { inOwnGroup } from './own-group.ts'
 import type { RemoteArguments } from './remote-types.ts'
 
 type Target = { cls: AnyFunction } | { id: ObjectId }
@@ -65,7 +66,7 @@ export class RemoteClass<C extends AnyClass = AnyClass> {
    * console.log(await get(counter.add.remote(2))) // 2
    */
   remote(...args: RemoteArguments<ConstructorArguments<C>>): ActorHandle<C> {
-    return currentRuntime().actors.create(this, args, this.#resolved) as ActorHandle<C>
+    return currentRuntime().actors.create(this, args, inOwnGroup(this.#resolved)) as ActorHandle<C>
   }
 
   /** The same class with other options; those not named stay as they are. */

@@ -6,6 +6,7 @@ import type { ActorOptions } from '../actors/actor-options.ts'
 import type { AnyClass } from '../actors/actor-types.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
+import { inOwnGroup } from './own-group.ts'
 import { RemoteClass } from './remote-class.ts'
 import type { NumReturnsOf, DefaultReturns, RemoteArguments, Returned } from './remote-types.ts'
 import { resolveTaskOptions, show, type ResolvedOptions, type TaskOptions } from './task-options.ts'
@@ -53,7 +54,7 @@ export class RemoteFunction<
    * NotInitializedError before `init()`. What happens to the task itself is thrown by `get`.
    */
   remote(...args: RemoteArguments<A>): Returned<R, N> {
-    return currentRuntime().call(this as unknown as RemoteFunction, args, this.#resolved) as Returned<R, N>
+    return currentRuntime().call(this as unknown as RemoteFunction, args, inOwnGroup(this.#resolved)) as Returned<R, N>
   }
 
   /** The same function with other options; those not named stay as they are. */

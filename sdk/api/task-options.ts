@@ -4,6 +4,7 @@ import { optionFor, resourcesFromOptions, type ResourceSet } from '../../protoco
 import { checkLabelSelector, defaultStrategy, isNodeId, type SchedulingStrategy } from '../../protocols/scheduling.ts'
 import type { LabelOption } from './label-option.ts'
 import { amount, boolean, checkOptions, invalid, oneOrMore, plainObject, type Check } from './option-checks.ts'
+import { groupText } from './own-group.ts'
 import { bundleOf, groupOptionChecks, type GroupOptions } from './placement-group.ts'
 import { leaseTerms, type LeaseTerms } from '../tasks/lease-terms.ts'
 
@@ -82,6 +83,8 @@ export type SchedulingStrategyOption =
 /** Options after checking, with nothing left out. */
 export interface ResolvedOptions {
   terms: LeaseTerms
+  /** It does not say where it goes, and may be captured. */
+  isFree: boolean
   maxRetries: number
   retryExceptions: boolean | readonly ErrorClass[]
   /** Undefined: 1, or a stream for generators. */
@@ -197,7 +200,7 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
   checkOptions(options, taskOptionChecks, 'remote()')
   // What is too little to be counted, or too much.
   resourcesFromOptions(options, 'remote()')
-  const { numCpus = 1, memoryBytes = 0, resources = {} } = options
+  const { numCpus = 1, memoryBytes = 0, resources = {}, placementGroup: group } = options
   const set: Record<string, number> = { CPU: numCpus, ...gpusOf(options) }
   if (memoryBytes > 0) set['memory'] = memoryBytes
   for (const [name, value] of Object.entries(resources)) if (value > 0) set[name] = value
@@ -207,7 +210,9 @@ export function resolveTaskOptions(options: TaskOptions): ResolvedOptions {
       options.runtimeEnv?.envVars ?? {},
       placeOf(options, set),
       options.maxRetries !== 0,
+      group ? groupText(group, options.captureChildTasks === true) : '',
     ),
+    isFree: group === undefined && options.schedulingStrategy === undefined,
     maxRetries: options.maxRetries ?? 3,
     retryExceptions: options.retryExceptions ?? false,
     numReturns: options.numReturns,

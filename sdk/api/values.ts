@@ -313,7 +313,7 @@ function asRefs<T>(refs: readonly ObjectRef<T>[], where: string): readonly Objec
 }
 
 export interface CancelOptions {
-  /** Kills the worker at once when the task is running there. @default false */
+  /** Kills the worker at once when the task is running there. Not for calls of actors. @default false */
   force?: boolean
   /** Cancels what the task has submitted, too. @default true */
   recursive?: boolean
@@ -326,7 +326,9 @@ export interface CancelOptions {
  * finished does nothing.
  *
  * The call of an actor is cancelled alike, but never ended by force, since its actor is there for others, too: when it does not
- * look at its signal it goes on, and its result is dropped. `kill()` ends the actor.
+ * look at its signal it goes on, and its result is dropped. `kill()` ends the actor. Throws InvalidArgumentError for `force`
+ * with a call that this process has made; of another process's ref it is not known here what makes it, and a call is cancelled
+ * without force then.
  *
  * @example
  * const ref = endless.remote()

@@ -19,6 +19,8 @@ export interface Borrow {
 export interface Settlement {
   owner: ClientId
   lender: ClientId
+  /** The owner's number of the question. */
+  number: number
   /** The numbers of the first and the last of those objects. */
   first: number
   last: number
@@ -33,8 +35,8 @@ export class BorrowLedger {
   readonly #borrows = new Set<Borrow>()
   readonly #gone = new Set<ClientId>()
   readonly #goneNodes = new Set<NodeId>()
-  /** Owners who wait for an answer, by the lender that they ask about. */
-  readonly #asked = new Map<ClientId, Set<ClientId>>()
+  /** Owners who wait for an answer, each with the number of its question, by the lender that they ask about. */
+  readonly #asked = new Map<ClientId, Map<ClientId, number>>()
   readonly #holdsMax: number
 
   /** @param options.holdsMax in one settlement; of more there are several */
@@ -56,7 +58,6 @@ export class BorrowLedger {
 
   /** The object has been lent once more. */
   again({ counts }: Borrow, lender: ClientId): void {
-    this.#goneNodes.delete(nodeOf(lender))
     counts.set(lender, (counts.get(lender) ?? 0) + 1)
   }
 
@@ -67,12 +68,17 @@ export class BorrowLedger {
   }
 
   /** An owner asks what this process has from a lender that is gone. Gives nothing when that is not known yet. */
-  ask(owner: ClientId, lender: ClientId): Settlement[] {
-    if (this.#gone.has(lender) || this.#goneNodes.has(nodeOf(lender))) return this.#settlements(owner, lender)
+  ask(owner: ClientId, lender: ClientId, number: number): Settlement[] {
+    if (this.#gone.has(lender) || this.#goneNodes.has(nodeOf(lender))) return this.mark(owner, lender, number)
     const owners = this.#asked.get(lender)
-    if (owners === undefined) this.#asked.set(lender, new Set([owner]))
-    else owners.add(owner)
+    if (owners === undefined) this.#asked.set(lender, new Map([[owner, number]]))
+    else owners.set(owner, number)
     return []
+  }
+
+  /** A lender has sent the mark that an owner has asked it for. Gives what this process has of that owner's by that lender now. */
+  mark(owner: ClientId, lender: ClientId, number: number): Settlement[] {
+    return this.#settlements(owner, lender).map((part) => ({ ...part, number }))
   }
 
   /** A process has ended, and nothing of it will arrive any more. Gives what owners have waited for. */
@@ -81,24 +87,28 @@ export class BorrowLedger {
     return this.#answer((each) => each === client)
   }
 
-  /** The way to a node is cut off, and its owners have forgotten us: should it come back, nothing is to be given back. */
+  /** The way to a node is cut off. */
   nodeGone(node: NodeId): Settlement[] {
     remember(this.#goneNodes, node)
-    for (const { id, counts } of this.#borrows) if (nodeOf(id) === node) counts.clear()
     return this.#answer((client) => nodeOf(client) === node)
+  }
+
+  /** There is a new way to a node: of lenders there that live, more may arrive. */
+  nodeBack(node: NodeId): void {
+    this.#goneNodes.delete(node)
   }
 
   #answer(isGone: (client: ClientId) => boolean): Settlement[] {
     const settlements: Settlement[] = []
     for (const [lender, owners] of this.#asked) {
-      for (const owner of owners) if (isGone(owner)) owners.delete(owner)
-      if (isGone(lender)) for (const owner of owners) settlements.push(...this.#settlements(owner, lender))
+      for (const owner of owners.keys()) if (isGone(owner)) owners.delete(owner)
+      if (isGone(lender)) for (const [owner, number] of owners) settlements.push(...this.mark(owner, lender, number))
       if (isGone(lender) || owners.size === 0) this.#asked.delete(lender)
     }
     return settlements
   }
 
-  #settlements(owner: ClientId, lender: ClientId): Settlement[] {
+  #settlements(owner: ClientId, lender: ClientId): Omit<Settlement, 'number'>[] {
     const holds = new Map<ObjectId, number>()
     for (const { id, counts } of this.#borrows) {
       const count = ownerOf(id) === owner ? counts.get(lender) : undefined
@@ -107,7 +117,7 @@ export class BorrowLedger {
     const all = Array.from(holds, ([object, count]) => ({ object, count }))
     // Each part says of which objects it is, so that parts need not be gathered where they come.
     if (all.length > this.#holdsMax) all.sort((a, b) => sequenceOf(a.object) - sequenceOf(b.object))
-    const parts: Settlement[] = []
+    const parts: Omit<Settlement, 'number'>[] = []
     let first = 0
     do {
       const part = all.splice(0, this.#holdsMax)

@@ -1,4 +1,5 @@
 import { ownerOf, sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import type { WireValue } from '../../protocols/wire-value.ts'
 import { BorrowLedger, type Borrow } from './borrow-ledger.ts'
 import { engineCollector, type Collector, type WeakRecord } from './collector.ts'
 import { ObjectRecord } from './object-record.ts'
@@ -63,6 +64,23 @@ export class BorrowedObjects {
     this.#known.set(id, { record: this.#collector.weakly(record), borrow })
     this.#register(record, borrow)
     return record
+  }
+
+  /**
+   * Owners are gone, or out of reach: whatever is still awaited from them will not come. Should one of them come back and lend
+   * an object anew, that is another record.
+   */
+  fail(isMeant: (owner: ClientId) => boolean, error: WireValue): void {
+    for (const record of this.records(isMeant)) {
+      if (record.value !== undefined) continue
+      this.forget(record)
+      record.settle(error)
+    }
+  }
+
+  /** What is lent from now on is another record. */
+  forget(record: ObjectRecord): void {
+    if (this.#find(record.id)?.record === record) this.#known.delete(record.id)
   }
 
   /** The live records of some owners, or of all. */

@@ -1,6 +1,7 @@
-import { sequenceOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { nodeOf, sequenceOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import type { Settlement } from './borrow-ledger.ts'
 import { engineCollector, type Collector, type WeakRecord } from './collector.ts'
+import type { Question } from './loan-checks.ts'
 import { ObjectRecord } from './object-record.ts'
 import { OwnerLedger } from './owner-ledger.ts'
 
@@ -15,16 +16,24 @@ export class OwnedObjects {
   /** Every object whose id has been given away, for as long as it lives. */
   readonly #shared = new Map<number, WeakRecord>()
   /** Who borrows what. */
-  readonly #ledger = new OwnerLedger()
+  readonly #ledger: OwnerLedger
   /** What somebody borrows: being in here keeps an object alive. */
   readonly #held = new Map<number, ObjectRecord>()
   readonly #collector: Collector
   readonly #register: (record: ObjectRecord, sequence: number) => void
 
-  /** @param onReleased called when nobody borrows an object any more. */
-  constructor(owner: ClientId, onReleased: () => void = () => undefined, collector = engineCollector) {
+  /**
+   * @param on.released called when nobody borrows an object any more
+   * @param on.question something is to be asked about who borrows what; `marked` and `settle` take the answers
+   */
+  constructor(
+    owner: ClientId,
+    on: { released?(): void; question?(question: Question): void } = {},
+    collector = engineCollector,
+  ) {
     this.#owner = owner
-    this.#onReleased = onReleased
+    this.#onReleased = () => on.released?.()
+    this.#ledger = new OwnerLedger((question) => on.question?.(question))
     this.#collector = collector
     this.#register = collector.onCollected((sequence) => this.#onCollected(sequence))
   }
@@ -96,9 +105,23 @@ export class OwnedObjects {
     this.#release(this.#ledger.gone(borrower))
   }
 
-  /** Processes cannot be reached any more, for now or for good; what only they borrowed is free. */
-  dropBorrowers(isGone: (borrower: ClientId) => boolean): void {
-    this.#release(this.#ledger.dropAll(isGone))
+  /** Processes of a node cannot be reached any more, for now or for good; what only they borrowed is free. */
+  nodeGone(node: NodeId): void {
+    this.#release(this.#ledger.nodeGone(node))
+  }
+
+  nodeBack(node: NodeId): void {
+    this.#ledger.nodeBack(node)
+  }
+
+  /** What `from` has lent to processes of a node may not have come to them; of ours, what it has said here. */
+  borrowsLost(from: ClientId, node: NodeId): void {
+    this.#ledger.doubt(from, node === nodeOf(this.#owner) ? nodeOf(from) : node)
+  }
+
+  /** `lender` has sent `borrower` the mark that it was asked for. */
+  marked(borrower: ClientId, lender: ClientId, number: number): void {
+    this.#release(this.#ledger.marked(borrower, lender, number))
   }
 
   /** Who borrows an object. */
@@ -106,15 +129,15 @@ export class OwnedObjects {
     return this.#ledger.borrowersOf(sequence)
   }
 
-  /** Who has to be asked what has arrived of what those have lent, who are gone. */
-  lentBy(isGone: (lender: ClientId) => boolean): { borrower: ClientId; lender: ClientId }[] {
-    return this.#ledger.lentBy(isGone)
-  }
-
   /** A part of the answer: all that `borrower` has from that lender, of the objects from one number to another. */
-  settle(borrower: ClientId, { lender, first, last, holds }: Omit<Settlement, 'owner'>): void {
-    const counts = new Map(holds.map(({ object, count }) => [sequenceOf(object), count]))
-    this.#release(this.#ledger.settle({ borrower, lender, first, last }, counts))
+  settle(borrower: ClientId, { holds, ...answer }: Omit<Settlement, 'owner'>): void {
+    const live = holds.filter(({ object }) => this.find(object) !== undefined)
+    const counts = new Map(live.map(({ object, count }) => [sequenceOf(object), count]))
+    this.#release(this.#ledger.settle({ borrower, ...answer }, counts))
+    for (const { object } of live) {
+      const record = this.find(object)
+      if (record !== undefined && this.#ledger.isHeld(record.sequence)) this.#held.set(record.sequence, record)
+    }
   }
 
   /** The objects that others borrow. */

@@ -1,27 +1,37 @@
-import type { ClientId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import type { Settlement } from './borrow-ledger.ts'
+import { LoanChecks, type Question } from './loan-checks.ts'
+import { borrowerOf, lenderOf, loanOf, type Loan } from './loan.ts'
 
 /** Processes that are remembered as gone. */
 const goneMax = 10_000
 
-/** Who borrows, and who has lent it the object; the borrower itself when it has said so on its own. */
-type Loan = string
+const sequenceMax = 2 ** 48 - 1
 
-const loanOf = (borrower: ClientId, lender: ClientId): Loan => `${borrower} ${lender}`
-const borrowerOf = (loan: Loan): ClientId => loan.slice(0, loan.indexOf(' '))
-const lenderOf = (loan: Loan): ClientId => loan.slice(loan.indexOf(' ') + 1)
+/** A part of an answer. */
+export type Answer = Pick<Settlement, 'lender' | 'number' | 'first' | 'last'> & { borrower: ClientId }
 
 /**
  * Who borrows which objects of one owner, and from whom it has them, counted. What is said about an object comes over
  * several ways: a process may give back a borrow before the owner has heard from another one that it has it, and may be gone
  * by then. So counts may be below nothing for a while, and those who are gone are remembered. Who lends an object on may end
  * before the receiver has it; therefore loans are counted apart by their lenders, so that the receiver can be asked what it
- * has got (`settle`). Pure: it holds no object, and sends nothing.
+ * has got (`settle`). When a link breaks, some of what is said is lost, and some of it comes when the link is back. Who borrows
+ * over a broken link holds nothing; afterwards a loan of whose count the ledger is not sure only ever grows, until its borrower
+ * has been asked, too. Pure: it holds no object, and sends nothing.
  */
 export class OwnerLedger {
   readonly #counts = new Map<number, Map<Loan, number>>()
   /** How many loans of each object have a count above nothing. */
   readonly #holders = new Map<number, number>()
   readonly #gone = new Set<ClientId>()
+  readonly #checks = new LoanChecks()
+  readonly #ask: (question: Question) => void
+
+  /** @param ask what is to be asked; `settle` takes the answer */
+  constructor(ask: (question: Question) => void = () => undefined) {
+    this.#ask = ask
+  }
 
   /** Objects that somebody borrows. */
   get heldCount(): number {
@@ -47,9 +57,14 @@ export class OwnerLedger {
    * that.
    */
   count(sequence: number, borrower: ClientId, lender: ClientId, change: number): boolean {
-    if (this.#gone.has(borrower)) return false
+    // What is lent over a broken link does not arrive.
+    if (this.#gone.has(borrower) || this.#checks.isAway(nodeOf(borrower))) return false
     const wasHeld = this.isHeld(sequence)
     const loan = loanOf(borrower, lender)
+    const isDoubtful = this.#checks.isDoubtful(loan)
+    if (isDoubtful && this.#checks.get(loan) === undefined) this.#begin(loan)
+    this.#checks.get(loan)?.note(sequence, change)
+    if (isDoubtful && change < 0) return false
     this.#set(sequence, loan, (this.#counts.get(sequence)?.get(loan) ?? 0) + change)
     return wasHeld && !this.isHeld(sequence)
   }
@@ -61,44 +76,100 @@ export class OwnerLedger {
       const [oldest] = this.#gone
       this.#gone.delete(oldest as ClientId)
     }
-    return this.dropAll((each) => each === borrower)
+    const freed = this.#drop((each) => each === borrower)
+    this.#askAbout((loan) => lenderOf(loan) === borrower)
+    return freed
+  }
+
+  /** The link to a node is broken. Gives the objects that nobody else holds. */
+  nodeGone(node: NodeId): number[] {
+    this.#checks.nodeGone(node)
+    const freed = this.#drop((borrower) => nodeOf(borrower) === node)
+    this.#askAbout((loan) => nodeOf(lenderOf(loan)) === node)
+    return freed
+  }
+
+  /** There is a new link to a node. Lenders there may live, and lend more. */
+  nodeBack(node: NodeId): void {
+    this.#checks.nodeBack(node)
+    this.#askAbout((loan) => nodeOf(lenderOf(loan)) === node && !this.#gone.has(lenderOf(loan)))
+  }
+
+  /** Some of what a process has said about loans is lost, or of what it has lent to processes of a node. */
+  doubt(client: ClientId, node = nodeOf(client)): void {
+    const isMeant = (loan: Loan): boolean =>
+      node === nodeOf(client)
+        ? [lenderOf(loan), borrowerOf(loan)].includes(client)
+        : lenderOf(loan) === client && nodeOf(borrowerOf(loan)) === node
+    this.#checks.doubt(node, isMeant)
+    this.#askAbout(isMeant)
   }
 
   /** Forgets what some processes borrow. Gives the objects that nobody holds any more. */
-  dropAll(isMeant: (borrower: ClientId) => boolean): number[] {
+  #drop(isMeant: (borrower: ClientId) => boolean): number[] {
+    this.#checks.borrowersGone(isMeant)
     return this.#change((loan) => (isMeant(borrowerOf(loan)) ? 0 : undefined))
   }
 
-  /** Who has borrowed something from those, and from which of them: whether all of it has arrived is not known. */
-  lentBy(isMeant: (lender: ClientId) => boolean): { borrower: ClientId; lender: ClientId }[] {
+  /** Asks about loans of which something is counted, or asked already. */
+  #askAbout(isMeant: (loan: Loan) => boolean): void {
     const loans = new Set<Loan>()
-    for (const counts of this.#counts.values()) {
-      for (const loan of counts.keys())
-        if (lenderOf(loan) !== borrowerOf(loan) && isMeant(lenderOf(loan))) loans.add(loan)
-    }
-    return Array.from(loans, (loan) => ({ borrower: borrowerOf(loan), lender: lenderOf(loan) }))
+    for (const counts of this.#counts.values()) for (const loan of counts.keys()) if (isMeant(loan)) loans.add(loan)
+    for (const [loan] of this.#checks.open()) if (isMeant(loan)) loans.add(loan)
+    for (const loan of loans) this.#begin(loan)
+  }
+
+  #begin(loan: Loan): void {
+    const lender = lenderOf(loan)
+    const isLenderGone = this.#gone.has(lender) || this.#checks.isAway(nodeOf(lender))
+    // Who gives back what was lent to it has been lent it, but by a word that is lost, perhaps.
+    if (this.#checks.isDoubtful(loan)) this.#change((each, _, count) => (each === loan && count < 0 ? 0 : undefined))
+    this.#ask(this.#checks.begin(loan, isLenderGone))
   }
 
   /**
-   * A borrower has said what it has of all that this lender, who is gone, has lent to it, of the objects from one number to
-   * another. Gives those that nobody holds any more.
+   * A lender has sent the mark to the borrower, and what it says from now on is of what it lends behind it. Gives the objects
+   * that nobody holds any more.
    */
-  settle(
-    { borrower, lender, first, last }: { borrower: ClientId; lender: ClientId; first: number; last: number },
-    counts: ReadonlyMap<number, number>,
-  ): number[] {
-    const settled = loanOf(borrower, lender)
-    const isMeant = (loan: Loan, sequence: number): boolean => loan === settled && sequence >= first && sequence <= last
-    return this.#change((loan, sequence) => (isMeant(loan, sequence) ? (counts.get(sequence) ?? 0) : undefined))
+  marked(borrower: ClientId, lender: ClientId, number: number): number[] {
+    const loan = loanOf(borrower, lender)
+    const check = this.#checks.get(loan)
+    if (check?.number !== number) return []
+    check.isMarked = true
+    return this.#settled(loan)
+  }
+
+  /**
+   * A borrower has said what it has of all that this lender has lent to it, of the objects from one number to another. Gives
+   * those that nobody holds any more.
+   */
+  settle({ borrower, lender, number, last }: Answer, counts: ReadonlyMap<number, number>): number[] {
+    const loan = loanOf(borrower, lender)
+    const check = this.#checks.get(loan)
+    if (check?.number !== number || check.isAnswered) return []
+    for (const [sequence, count] of counts) check.has.set(sequence, count)
+    check.isAnswered = last >= sequenceMax
+    return this.#settled(loan)
+  }
+
+  #settled(settled: Loan): number[] {
+    const check = this.#checks.get(settled)
+    if (check?.isDone !== true) return []
+    this.#checks.end(settled)
+    // It may have what is not counted: that was lent to it before a link broke.
+    for (const sequence of check.has.keys()) {
+      if (this.#counts.get(sequence)?.has(settled) !== true) this.#set(sequence, settled, check.count(sequence))
+    }
+    return this.#change((loan, sequence) => (loan === settled ? check.count(sequence) : undefined))
   }
 
   /** Gives each loan the count that is returned for it, if one is. Gives the objects that nobody holds any more. */
-  #change(countFor: (loan: Loan, sequence: number) => number | undefined): number[] {
+  #change(countFor: (loan: Loan, sequence: number, count: number) => number | undefined): number[] {
     const free: number[] = []
     for (const [sequence, counts] of this.#counts) {
       const wasHeld = this.isHeld(sequence)
-      for (const loan of counts.keys()) {
-        const count = countFor(loan, sequence)
+      for (const [loan, before] of counts) {
+        const count = countFor(loan, sequence, before)
         if (count !== undefined) this.#set(sequence, loan, count)
       }
       if (wasHeld && !this.isHeld(sequence)) free.push(sequence)

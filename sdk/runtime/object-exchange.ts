@@ -1,10 +1,12 @@
 import { ShoalError } from '../../protocols/errors.ts'
 import { nodeOf, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
-import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
+import type { MessageBody, MessageHandlers, MessageName } from '../../protocols/messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { BorrowedObjects } from '../objects/borrowed-objects.ts'
 import type { Settlement } from '../objects/borrow-ledger.ts'
+import type { Question } from '../objects/loan-checks.ts'
+import { LentOn, type MarkAsk } from '../objects/lent-on.ts'
 import { engineCollector } from '../objects/collector.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
@@ -19,6 +21,8 @@ export interface ObjectExchangeHost {
   onReleased(): void
   /** A borrower could not read that value of an object of ours. Resolves when there is more to say, with an error if that. */
   checkLost(record: ObjectRecord, name: string): Promise<ShoalError | undefined>
+  /** Sends what has been lent and is still here. */
+  sendLent(): void
 }
 
 /** A value from another process, and the refs inside it. */
@@ -33,6 +37,7 @@ export class ObjectExchange {
   readonly #host: ObjectExchangeHost
   readonly #clientId: ClientId
   readonly #borrowed: BorrowedObjects
+  readonly #lentOn = new LentOn()
   /** What clients wait for here, to be forgotten when they are gone. */
   readonly #serving = new Map<ClientId, Set<() => void>>()
 
@@ -40,12 +45,12 @@ export class ObjectExchange {
     const { connection } = host
     this.#host = host
     this.#clientId = connection.welcome.clientId
-    this.owned = new OwnedObjects(this.#clientId, () => host.onReleased(), collector)
+    const on = { released: () => host.onReleased(), question: (question: Question) => this.#ask(question) }
+    this.owned = new OwnedObjects(this.#clientId, on, collector)
     const messages = {
-      add: (id: ObjectId) =>
-        connection.send('borrowAdd', { ...this.address(id), object: id, borrower: this.#clientId }),
+      add: (id: ObjectId) => this.#tell('borrowAdd', { ...this.address(id), object: id, borrower: this.#clientId }),
       release: (id: ObjectId, lender: ClientId, count: number) =>
-        connection.send('borrowRelease', { ...this.address(id), object: id, lender, count }),
+        this.#tell('borrowRelease', { ...this.address(id), object: id, lender, count }),
       fetch: (record: ObjectRecord) => void this.#fetch(record),
     }
     this.#borrowed = new BorrowedObjects(this.#clientId, messages, collector)
@@ -60,25 +65,74 @@ export class ObjectExchange {
         requests.answer(requestId, { value, holds: this.adopt(value, from) }),
       borrowAdd: ({ object, borrower, from }) => owned.addBorrower(object, borrower, from),
       borrowRelease: ({ object, from, lender, count }) => owned.releaseBorrower(object, from, lender, count),
-      borrowAsk: ({ from, lender }) => {
-        for (const settlement of this.#borrowed.ledger.ask(from, lender)) this.#settle(settlement)
-      },
+      borrowAsk: ({ from, lender, number }) => this.#settle(this.#borrowed.ledger.ask(from, lender, number)),
       borrowSettle: ({ from, ...settlement }) => owned.settle(from, settlement),
+      borrowMarkAsk: ({ from, borrower, number }) => {
+        const ask = { owner: from, borrower, number }
+        if (this.#lentOn.ask(ask)) this.#mark(ask)
+      },
+      borrowMark: ({ from, owner, number }) => this.#settle(this.#borrowed.ledger.mark(owner, from, number)),
+      borrowMarked: ({ from, borrower, number }) => owned.marked(borrower, from, number),
+      borrowsLost: ({ from, node }) => owned.borrowsLost(from, node),
       clientGone: ({ client }) => {
         owned.borrowerGone(client)
         this.#onGone((id) => id === client, ownerDied(client))
-        for (const settlement of this.#borrowed.ledger.clientGone(client)) this.#settle(settlement)
+        this.#lentOn.clientGone(client)
+        this.#settle(this.#borrowed.ledger.clientGone(client))
       },
       nodeGone: ({ node, reason }) => {
+        owned.nodeGone(node)
         this.#onGone((id) => nodeOf(id) === node, ownersNodeDied(node, reason))
-        for (const settlement of this.#borrowed.ledger.nodeGone(node)) this.#settle(settlement)
+        for (const to of this.#lentOn.nodeGone(node)) this.#tell('borrowsLost', { to, from: this.#clientId, node })
+        this.#settle(this.#borrowed.ledger.nodeGone(node))
+      },
+      nodeBack: ({ node }) => {
+        this.#borrowed.ledger.nodeBack(node)
+        const { marks, unheard } = this.#lentOn.nodeBack(node)
+        for (const to of unheard) this.#host.connection.send('borrowsLost', { to, from: this.#clientId, node })
+        for (const ask of marks) this.#mark(ask)
+        owned.nodeBack(node)
       },
     }
   }
 
-  /** Tells an owner what has arrived here of what a process that is gone has lent. */
-  #settle({ owner, ...settlement }: Settlement): void {
-    this.#host.connection.send('borrowSettle', { to: owner, from: this.#clientId, ...settlement })
+  /** Says something about borrows to an owner. */
+  #tell<N extends MessageName>(name: N, body: MessageBody<N> & { to: ClientId }): void {
+    this.#lentOn.say(body.to)
+    this.#host.connection.send(name, body)
+  }
+
+  /** Asks about who borrows objects of ours. */
+  #ask({ borrower, lender, number, isLenderGone }: Question): void {
+    const { connection } = this.#host
+    const from = this.#clientId
+    if (isLenderGone) connection.send('borrowAsk', { to: borrower, from, lender, number })
+    // After this turn: the question may come up in the middle of what its answer is about.
+    else if (lender === from) queueMicrotask(() => this.#mark({ owner: from, borrower, number }))
+    else connection.send('borrowMarkAsk', { to: lender, from, borrower, number })
+  }
+
+  /** Says to the borrower and to the owner that what they have heard of this lender by now is all that it has lent so far. */
+  #mark({ owner, borrower, number }: MarkAsk): void {
+    const { connection } = this.#host
+    const from = this.#clientId
+    this.#host.sendLent()
+    if (borrower === from) this.#settle(this.#borrowed.ledger.mark(owner, from, number))
+    else connection.send('borrowMark', { to: borrower, from, owner, number })
+    if (owner === from) {
+      this.owned.marked(borrower, from, number)
+      return
+    }
+    this.#tell('borrowMarked', { to: owner, from, borrower, number })
+    // The mark may be lost, too.
+    this.#lentOn.add(owner, borrower)
+  }
+
+  /** Tells owners what has arrived here of what they have asked about. */
+  #settle(settlements: readonly Settlement[]): void {
+    for (const { owner, ...settlement } of settlements) {
+      this.#tell('borrowSettle', { to: owner, from: this.#clientId, ...settlement })
+    }
   }
 
   /** Objects of others that this process has, and those that it has let go of without knowing so yet. */
@@ -133,8 +187,8 @@ export class ObjectExchange {
       const owner = ownerOf(id)
       if (owner === this.#clientId) this.owned.addBorrower(id, receiver, this.#clientId)
       else if (owner !== receiver) {
-        const { connection } = this.#host
-        connection.send('borrowAdd', { ...this.address(id), object: id, borrower: receiver })
+        this.#tell('borrowAdd', { ...this.address(id), object: id, borrower: receiver })
+        this.#lentOn.add(owner, receiver)
       }
     }
   }
@@ -162,6 +216,8 @@ export class ObjectExchange {
       )
       record.settle(value, holds)
     } catch (error) {
+      // Its owner may be in reach again when the object is lent anew.
+      this.#borrowed.forget(record)
       record.settle(this.#host.encodeError(error))
     }
   }
@@ -205,10 +261,6 @@ export class ObjectExchange {
 
   /** Clients have gone: by themselves, or with their node. */
   #onGone(isGone: (client: ClientId) => boolean, error: ShoalError): void {
-    this.owned.dropBorrowers(isGone)
-    for (const { borrower, lender } of this.owned.lentBy(isGone)) {
-      this.#host.connection.send('borrowAsk', { to: borrower, from: this.#clientId, lender })
-    }
     this.#host.requests.failClients(isGone, error)
     this.#failBorrowed(error, isGone)
     for (const [client, waiting] of this.#serving) {
@@ -219,9 +271,8 @@ export class ObjectExchange {
   }
 
   /** Whatever is still awaited from some owners, or from anybody, will not come. */
-  #failBorrowed(error: ShoalError, isMeant?: (owner: ClientId) => boolean): void {
-    const wire = this.#host.encodeError(error)
-    for (const record of this.#borrowed.records(isMeant)) if (record.value === undefined) record.settle(wire)
+  #failBorrowed(error: ShoalError, isMeant: (owner: ClientId) => boolean = () => true): void {
+    this.#borrowed.fail(isMeant, this.#host.encodeError(error))
   }
 
   failAll(error: ShoalError): void {

@@ -1,5 +1,6 @@
 import { adminValue, type AdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
 import {
+  InvalidArgumentError,
   ObjectLostError,
   UnreachableError,
   type NodeDiedError,
@@ -58,6 +59,8 @@ export interface RuntimeRole {
   /** The same promise, or one that rejects earlier, when what runs now is cancelled. */
   interruptible<T>(promise: Promise<T>): Promise<T>
   onNodeGone(error: NodeDiedError): void
+  /** Sends the results that wait to be sent together. */
+  sendResults?(): void
 }
 
 /**
@@ -98,6 +101,7 @@ export class Runtime {
       encodeError,
       onReleased: () => this.#onReleased(),
       checkLost: (record, name) => this.calls.recovery.check(record, name),
+      sendLent: () => role.sendResults?.(),
     })
     this.coder = new ValueCoder({
       store: this.#store,
@@ -340,8 +344,15 @@ export class Runtime {
     return adminValue(name, reply)
   }
 
-  /** Cancels the task that makes the object, whoever owns it. */
+  /** Cancels the task that makes the object, whoever owns it. Throws InvalidArgumentError for force with a call of an actor. */
   cancel(record: ObjectRecord, how: { force: boolean; recursive: boolean }): void {
+    const { name, call } = record.task ?? {}
+    if (how.force && call !== undefined) {
+      throw new InvalidArgumentError(
+        `${name} is a call of an actor, and force would end the actor with all its other calls: cancel(ref) without force cancels the call, and kill(actor) ends the actor`,
+        { option: 'force', call: name, actor: call.actor },
+      )
+    }
     if (record.value !== undefined) return
     if (record.owner === this.connection.welcome.clientId) this.cancelOwn(record, how)
     else this.connection.send('taskCancelOwned', { ...this.objects.address(record.id), object: record.id, ...how })

@@ -9,6 +9,7 @@ import type { FunctionTable } from '../functions/function-table.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { leaseRequest } from '../tasks/lease-request.ts'
 import { LineageBook } from '../tasks/lineage-book.ts'
 import { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
@@ -99,18 +100,10 @@ export class TaskCalls {
     this.submitter = new TaskSubmitter(
       {
         requestLease: (requestId, terms, job, label) =>
-          connection.send('leaseRequest', {
-            requestId,
-            resources: { ...terms.resources },
-            strategy: terms.strategy,
-            envVars: { ...terms.envVars },
-            envKey: terms.envKey,
-            depth: role.depth(),
-            label,
-            isRetriable: terms.isRetriable,
-            job,
-            isActor: false,
-          }),
+          connection.send(
+            'leaseRequest',
+            leaseRequest(requestId, terms, { label, job, depth: role.depth(), isActor: false }),
+          ),
         cancelRequest: (requestId) => connection.send('leaseCancel', { requestId }),
         returnLease: (leaseId) => connection.send('leaseReturn', { leaseId }),
         killLease: (leaseId, reason) => connection.send('leaseKill', { leaseId, reason }),

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
+import type { NodeId } from '../../protocols/ids.ts'
 import type { ResourceSet } from '../../protocols/resources.ts'
-import { defaultStrategy, strategyKey, type SchedulingStrategy } from '../../protocols/scheduling.ts'
+import { avoidMax, defaultStrategy, strategyKey, type SchedulingStrategy } from '../../protocols/scheduling.ts'
 
 /** What a lease must offer. Tasks with the same key can use each other's leases. */
 export interface LeaseTerms {
@@ -12,6 +13,19 @@ export interface LeaseTerms {
   readonly envKey: string
   /** Its tasks can be tried again: their workers go first when a machine's memory runs out. */
   readonly isRetriable: boolean
+  /** The placement group of the strategy, as its tasks are told of it; empty for none. */
+  readonly group: string
+}
+
+/**
+ * The same, but for a node that is rather to be left out: it had no memory. What is for that node only, or for a bundle of a
+ * placement group, goes there all the same.
+ */
+export function termsWithout(terms: LeaseTerms, node: NodeId): LeaseTerms {
+  const { resources, strategy, envVars, isRetriable } = terms
+  if (strategy.kind === 'group' || (strategy.kind === 'node' && !strategy.isSoft)) return terms
+  const avoid = [...(strategy.avoid ?? []).filter((each) => each !== node), node].slice(-avoidMax)
+  return leaseTerms(resources, envVars, { ...strategy, avoid }, isRetriable)
 }
 
 const known = new Map<string, LeaseTerms>()
@@ -23,13 +37,16 @@ export function leaseTerms(
   envVars: Readonly<Record<string, string>>,
   strategy: SchedulingStrategy = defaultStrategy,
   isRetriable = true,
+  group = '',
 ): LeaseTerms {
   const variables = Object.entries(envVars).toSorted(([a], [b]) => (a < b ? -1 : 1))
   const envKey = variables.length === 0 ? '' : createHash('sha256').update(JSON.stringify(variables)).digest('hex')
-  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}|${strategyKey(strategy)}${isRetriable ? '' : '|once'}`
+  // The strategy names the group; whether it captures what its tasks start is in the text alone.
+  const groupKey = group === '' ? '' : `|${group.slice(0, 6)}`
+  const key = `${JSON.stringify(Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1)))}|${envKey}|${strategyKey(strategy)}${isRetriable ? '' : '|once'}${groupKey}`
   let terms = known.get(key)
   if (terms === undefined) {
-    terms = { key, resources, strategy, envVars, envKey, isRetriable }
+    terms = { key, resources, strategy, envVars, envKey, isRetriable, group }
     if (known.size < knownMax) known.set(key, terms)
   }
   return terms

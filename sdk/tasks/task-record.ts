@@ -22,7 +22,8 @@ export interface TaskRecord {
   readonly sequence: number
   readonly name: string
   readonly function: FunctionRecord
-  readonly terms: LeaseTerms
+  /** Other ones after memory has run out. */
+  terms: LeaseTerms
   /** Of a call of an actor: whose method it is. */
   readonly call: { readonly actor: ObjectId; readonly method: string; readonly group: string } | undefined
   /** The driver at the root of this work; a worker may serve several, one after the other. */

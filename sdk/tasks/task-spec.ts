@@ -44,12 +44,13 @@ export function taskSpecOf(task: TaskRecord, host: TaskSpecHost): TaskSpec {
     name: task.name,
     args: task.args,
     resolved,
+    group: task.terms.group,
   }
 }
 
 /** What a task takes in its message. */
 export function specBytes(spec: TaskSpec): number {
-  let bytes = 48 + spec.name.length + wireBytes(spec.args)
+  let bytes = 48 + spec.name.length + spec.group.length + wireBytes(spec.args)
   for (const { value } of spec.resolved) bytes += wireBytes(value) + 4 + objectIdBytes
   return bytes
 }

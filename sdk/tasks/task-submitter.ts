@@ -1,5 +1,5 @@
 import { TaskCancelledError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
@@ -7,7 +7,7 @@ import type { WireValue } from '../../protocols/wire-value.ts'
 import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
-import type { LeaseTerms } from './lease-terms.ts'
+import { termsWithout, type LeaseTerms } from './lease-terms.ts'
 import { crashError, groupRemovedError, outOfMemoryError, refusalError, tooLarge } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
 import { hasArguments, pushBytesMax, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from './task-spec.ts'
@@ -413,7 +413,8 @@ export class TaskSubmitter {
 
   /**
    * The worker died. What it may have begun has used a try; what it cannot have begun has not. If memory ran out, what may have
-   * begun is tried again after a pause, the longer the more often it was tried. Without its placement group nothing is.
+   * begun is tried again after a pause, the longer the more often it was tried, and on another node if there is one for it.
+   * Without its placement group nothing is.
    */
   onLost(leaseId: number, reason: string, { outOfMemory, isGroupRemoved }: LostHow = {}): void {
     const pool = this.#poolOfLease.get(leaseId)
@@ -438,6 +439,7 @@ export class TaskSubmitter {
         }
         this.#retry(task)
         if (outOfMemory !== undefined) {
+          task.terms = termsWithout(task.terms, nodeOf(lease.worker))
           this.#enqueueLater(task)
           continue
         }

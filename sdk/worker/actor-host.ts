@@ -190,14 +190,14 @@ export class ActorHost {
       const next = group.waiting.shift() as QueuedCall
       this.#begin(group, next)
       const nowMs = performance.now()
-      if (nowMs - this.#lastSentMs > resultDelayMs) this.#send()
+      if (nowMs - this.#lastSentMs > resultDelayMs) this.send()
       if (nowMs - this.#sliceEndMs > sliceMs && group.mayStart) {
         setImmediate(() => {
           group.isPumping = false
           this.#sliceEndMs = performance.now()
           this.#pump(group)
         })
-        this.#send()
+        this.send()
         return
       }
     }
@@ -215,7 +215,8 @@ export class ActorHost {
       return
     }
     const { job, depth, gpuIds } = this.#lease
-    const task = new RunningTask(call.task, { owner: from, job, depth, gpuIds }, holds, this.context.nodeId, method)
+    const lease = { owner: from, job, depth, gpuIds, group: this.#start.creation.group }
+    const task = new RunningTask(call.task, lease, holds, this.context.nodeId, method)
     const key = callKey(from, call.task.sequence)
     this.#running.set(key, task)
     const outcome = this.#runner.run(task)
@@ -303,7 +304,7 @@ export class ActorHost {
     const outbox = this.#outboxFor(caller)
     outbox.results.push(kept)
     outbox.bytes += bytes
-    if (outbox.results.length >= resultsPerMessageMax || outbox.bytes >= resultBytesMax) this.#send()
+    if (outbox.results.length >= resultsPerMessageMax || outbox.bytes >= resultBytesMax) this.send()
   }
 
   #sendSoon(): void {
@@ -311,11 +312,12 @@ export class ActorHost {
     this.#isSendPlanned = true
     queueMicrotask(() => {
       this.#isSendPlanned = false
-      this.#send()
+      this.send()
     })
   }
 
-  #send(): void {
+  /** Sends the results that are here. */
+  send(): void {
     const from = this.#connection.welcome.clientId
     this.#lastSentMs = performance.now()
     if (this.#outboxes.size === 0) return
@@ -342,7 +344,7 @@ export class ActorHost {
     if (!this.#running.has(callKey(task.caller, task.spec.sequence))) return () => undefined
     if (task.waits++ === 0) {
       this.#waitingCount++
-      this.#send()
+      this.send()
       this.#tellBlocked()
     }
     return () => {
@@ -388,7 +390,7 @@ export class ActorHost {
       for (const call of group.waiting.drain()) this.#refuse(call, this.#endedError())
     }
     await Promise.race([this.#runExitHooks(), new Promise((resolve) => setTimeout(resolve, exitMs))])
-    this.#send()
+    this.send()
     this.#connection.send('actorEnded', { leaseId: this.#lease.leaseId, reason })
     this.#connection.flush()
   }

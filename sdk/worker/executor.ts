@@ -122,7 +122,7 @@ export class Executor {
     if (at < 0) return
     this.#queue.splice(at, 1)
     this.#add({ sequence, status: 'cancelled', durationUs: 0, values: [] })
-    this.#send()
+    this.send()
   }
 
   async #loop(): Promise<void> {
@@ -131,7 +131,7 @@ export class Executor {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       const { spec, holds } = next
       // Whoever may not run twice must not be taken for begun because results of others are still here.
-      if (spec.isCareful) this.#send()
+      if (spec.isCareful) this.send()
       const task = new RunningTask(spec, this.#lease as LeaseStart, holds, this.#connection.welcome.nodeId)
       this.#running = task
       const outcome = this.#runner.run(task)
@@ -149,7 +149,7 @@ export class Executor {
         this.#resultBytes >= resultBytesMax ||
         nowMs - this.#lastSentMs > resultDelayMs
       ) {
-        this.#send()
+        this.send()
       }
       if (nowMs > this.#sliceEndMs) {
         await new Promise(setImmediate)
@@ -162,7 +162,7 @@ export class Executor {
   }
 
   async #awaitResult(outcome: Promise<TaskResult>): Promise<TaskResult> {
-    this.#send()
+    this.send()
     // What the task waits for may be behind it in this very queue.
     const timer = setInterval(() => this.#handBack(), handBackAfterMs)
     try {
@@ -188,7 +188,8 @@ export class Executor {
     this.#resultBytes += bytes
   }
 
-  #send(): void {
+  /** Sends the results that are here. */
+  send(): void {
     if (this.#results.length > 0 && this.#lease !== undefined) {
       this.#connection.send('taskDone', { leaseId: this.#lease.leaseId, results: this.#results })
       this.#results = []
@@ -231,7 +232,7 @@ export class Executor {
     if (task === undefined || task !== this.#running) return () => undefined
     if (task.waits++ === 0) {
       this.#handBack()
-      this.#send()
+      this.send()
       this.#tellBlocked(true)
     }
     return () => {

@@ -1,5 +1,6 @@
 import { flushCompileCache } from 'node:module'
 import { NodeConnection } from '../client/node-connection.ts'
+import { setOwnGroup } from '../api/own-group.ts'
 import { setTaskContext } from '../api/task-context.ts'
 import { setCurrentRuntime } from '../runtime/current-runtime.ts'
 import { Runtime } from '../runtime/runtime.ts'
@@ -33,10 +34,15 @@ async function main(): Promise<void> {
     interruptible: (promise) => taskStorage.getStore()?.interruptible(promise) ?? promise,
     // Nothing that runs here is of use to anybody without the node.
     onNodeGone: () => process.exit(1),
+    sendResults: () => {
+      executor.send()
+      actor?.send()
+    },
   })
   setCurrentRuntime(runtime)
   let actor: ActorHost | undefined
   setTaskContext(() => taskStorage.getStore())
+  setOwnGroup(() => taskStorage.getStore()?.ownGroup)
   const output = new WorkerOutput(process.env['SHOAL_OUTPUT_TOKEN'] ?? '', () => {
     const task = taskStorage.getStore()
     return task === undefined ? undefined : { name: task.taskName, to: task.job, task: task.id }

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { TaskCancelledError } from '../../protocols/errors.ts'
 import { objectId, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
+import { OwnGroup } from '../api/own-group.ts'
 import type { TaskContext } from '../api/task-context.ts'
 import type { AnyFunction } from '../functions/function-table.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
@@ -9,6 +10,14 @@ import type { StreamSender } from './stream-sender.ts'
 
 /** The task in whose code this is called, also after an await and in callbacks. */
 export const taskStorage = new AsyncLocalStorage<RunningTask>()
+
+let lastGroup: { text: string; own: OwnGroup } | undefined
+
+/** Of many tasks in a row, one. */
+function ownGroupOf(text: string): OwnGroup {
+  if (lastGroup?.text !== text) lastGroup = { text, own: new OwnGroup(text) }
+  return lastGroup.own
+}
 
 /** A task on this worker, from its start to its end. */
 export class RunningTask implements TaskContext {
@@ -19,6 +28,9 @@ export class RunningTask implements TaskContext {
   readonly job: ClientId
   /** How deep it is nested. */
   readonly depth: number
+  /** The placement group that it runs in, as text; empty for none. */
+  readonly #group: string
+  #ownGroup: OwnGroup | undefined
   /** Refs inside the arguments, alive while the task runs. */
   readonly holds: readonly (readonly ObjectRef[] | undefined)[]
   /** Arguments that were lost, and that the task has by their own refs therefore. */
@@ -39,7 +51,7 @@ export class RunningTask implements TaskContext {
 
   constructor(
     spec: TaskSpec,
-    lease: { owner: ClientId; gpuIds: readonly number[]; job: ClientId; depth: number },
+    lease: { owner: ClientId; gpuIds: readonly number[]; job: ClientId; depth: number; group?: string },
     holds: readonly (readonly ObjectRef[] | undefined)[],
     nodeId: NodeId,
     method?: AnyFunction,
@@ -52,6 +64,13 @@ export class RunningTask implements TaskContext {
     this.job = lease.job
     this.depth = lease.depth
     this.holds = holds
+    this.#group = lease.group ?? spec.group
+  }
+
+  /** The placement group that it runs in. */
+  get ownGroup(): OwnGroup | undefined {
+    if (this.#group === '') return undefined
+    return (this.#ownGroup ??= ownGroupOf(this.#group))
   }
 
   /** That of its first result. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
 import {
+  ActorDiedError,
   actorContext,
   cancel,
   get,
@@ -608,6 +609,25 @@ describe('actors, as Ray has them', () => {
       cancel(first)
       await assert.rejects(get(first), TaskCancelledError)
       kill(gate)
+    })
+
+    test('test_cancel_actor_task_force: it cannot be; the error names the way out', async () => {
+      const gate = remote(Gate, { maxConcurrency: 1 }).remote()
+      const [running, queued] = [gate.pass.remote(), gate.pass.remote()]
+      for (const ref of [running, queued]) {
+        assert.throws(
+          () => cancel(ref, { force: true }),
+          (error) =>
+            error instanceof InvalidArgumentError &&
+            /Gate\.pass is a call of an actor.*kill\(actor\)/.test(error.message),
+        )
+      }
+      // It has not been touched.
+      cancel(queued)
+      await assert.rejects(get(queued), TaskCancelledError)
+      kill(gate)
+      await assert.rejects(get(running), ActorDiedError)
+      cancel(running, { force: true })
     })
 
     test('test_cancel_running_async_actor_task: it is told by its signal, and the actor goes on', async () => {

@@ -38,6 +38,7 @@ function task(name: string, sequence = 1): TaskSpec {
     isCareful: false,
     streamSkip: 0,
     streamLimit: 0,
+    group: '',
     name,
     args,
     resolved: [],

@@ -59,6 +59,21 @@ describe('detached actors in a mesh', { timeout: 180_000 }, () => {
     assert.equal(await second.ask('call', 'free', 'add'), 2)
   })
 
+  test('of fifty that make one of a name at the same time, one does, and all have the same', async () => {
+    await using mesh = await startLocalMesh({ nodes: 2, cpus: 1 })
+    await using stack = new AsyncDisposableStack()
+    const operators = mesh.nodes.map((node) => stack.use(new ActorOperator(node)))
+    await Promise.all(operators.map((operator) => operator.ready()))
+    const options = { lifetime: 'detached', getIfExists: true }
+    const got = await Promise.all(operators.map((operator) => operator.ask('race', 'store', 25, options)))
+    const [pid, ...others] = new Set(got.flat())
+    isPid(pid)
+    assert.deepEqual(others, [])
+    assert.deepEqual(await actorsSeenBy(mesh.nodes[0] as LocalNode), [
+      `Counting store alive at ${(await operators[0]?.ask('call', 'store', 'node')) as string}`,
+    ])
+  })
+
   test('are started again elsewhere when their node dies', async () => {
     await using mesh = await startLocalMesh({ nodes: 3, cpus: 1 })
     const head = (await headOf(mesh.nodes)) as LocalNode

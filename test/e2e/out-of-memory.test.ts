@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
+import { startLocalMesh, type LocalNode } from '../../node/local-mesh/local-mesh.ts'
 import type { NodeStatus } from '../../node/status.ts'
 import { isRunning, startDaemonProcess, temporaryDirectory, until } from '../support/daemon-process.ts'
 import { DriverProgram } from '../support/driver-program.ts'
@@ -156,5 +157,39 @@ describe('a machine that runs out of memory', { skip: !isLinux, concurrency: tru
       [failed.details['task'], failed.details['tries'], failed.details['totalBytes']],
       ['train', 1, 1024 ** 3],
     )
+  })
+
+  test('a task is tried again on another node, though its own has room for it', { timeout: 120_000 }, async () => {
+    const memories = [new FakeMemory(), new FakeMemory()] as [FakeMemory, FakeMemory]
+    await using mesh = await startLocalMesh({
+      nodes: 2,
+      cpus: 4,
+      options: (index) => ({ memoryInfoFile: (memories[index] ?? memories[0]).file }),
+    })
+    const [home, other] = mesh.nodes as [LocalNode, LocalNode]
+    await using driver = new DriverProgram(
+      `import { init, remote, get, taskContext } from 'SDK'
+      await init()
+      const train = remote(async () => {
+        const { attempt, nodeId } = taskContext()
+        console.log('TRY', attempt, 'at', nodeId, 'as', process.pid, '.')
+        if (attempt < 2) await new Promise(() => {})
+        return nodeId
+      })
+      console.log('RESULT', await get(train.remote()), '.')`,
+      { SHOAL_RUNTIME_DIR: home.runtimeDirectory },
+    )
+    // From its own node to the other one; then none is left that has not run out, so any is right.
+    for (const [attempt, { nodeId }] of [home, other].entries()) {
+      const [, at, pid] = await driver.printed(new RegExp(`TRY ${attempt} at (\\S+) as (\\d+)`))
+      assert.equal(at, nodeId)
+      const memory = memories[attempt] ?? memories[0]
+      memory.use(97)
+      await until('the worker is gone', () => !isRunning(Number(pid)))
+      memory.use(50)
+    }
+    await driver.printed(/RESULT \S+ \./)
+    const { code, stderr } = await driver.ended()
+    assert.equal(code, 0, stderr)
   })
 })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import {
   ActorDiedError,
+  currentPlacementGroup,
   get,
   GetTimeoutError,
   InfeasibleError,
@@ -211,6 +212,8 @@ describe('placement groups on one node', () => {
       )
       assert.throws(() => pid.options({ placementGroup: group, bundleIndex: -1 }), /bundleIndex must be/)
       assert.throws(() => pid.options({ bundleIndex: 0 }), /give placementGroup, too/)
+      assert.throws(() => pid.options({ captureChildTasks: true }), /captureChildTasks puts .*give placementGroup, too/)
+      assert.throws(() => remote(class {}, { placementGroup: null, captureChildTasks: true }), InvalidArgumentError)
       void group.remove()
     })
 
@@ -261,6 +264,60 @@ describe('placement groups on one node', () => {
       // Three CPUs are in no bundle.
       assert.equal(await get(outer.options({ placementGroup: group }).remote()), 'child')
       await group.remove()
+    })
+
+    test('know their group; test_capture_child_tasks: and have their children in it, if they are to', async () => {
+      const group = await placementGroup([{ CPU: 1 }, { CPU: 1 }, { CPU: 1 }], { name: 'own' }).ready()
+      const own = remote(() => currentPlacementGroup()?.id)
+      class Where {
+        readonly made = currentPlacementGroup()?.id
+        async tell(): Promise<unknown[]> {
+          return [this.made, currentPlacementGroup()?.id, await get(own.remote())]
+        }
+      }
+      const Actor = remote(Where)
+      const deeper = remote(() => get(own.remote()))
+      const parent = remote(async () => {
+        const known = currentPlacementGroup()
+        const children = await get([
+          own.remote(),
+          deeper.remote(),
+          own.options({ placementGroup: known ?? null, bundleIndex: 2 }).remote(),
+          own.options({ placementGroup: null, numCpus: 0 }).remote(),
+          own.options({ schedulingStrategy: 'default', numCpus: 0 }).remote(),
+        ])
+        let refused = ''
+        try {
+          own.options({ numCpus: 3 }).remote()
+        } catch (error) {
+          refused = (error as Error).message
+        }
+        return {
+          known: [known?.id, known?.name, known?.bundles],
+          children,
+          actor: await get(Actor.remote().tell.remote()),
+          refused,
+        }
+      })
+      const { id, bundles } = group
+      const captured = await get(parent.options({ placementGroup: group, captureChildTasks: true }).remote())
+      assert.deepEqual(captured.known, [id, 'own', bundles])
+      assert.deepEqual(captured.children, [id, id, id, undefined, undefined])
+      assert.deepEqual(captured.actor, [id, id, id])
+      assert.match(
+        captured.refused,
+        /fits no bundle of placement group own: .*captureChildTasks: placementGroup: null lets/,
+      )
+      // An actor does so, too.
+      assert.deepEqual(
+        await get(Actor.options({ placementGroup: group, captureChildTasks: true }).remote().tell.remote()),
+        [id, id, id],
+      )
+      assert.deepEqual(await get(Actor.options({ placementGroup: group }).remote().tell.remote()), [id, id, undefined])
+      await group.remove()
+      assert.equal(currentPlacementGroup(), undefined)
+      assert.equal(await get(own.remote()), undefined)
+      await allIsFree()
     })
 
     test('make groups of their own, which others can use and remove', async () => {

@@ -24,6 +24,8 @@ const worlds = {
   'processes that die': { deaths: 0.3 },
   'processes that die all the time': { deaths: 1 },
   'nodes that die': { deaths: 0.3, nodeDeaths: 0.1 },
+  'links that break and come back': { deaths: 0, breaks: 0.5, nodes: 3 },
+  'links that break and come back, and processes that die': { deaths: 0.5, breaks: 0.5, nodes: 3 },
 } satisfies Record<string, Omit<WorldOptions, 'seed'>>
 
 describe('references, simulated', () => {
@@ -54,9 +56,11 @@ describe('references, simulated', () => {
       }
       // It says something only if it has seen all of it, for which a few runs are not enough.
       if (runs < 100) return
-      const { deaths, nodeDeaths = 0 }: Omit<WorldOptions, 'seed'> = options
+      const { deaths, nodeDeaths = 0, breaks = 0 }: Omit<WorldOptions, 'seed'> = options
       const isRare = (key: string): boolean =>
-        (deaths === 0 && ['deaths', 'ownerDied', 'settled'].includes(key)) || (nodeDeaths === 0 && key === 'nodeDeaths')
+        (deaths === 0 && ['deaths', 'ownerDied', 'settled'].includes(key)) ||
+        (nodeDeaths === 0 && key === 'nodeDeaths') ||
+        (breaks === 0 && key === 'breaks')
       for (const [key, count] of Object.entries(sums)) assert.ok(count > 0 || isRare(key), `it never came to ${key}`)
     })
   }

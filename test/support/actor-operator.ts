@@ -23,7 +23,7 @@ export class ActorOperator implements AsyncDisposable {
   readonly #driver: DriverProgram
   #said = 0
 
-  constructor(node: LocalNode) {
+  constructor(node: Pick<LocalNode, 'runtimeDirectory'>) {
     this.#driver = new DriverProgram(
       `
       import { createInterface } from 'node:readline'
@@ -55,6 +55,18 @@ export class ActorOperator implements AsyncDisposable {
           const pid = await get(handle.pid.remote())
           handles.set(name, handle)
           return pid
+        },
+        // So many callers at once: which processes they get, and which errors, each once.
+        race: async (name, count, options = {}) => {
+          const make = async () => {
+            const handle = Counter.options({ name, ...options }).remote()
+            const pid = await get(handle.pid.remote())
+            handles.set(name, handle)
+            return pid
+          }
+          const made = await Promise.allSettled(Array.from({ length: count }, make))
+          const said = (error: any) => (error.cause ?? error).code
+          return [...new Set(made.map((each) => each.status === 'fulfilled' ? each.value : said(each.reason)))]
         },
         find: async (name) => {
           const handle = await getActor<typeof Counter>(name)

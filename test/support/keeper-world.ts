@@ -547,6 +547,7 @@ function keptActor(client: string, actor: string, name: string, restartsLeft: nu
       isCareful: false,
       streamSkip: 0,
       streamLimit: 0,
+      group: '',
       name: 'a',
       args: { kind: 'inline', isError: false, format: 1, head: new Uint8Array(1), buffers: [], refs: [], classes: [] },
       resolved: [],

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { NodeOptions } from '../../node/options.ts'
 
 const main = fileURLToPath(new URL('../../node/main.ts', import.meta.url))
+const bridges = { whole: 'br0', apart: 'br1' }
 let labs = 0
 
 /** True when this system lets us make network namespaces. */
@@ -108,6 +109,11 @@ export class LabMachine {
     ip('-n', this.#switch, 'link', 'set', this.port, isIn ? 'up' : 'down')
   }
 
+  /** Plugs this machine into a network with the others that are apart, or back into that of all the rest. */
+  setApart(isApart: boolean): void {
+    ip('-n', this.#switch, 'link', 'set', this.port, 'master', isApart ? bridges.apart : bridges.whole)
+  }
+
   /** From now on this machine's cable takes no more than so much, each way. */
   limit(mbit: number): void {
     const shape = ['root', 'tbf', 'rate', `${mbit}mbit`, 'burst', '256kb', 'latency', '50ms']
@@ -138,8 +144,10 @@ export class NetworkLab implements AsyncDisposable {
     this.#switch = `${this.#prefix}-sw`
     ip('netns', 'add', this.#switch)
     // Without a router nobody asks for multicast groups, so the bridge must not wait for that.
-    ip('-n', this.#switch, 'link', 'add', 'br0', 'type', 'bridge', 'mcast_snooping', '0')
-    ip('-n', this.#switch, 'link', 'set', 'br0', 'up')
+    for (const bridge of [bridges.whole, bridges.apart]) {
+      ip('-n', this.#switch, 'link', 'add', bridge, 'type', 'bridge', 'mcast_snooping', '0')
+      ip('-n', this.#switch, 'link', 'set', bridge, 'up')
+    }
     names.forEach((name, index) => this.#add(name, index))
   }
 
@@ -150,7 +158,7 @@ export class NetworkLab implements AsyncDisposable {
     ip('netns', 'add', namespace)
     this.machines.push(machine)
     ip('-n', this.#switch, 'link', 'add', machine.port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
-    ip('-n', this.#switch, 'link', 'set', machine.port, 'master', 'br0', 'up')
+    ip('-n', this.#switch, 'link', 'set', machine.port, 'master', bridges.whole, 'up')
     ip('-n', namespace, 'link', 'set', 'lo', 'up')
     ip('-n', namespace, 'addr', 'add', `${address}/24`, 'broadcast', '10.77.0.255', 'dev', 'eth0')
     ip('-n', namespace, 'link', 'set', 'eth0', 'up')

@@ -10,6 +10,15 @@ import { ObjectExchange } from '../../sdk/runtime/object-exchange.ts'
 import { ownerDied, Requests } from '../../sdk/runtime/requests.ts'
 import { seededRandom } from './seeded-random.ts'
 
+/** The link between two nodes is broken. */
+interface Break {
+  readonly nodes: readonly [NodeId, NodeId]
+  /** Which of them know so. */
+  readonly heard: Set<NodeId>
+  /** Once it is mended: who has still to hear so. */
+  waiting: Set<Process> | undefined
+}
+
 /** What is on its way from one place to another; it arrives in order. */
 class Way {
   readonly messages: (() => void)[] = []
@@ -63,6 +72,12 @@ interface Task {
   isDone: boolean
 }
 
+/** After how many breaks something was lent, and what of it the receiver can rely on. */
+interface Lent {
+  readonly after: number
+  readonly ids: ReadonlySet<ObjectId>
+}
+
 interface Running {
   readonly task: Task
   readonly holds: readonly ObjectRef[]
@@ -80,6 +95,9 @@ class Process {
   readonly tasks = new Set<Task>()
   readonly running = new Set<Running>()
   readonly gone = new Set<ClientId>()
+  readonly goneNodes = new Set<NodeId>()
+  /** What it was lent when no link was broken, and since when: the rule is strict for these until the next one breaks. */
+  readonly sure = new WeakMap<ObjectRecord, number>()
   readonly toNode: Way
   readonly fromNode: Way
   /** Callbacks of collected records. */
@@ -100,6 +118,7 @@ class Process {
         encodeError: (error) => world.errorValue(error as Error),
         onReleased: () => undefined,
         checkLost: () => Promise.resolve(undefined),
+        sendLent: () => undefined,
       },
       this.collector,
     )
@@ -151,6 +170,11 @@ export interface WorldOptions {
    * owner has not heard of it, and has freed its object: the rule is not strict. @default 0
    */
   nodeDeaths?: number
+  /**
+   * How often the link between two nodes breaks, to come back some time later. What was lent by then is lost, or not, on both
+   * sides; the rule is strict for all that is lent afterwards. @default 0
+   */
+  breaks?: number
   /** How many nodes there are. Default: one to three. */
   nodes?: number
 }
@@ -172,11 +196,13 @@ export class ReferenceWorld {
     freed: 0,
     deaths: 0,
     nodeDeaths: 0,
+    breaks: 0,
     lentByOthers: 0,
     settled: 0,
   }
   readonly #deaths: number
   readonly #nodeDeaths: number
+  readonly #breaks: number
   readonly #ways: Way[] = []
   readonly #links = new Map<string, Way>()
   readonly #nodes: NodeId[]
@@ -187,15 +213,18 @@ export class ReferenceWorld {
   readonly #gone = new Map<NodeId, Set<ClientId>>()
   /** To which other nodes each node has no link any more. */
   readonly #cutOff = new Map<NodeId, Set<NodeId>>()
+  /** Links that are broken, or of which somebody has not heard yet that they are not. */
+  readonly #broken = new Set<Break>()
   /** Every object's place in the order in which they were made. */
   readonly #made = new Map<ObjectId, number>()
   readonly #errors = new WeakMap<WireValue, Error>()
   #lastProcess = 0
 
-  constructor({ seed, deaths, nodeDeaths = 0, nodes }: WorldOptions) {
+  constructor({ seed, deaths, nodeDeaths = 0, breaks = 0, nodes }: WorldOptions) {
     this.random = seededRandom(seed)
     this.#deaths = deaths
     this.#nodeDeaths = nodeDeaths
+    this.#breaks = breaks
     const nodeCount = nodes ?? 1 + this.#below(3)
     this.#nodes = Array.from({ length: nodeCount }, (_, i) => String(i + 1).padStart(16, '0'))
     for (const node of this.#nodes) {
@@ -223,7 +252,8 @@ export class ReferenceWorld {
 
   #start(node = this.#nodes[this.#below(this.#nodes.length)] as NodeId): Process {
     const process = new Process(this, node + (++this.#lastProcess).toString(16).padStart(16, '0'))
-    for (const { id } of this.#processes.values()) if (this.#isGone(node, id)) process.gone.add(id)
+    for (const { id } of this.#processes.values()) if (this.#gone.get(node)?.has(id) === true) process.gone.add(id)
+    for (const cutOff of this.#cutOff.get(node) ?? []) process.goneNodes.add(cutOff)
     this.#processes.set(process.id, process)
     this.#connected.add(process)
     return process
@@ -252,7 +282,7 @@ export class ReferenceWorld {
     this.#carry(
       from,
       body.to,
-      (receiver) => receiver.handle(name, body),
+      this.#arrivalOf(from, name, body),
       // It has heard of their end, or came after it.
       (node) => name === 'borrowAdd' && this.#isGone(node, (body as MessageBody<'borrowAdd'>).borrower),
       (node) => {
@@ -261,6 +291,49 @@ export class ReferenceWorld {
         this.#toProcess(node, from, () => from.handle('undeliverable', { client: body.to, requestId }))
       },
     )
+  }
+
+  #arrivalOf(from: Process, name: MessageName, body: unknown): (receiver: Process) => void {
+    if (name !== 'objectReply') return (receiver) => receiver.handle(name, body)
+    const { refs } = (body as MessageBody<'objectReply'>).value
+    const lent = this.#lent(from, refs)
+    return (receiver) => {
+      receiver.handle(name, body)
+      // What it has adopted is what is known there by that id.
+      const records = new Map(Array.from(receiver.exchange.borrowed(), (record) => [record.id, record]))
+      this.#adopted(
+        receiver,
+        lent,
+        refs.flatMap((id) => records.get(id) ?? []),
+      )
+    }
+  }
+
+  /** What a process lends now that the receiver can rely on. */
+  #lent(from: Process, refs: readonly ObjectId[]): Lent {
+    const isCalm = ![...this.#broken].some((each) => this.#isOpen(each))
+    const known = new Map(Array.from(from.exchange.borrowed(), (record) => [record.id, record]))
+    const isSure = (id: ObjectId): boolean => {
+      const record = known.get(id)
+      return ownerOf(id) === from.id || (record !== undefined && this.#isSure(from, record))
+    }
+    return { after: this.counters.breaks, ids: new Set(isCalm ? refs.filter(isSure) : []) }
+  }
+
+  #adopted(receiver: Process, { after, ids }: Lent, records: readonly ObjectRecord[]): void {
+    if (after !== this.counters.breaks) return
+    // Its own that come back to it may be void ones that it has passed on, and what it asks for already it may ask in vain.
+    const isAsked = ({ value, fetch }: ObjectRecord): boolean => value === undefined && fetch === undefined
+    const lent = records.filter((each) => ids.has(each.id) && ownerOf(each.id) !== receiver.id && !isAsked(each))
+    for (const record of lent) receiver.sure.set(record, after)
+  }
+
+  #isSure(process: Process, record: ObjectRecord): boolean {
+    return this.counters.breaks === 0 || process.sure.get(record) === this.counters.breaks
+  }
+
+  #isOpen({ waiting }: Break): boolean {
+    return waiting === undefined || [...waiting].some(({ isAlive }) => isAlive)
   }
 
   /** From a process to its node, from there to the node of the receiver, from there to the receiver. */
@@ -331,6 +404,7 @@ export class ReferenceWorld {
     else if (dice < 0.97) this.collect(process)
     else if (dice < 0.98 && this.#alive.length < 8) this.#start()
     else if (this.random() < this.#nodeDeaths && this.#nodes.length > 1) this.#killNode()
+    else if (this.random() < this.#breaks && this.#nodes.length > 1) this.#breakOrMend()
     else if (this.random() < this.#deaths && this.#alive.length > 2) this.#kill(this.#victim())
     await new Promise(setImmediate)
   }
@@ -400,6 +474,7 @@ export class ReferenceWorld {
       const owner = this.#processes.get(ownerOf(ref.id)) as Process
       if (error.message === 'the worker died') return
       if (this.counters.nodeDeaths > 0 && (error as { code?: string }).code === 'OBJECT_FREED') return
+      if (!this.#isSure(process, recordOf(ref))) return
       assert.ok(error instanceof OwnerDiedError, `${process.id} wants ${ref.id}: ${error.message}`)
       this.counters.ownerDied += 1
       assert.ok(!owner.isAlive, `${owner.id} is said to be dead`)
@@ -418,16 +493,21 @@ export class ReferenceWorld {
   }
 
   /** One that its owner does not know to be gone. */
-  #workerFor({ gone, id }: Process): Process | undefined {
-    return this.#pick([...this.#processes.values()].filter((each) => each.id !== id && !gone.has(each.id)))
+  #workerFor({ gone, goneNodes, id }: Process): Process | undefined {
+    const isKnown = (each: Process): boolean => !gone.has(each.id) && !goneNodes.has(nodeOf(each.id))
+    return this.#pick([...this.#processes.values()].filter((each) => each.id !== id && isKnown(each)))
   }
 
   #push(task: Task): void {
     const { owner, worker } = task
     const wire = owner.encode(task.args)
     owner.exchange.lend(wire, worker.id)
+    const lent = this.#lent(owner, wire.refs)
     this.#carry(owner, worker.id, (receiver) => {
-      if (receiver.isAlive) receiver.running.add({ task, holds: receiver.exchange.adopt(wire, owner.id) ?? [] })
+      if (!receiver.isAlive) return
+      const holds = receiver.exchange.adopt(wire, owner.id) ?? []
+      this.#adopted(receiver, lent, holds.map(recordOf))
+      receiver.running.add({ task, holds })
     })
   }
 
@@ -444,9 +524,11 @@ export class ReferenceWorld {
     const isOlder = ({ id }: ObjectRef): boolean => (this.#made.get(id) ?? 0) < (this.#made.get(task.record.id) ?? 0)
     const wire = process.encode(this.#some([...holds, ...process.variables].filter(isOlder)))
     process.exchange.lend(wire, task.owner.id)
+    const lent = this.#lent(process, wire.refs)
     this.#carry(process, task.owner.id, (owner) => {
       if (!owner.isAlive) return
       const refs = owner.exchange.adopt(wire, process.id)
+      this.#adopted(owner, lent, refs?.map(recordOf) ?? [])
       if (task.isDone || task.worker !== process) return
       this.#settle(task, wire, refs)
     })
@@ -487,7 +569,9 @@ export class ReferenceWorld {
       if (record.owner === process.id) {
         this.counters.freed += 1
         for (const other of this.counters.nodeDeaths > 0 ? [] : this.#alive) {
-          const has = [...other.reached()].some((each) => each !== record && each.id === record.id)
+          const has = [...other.reached()].some(
+            (each) => each !== record && each.id === record.id && this.#isSure(other, each),
+          )
           assert.ok(!has, `${record.id} is freed, and ${other.id} has a ref to it`)
         }
       }
@@ -544,10 +628,78 @@ export class ReferenceWorld {
     }
   }
 
+  #breakOrMend(): void {
+    const mendable = [...this.#broken].filter(({ waiting, heard }) => waiting === undefined && heard.size === 2)
+    const broken = this.#pick(mendable)
+    if (broken === undefined || this.random() < 0.4) this.#break()
+    else this.#mend(broken)
+  }
+
+  /** Each side gets some of what was sent to it, and sees the link end then; what it still sends is lost. */
+  #break(): void {
+    const [one, other] = [this.#pick(this.#nodes), this.#pick(this.#nodes)] as [NodeId, NodeId]
+    const isBroken = [...this.#broken].some(
+      (each) => this.#isOpen(each) && each.nodes.includes(one) && each.nodes.includes(other),
+    )
+    if (one === other || isBroken) return
+    this.counters.breaks += 1
+    const broken: Break = { nodes: [one, other], heard: new Set(), waiting: undefined }
+    this.#broken.add(broken)
+    for (const [from, to] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      const way = this.#link(from, to)
+      way.messages.splice(this.#below(way.messages.length + 1))
+      way.push(() => {
+        broken.heard.add(to)
+        this.#cutOff.get(to)?.add(from)
+        for (const process of this.#connected) {
+          if (nodeOf(process.id) === to) process.fromNode.push(() => this.#hearsNodeGone(process, from))
+        }
+      })
+      way.isClosed = true
+    }
+  }
+
+  #mend(broken: Break): void {
+    const [one, other] = broken.nodes
+    const waiting = (broken.waiting = new Set<Process>())
+    // Until both sides have it.
+    for (const process of this.#connected) if (broken.nodes.includes(nodeOf(process.id))) waiting.add(process)
+    for (const [from, to] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      const way = this.#link(from, to)
+      way.isClosed = false
+      way.push(() => {
+        this.#cutOff.get(to)?.delete(from)
+        for (const process of this.#connected) {
+          if (nodeOf(process.id) !== to) continue
+          process.fromNode.push(() => {
+            waiting.delete(process)
+            this.#hearsNodeBack(process, from)
+          })
+        }
+        // Who has ended meanwhile.
+        for (const gone of this.#gone.get(to) ?? []) {
+          if (nodeOf(gone) === to) this.#link(to, from).push(() => this.#tellGone(from, gone))
+        }
+      })
+    }
+  }
+
+  #hearsNodeBack(process: Process, node: NodeId): void {
+    if (!process.isAlive) return
+    process.goneNodes.delete(node)
+    process.handle('nodeBack', { node })
+  }
+
   #hearsNodeGone(process: Process, node: NodeId): void {
     if (!process.isAlive) return
     const gone = [...this.#processes.keys()].filter((id) => nodeOf(id) === node)
-    for (const id of gone) process.gone.add(id)
+    process.goneNodes.add(node)
     process.handle('nodeGone', { node, reason: 'it died' })
     for (const id of gone) this.#loses(process, id)
   }
@@ -580,6 +732,8 @@ export class ReferenceWorld {
 
   /** All work is done, all that is left can be read, and when it is dropped nothing stays behind. */
   async end(): Promise<void> {
+    await this.#settleDown()
+    for (const broken of this.#broken) if (broken.waiting === undefined) this.#mend(broken)
     for (let open = true; open;) {
       await this.#settleDown()
       open = false

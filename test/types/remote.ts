@@ -63,6 +63,9 @@ square.options({ schedulingStrategy: 'spread', replicas: 2 })
 // @ts-expect-error a wrong type
 square.options({ replicas: 'all' })
 square.options({ schedulingStrategy: { nodeId: '0123456789abcdef', soft: true } })
+square.options({ placementGroup: null, captureChildTasks: false })
+// @ts-expect-error a wrong type
+square.options({ captureChildTasks: 1 })
 square.options({
   schedulingStrategy: { labels: { zone: 'lab1', gpu: { in: ['a100', 'h100'] }, laptop: { exists: false } } },
 })

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
+import type { Question } from '../../../sdk/objects/loan-checks.ts'
 import { OwnerLedger } from '../../../sdk/objects/owner-ledger.ts'
 
 const owner = 'owner'
+const last = 2 ** 48 - 1
+const node = (name: string): string => name.repeat(16)
+const client = (name: string): string => name.repeat(32)
 
 /**
  * Processes that lend one object on to each other and drop it. What they say to the owner is on its way for a while; of one
@@ -119,20 +123,77 @@ describe('who borrows an object', () => {
   })
 
   test('when a lender is gone, the borrower says what it has of it', () => {
-    const ledger = new OwnerLedger()
+    const asked: Question[] = []
+    const ledger = new OwnerLedger((question) => asked.push(question))
     ledger.count(1, 'a', 'a', 1)
     ledger.count(1, 'b', 'a', 1)
     ledger.count(2, 'b', 'a', 1)
     ledger.count(2, 'b', 'c', 1)
     ledger.count(3, 'b', 'a', -1)
     assert.deepEqual(ledger.gone('a'), [])
-    assert.deepEqual(
-      ledger.lentBy((lender) => lender === 'a'),
-      [{ borrower: 'b', lender: 'a' }],
-    )
-    assert.deepEqual(ledger.settle({ borrower: 'b', lender: 'a', first: 0, last: 9 }, new Map()), [1])
+    assert.deepEqual(asked, [{ borrower: 'b', lender: 'a', number: 1, isLenderGone: true }])
+    const answer = { borrower: 'b', lender: 'a', number: 1, first: 0, last }
+    assert.deepEqual(ledger.settle({ ...answer, number: 7 }, new Map()), [])
+    assert.deepEqual(ledger.settle(answer, new Map()), [1])
     assert.deepEqual(ledger.borrowersOf(2), ['b'])
     assert.equal(ledger.count(2, 'b', 'c', -1), true)
+    assert.equal(ledger.size, 0)
+  })
+
+  test('over a broken link nobody holds anything; what comes late when it is back frees nothing before it is asked about', () => {
+    const asked: Question[] = []
+    const ledger = new OwnerLedger((question) => asked.push(question))
+    const [borrower, lender] = [client('b'), client('l')]
+    ledger.count(1, borrower, lender, 1)
+    ledger.count(2, borrower, lender, 1)
+    assert.deepEqual(ledger.nodeGone(node('b')), [1, 2])
+    ledger.count(1, borrower, lender, 1)
+    assert.equal(ledger.size, 0)
+    ledger.nodeBack(node('b'))
+    assert.deepEqual(asked, [])
+    // Lent anew; then comes what it said before the link broke.
+    ledger.count(1, borrower, lender, 1)
+    assert.equal(ledger.count(1, borrower, lender, -1), false)
+    assert.ok(ledger.isHeld(1))
+    const number = 1
+    assert.deepEqual(asked, [{ borrower, lender, number, isLenderGone: false }])
+    // It has the other one, too, from before. Behind the mark it is lent the first again, and gives one back.
+    const answer = { borrower, lender, number, first: 0, last }
+    ledger.settle(
+      answer,
+      new Map([
+        [1, 1],
+        [2, 1],
+      ]),
+    )
+    assert.equal(ledger.count(1, borrower, lender, -1), false)
+    assert.deepEqual(ledger.marked(borrower, lender, 9), [])
+    assert.deepEqual(ledger.marked(borrower, lender, number), [1])
+    assert.deepEqual(ledger.borrowersOf(2), [borrower])
+    assert.equal(ledger.count(2, borrower, lender, -1), true)
+    assert.equal(ledger.size, 0)
+    assert.equal(asked.length, 1)
+  })
+
+  test('an answer about a lender that was out of reach says nothing when it is back: it may lend more', () => {
+    const asked: Question[] = []
+    const ledger = new OwnerLedger((question) => asked.push(question))
+    const [borrower, lender] = [client('b'), client('l')]
+    ledger.count(1, borrower, lender, 1)
+    ledger.nodeGone(node('l'))
+    ledger.nodeBack(node('l'))
+    assert.deepEqual(
+      asked.map(({ number, isLenderGone }) => [number, isLenderGone]),
+      [
+        [1, true],
+        [2, false],
+      ],
+    )
+    const answer = { borrower, lender, first: 0, last }
+    assert.deepEqual(ledger.settle({ ...answer, number: 1 }, new Map()), [])
+    assert.deepEqual(ledger.gone(lender), [])
+    assert.deepEqual(asked[2], { borrower, lender, number: 3, isLenderGone: true })
+    assert.deepEqual(ledger.settle({ ...answer, number: 3 }, new Map()), [1])
     assert.equal(ledger.size, 0)
   })
 })

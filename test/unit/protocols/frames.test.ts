@@ -51,6 +51,7 @@ function sample(channel: MessageChannel): void {
           refs: [object],
           classes: [],
         },
+        group: '[true]',
         resolved: [
           {
             position: 1,

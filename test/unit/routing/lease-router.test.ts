@@ -89,6 +89,16 @@ describe('a node among others', () => {
     script.at(300, localGranted(1), 'tell a: remove 1, granted')
   })
 
+  test('asks the head for what is rather not to come here, and serves it when there is nobody else', () => {
+    const avoid = { strategy: { kind: 'default', avoid: [home] } } as const
+    const script = new RoutingScript({ links: ['a'], head: 'a' })
+    script.isRoomy = true
+    script.at(0, request(1, avoid), 'tell a: add 1, waited 0')
+    script.at(5, placed(1, 'a'), 'ask a: 1, now')
+    const alone = new RoutingScript()
+    alone.at(0, request(1, avoid), 'ask here: 1, may wait')
+  })
+
   test('that serves it soon says nothing to the head', () => {
     const script = new RoutingScript({ links: ['a'], head: 'a' })
     script.isRoomy = true

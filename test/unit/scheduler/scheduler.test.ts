@@ -87,6 +87,19 @@ describe('where tasks go', () => {
     assert.deepEqual(places(scheduler.step(0)), ['a now'])
   })
 
+  test('nodes to avoid are taken when there is no other one that could ever serve it, and only then', () => {
+    const avoid = { kind: 'default', avoid: [a] } as const
+    const scheduler = schedulerOf(node(a), node(b, { total: { CPU: 1 } }))
+    addAll(scheduler, 2, { strategy: avoid })
+    assert.deepEqual(places(scheduler.step(0)), ['b now', 'b queue'])
+    addAll(scheduler, 1, { strategy: avoid, resources: { CPU: 2 } })
+    assert.deepEqual(places(scheduler.step(0)), ['a now'])
+    scheduler.add(demand({ strategy: { kind: 'node', node: a, isSoft: true, avoid: [a] } }))
+    assert.deepEqual(places(scheduler.step(0)), ['b queue'])
+    scheduler.add(demand({ strategy: { ...avoid, avoid: [a, b] } }))
+    assert.deepEqual(places(scheduler.step(0)), ['a now'])
+  })
+
   test('labels: in, not in, there or not', () => {
     const scheduler = schedulerOf(
       node(a),

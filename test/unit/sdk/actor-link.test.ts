@@ -6,6 +6,7 @@ import type { TaskRecord } from '../../../sdk/tasks/task-record.ts'
 import { taskOf } from '../../support/task-records.ts'
 
 const worker = '0a'.repeat(16)
+const other = '0c'.repeat(16)
 const actor = objectId('0b'.repeat(16), 1)
 
 /** A link whose messages are written down. */
@@ -48,8 +49,8 @@ class Caller {
     for (const callback of this.#timers.splice(0)) callback()
   }
 
-  alive(): void {
-    const status = { state: 'alive', worker, incarnation: 0, target: actor, reason: '', error: undefined } as const
+  alive(incarnation = 0, on = worker): void {
+    const status = { state: 'alive', worker: on, incarnation, target: actor, reason: '', error: undefined } as const
     this.link.onStatus(status)
     this.run()
   }
@@ -82,6 +83,19 @@ describe('ActorLink', () => {
     assert.equal(caller.watches, 2)
     caller.alive()
     assert.deepEqual(caller.pushed, [1, 2, 3])
+  })
+
+  test('what is said late of an earlier start does not count; from another leader, who counts on its own, it does', () => {
+    const caller = new Caller()
+    caller.alive(1, other)
+    caller.alive(0)
+    assert.equal(caller.link.worker, other)
+    caller.link.onLeaderChanged()
+    caller.alive(0)
+    caller.submit(1)
+    caller.run()
+    assert.equal(caller.link.worker, worker)
+    assert.deepEqual(caller.pushed, [1])
   })
 
   test('a call that is cancelled there counts as pending until the actor has answered', () => {

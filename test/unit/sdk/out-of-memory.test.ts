@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { OutOfMemoryError, WorkerCrashedError } from '../../../protocols/errors.ts'
+import { defaultStrategy, formatStrategy, type SchedulingStrategy } from '../../../protocols/scheduling.ts'
+import { leaseTerms } from '../../../sdk/tasks/lease-terms.ts'
 import type { TaskRecord } from '../../../sdk/tasks/task-record.ts'
 import { TaskSubmitter } from '../../../sdk/tasks/task-submitter.ts'
 import { taskOf } from '../../support/task-records.ts'
@@ -18,6 +20,8 @@ const details = {
 class Harness {
   readonly failed: unknown[] = []
   readonly pushed: number[] = []
+  readonly asked: string[] = []
+  worker = 'w'.repeat(32)
   readonly pauses: { delayMs: number; callback: () => void }[] = []
   readonly submitter: TaskSubmitter
   #deferred: (() => void)[] = []
@@ -27,7 +31,10 @@ class Harness {
   constructor() {
     this.submitter = new TaskSubmitter(
       {
-        requestLease: (requestId) => void this.#requests.push(requestId),
+        requestLease: (requestId, { strategy }) => {
+          this.#requests.push(requestId)
+          this.asked.push(formatStrategy(strategy))
+        },
         cancelRequest: () => {},
         returnLease: () => {},
         killLease: () => {},
@@ -57,13 +64,13 @@ class Harness {
       for (const callback of this.#deferred.splice(0)) callback()
       for (const requestId of this.#requests.splice(0)) {
         const leaseId = ++this.leaseId
-        this.submitter.onGrant({ requestId, leaseId, workerId: 'w'.repeat(32), workerPid: leaseId, nodesAble: 1 })
+        this.submitter.onGrant({ requestId, leaseId, workerId: this.worker, workerPid: leaseId, nodesAble: 1 })
       }
     }
   }
 
-  task(retriesLeft: number): TaskRecord {
-    const task = taskOf(1, [], { retriesLeft })
+  task(retriesLeft: number, more: Partial<TaskRecord> = {}): TaskRecord {
+    const task = taskOf(1, [], { retriesLeft, ...more })
     this.submitter.submit(task)
     this.settle()
     return task
@@ -107,6 +114,32 @@ describe('a worker was ended because memory ran out', () => {
         tries: 3,
       },
     )
+  })
+
+  test('its task asks for another node than those that had no memory for it; one that is for a node alone does not', () => {
+    const askedWith = (strategy: SchedulingStrategy): string[] => {
+      const harness = new Harness()
+      harness.worker = 'a'.repeat(32)
+      harness.task(20, { terms: leaseTerms({ CPU: 1 }, {}, strategy) })
+      for (const next of ['b', 'b', 'a', 'c']) {
+        harness.ranOut()
+        harness.worker = next.repeat(32)
+        harness.pauses.splice(0)[0]?.callback()
+        harness.settle()
+      }
+      return harness.asked
+    }
+    const [a, b] = ['a'.repeat(16), 'b'.repeat(16)]
+    assert.deepEqual(askedWith(defaultStrategy), [
+      'on any node',
+      `on any node, but rather not on ${a}`,
+      `on any node, but rather not on ${a}, ${b}`,
+      // No other one is left, so it comes to these again.
+      `on any node, but rather not on ${a}, ${b}`,
+      `on any node, but rather not on ${a}, ${b}`,
+    ])
+    const hard = askedWith({ kind: 'node', node: a, isSoft: false })
+    assert.deepEqual(new Set(hard), new Set([`on node ${a}`]))
   })
 
   test('a pause has an end, however often it was tried', () => {
