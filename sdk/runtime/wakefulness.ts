@@ -1,5 +1,5 @@
 /** No wait keeps its process awake for longer. */
-export const awakeMsMax = 0.3
+export const awakeMsMax = 0.6
 /** A longer wait counts for no more; where most are longer, it is not even tried. */
 const longMs = 1
 const triedMsMax = 0.9
@@ -9,7 +9,7 @@ export const trialWaits = 32
 export const stayMin = 128
 export const stayMax = 4096
 /** To stay awake uses a core: it must make waits shorter by so much. */
-const gainMin = 0.25
+const gainMin = 0.15
 
 /**
  * Whether a process that waits for an answer stays awake meanwhile. To wake up a core that sleeps takes longer than all else in
