@@ -255,8 +255,9 @@ export interface GroupOptions {
    * starts; but for detached actors, and what says where it runs by `placementGroup` or `schedulingStrategy`. @default false
    *
    * @example
-   * const all = remote((parts: Part[]) => get(parts.map((part) => solve.remote(part))))
-   * all.options({ placementGroup: group, captureChildTasks: true }).remote(parts)
+   * const group = placementGroup([{ CPU: 1 }])
+   * const all = remote((parts: number[]) => get(parts.map((part) => square.remote(part))))
+   * console.log(await get(all.options({ placementGroup: group, captureChildTasks: true }).remote([1, 2]))) // [1, 4]
    */
   captureChildTasks?: boolean
 }
