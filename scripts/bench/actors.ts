@@ -1,6 +1,6 @@
 import { get, init, kill, remote, type ActorHandle } from '../../sdk/index.ts'
 import type { Benchmark } from './benchmark.ts'
-import { rate } from './rate.ts'
+import { oneByOneWarmUpMs, rate } from './rate.ts'
 import { attachToTwoNodes } from './remote-calls.ts'
 
 /** Ray's microbenchmark actor, with a large result besides. */
@@ -40,6 +40,7 @@ const many = 100
 export const actorBenchmarks: readonly Benchmark[] = [
   rate({
     name: '1:1 actor calls sync',
+    warmUpMs: oneByOneWarmUpMs,
     prepare: () => {
       const actor = RemoteActor.remote()
       return () => get(actor.smallValue.remote())
@@ -55,6 +56,7 @@ export const actorBenchmarks: readonly Benchmark[] = [
   }),
   rate({
     name: '1:1 async-actor calls sync',
+    warmUpMs: oneByOneWarmUpMs,
     prepare: () => {
       const actor = remote(AsyncActor).remote()
       return () => get(actor.smallValue.remote())
@@ -104,6 +106,7 @@ export const actorBenchmarks: readonly Benchmark[] = [
   }),
   rate({
     name: 'actor on another node, sync',
+    warmUpMs: oneByOneWarmUpMs,
     attach: attachToTwoNodes,
     prepare: () => {
       const actor = RemoteActor.options({ numCpus: 1 }).remote()

@@ -1,6 +1,6 @@
 import { get, put, remote, wait, type ObjectRef } from '../../sdk/index.ts'
 import type { Benchmark } from './benchmark.ts'
-import { rate } from './rate.ts'
+import { oneByOneWarmUpMs, rate } from './rate.ts'
 
 const smallValue = remote(() => 'ok', { name: 'smallValue' })
 
@@ -36,7 +36,7 @@ export const callBenchmarks: readonly Benchmark[] = [
       while (pending.length > 0) ({ pending } = await wait(pending))
     },
   }),
-  rate({ name: 'single client tasks sync', prepare: () => () => get(smallValue.remote()) }),
+  rate({ name: 'single client tasks sync', warmUpMs: oneByOneWarmUpMs, prepare: () => () => get(smallValue.remote()) }),
   rate({
     name: 'single client tasks async',
     operations: 1000,

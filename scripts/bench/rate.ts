@@ -3,6 +3,8 @@ import type { Benchmark } from './benchmark.ts'
 import type { Unit } from './result.ts'
 
 const warmUpMs = 500
+/** One call at a time comes to its speed when all three processes have compiled what it runs, after some ten thousand of them. */
+export const oneByOneWarmUpMs = 8000
 const roundMs = 1000
 
 interface Rate {
@@ -13,18 +15,21 @@ interface Rate {
   unit?: Unit
   /** Called once on a fresh node; gives what is then called over and over. */
   prepare: () => () => unknown
+  /** How long it is called before anything is measured. @default 500 */
+  warmUpMs?: number
   /** Makes that node and attaches to it; what it gives undoes both. @default a node of this program's own */
   attach?: () => Promise<AsyncDisposable>
 }
 
 /** A benchmark that counts how often something can be done in a second: after a warm-up, one value for each round. */
-export function rate({ name, operations = 1, unit = 'per s', prepare, attach = init }: Rate): Benchmark {
+export function rate(rate: Rate): Benchmark {
+  const { name, operations = 1, unit = 'per s', prepare, attach = init } = rate
   return {
     name,
     async measure({ rounds, profiled }) {
       await using _ = await attach()
       const call = prepare()
-      await repeat(call, warmUpMs)
+      await repeat(call, rate.warmUpMs ?? warmUpMs)
       const values = await profiled(async () => {
         const found: number[] = []
         for (let round = 0; round < rounds; round++) found.push((await repeat(call, roundMs)) * operations)

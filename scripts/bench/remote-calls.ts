@@ -1,7 +1,7 @@
 import { get, init, remote, shutdown } from '../../sdk/index.ts'
 import { startLocalMesh } from '../mesh.ts'
 import type { Benchmark } from './benchmark.ts'
-import { rate } from './rate.ts'
+import { oneByOneWarmUpMs, rate } from './rate.ts'
 
 const remoteValue = remote(() => 'ok', { name: 'remoteValue' })
 
@@ -21,6 +21,7 @@ export async function attachToTwoNodes(): Promise<AsyncDisposable> {
 export const remoteCallBenchmarks: readonly Benchmark[] = [
   rate({
     name: 'tasks on another node, sync',
+    warmUpMs: oneByOneWarmUpMs,
     attach: attachToTwoNodes,
     prepare: () => () => get(remoteValue.remote()),
   }),

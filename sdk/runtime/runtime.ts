@@ -80,7 +80,7 @@ export class Runtime {
   readonly #requests = new Requests()
   readonly #store: NodeStore
   readonly #stored: StoredValues
-  readonly #loop = new WakefulLoop()
+  readonly #loop: WakefulLoop
   #gone: ShoalError | undefined
   #releaseTimer: NodeJS.Timeout | undefined
   #idleTimer: NodeJS.Timeout | undefined
@@ -92,6 +92,7 @@ export class Runtime {
     this.role = role
     const { welcome, socketPath } = connection
     const { clientId } = welcome
+    this.#loop = new WakefulLoop(role.kind === 'worker')
     this.#store = new NodeStore({ welcome, socketPath, link: this.#storeLink() })
     const encodeError = (error: unknown) => this.encodeError(error).wire
     this.#stored = new StoredValues((names) => this.#store.free(names), welcome.storeBytesMax)

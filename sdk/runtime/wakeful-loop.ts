@@ -23,9 +23,9 @@ export class WakefulLoop {
   readonly #wakefulness: Wakefulness
   #isPlanned = false
 
-  constructor(host = engine) {
+  constructor(isWorker: boolean, host = engine) {
     this.#host = host
-    this.#wakefulness = new Wakefulness(host.cores)
+    this.#wakefulness = new Wakefulness(host.cores, isWorker)
   }
 
   /** A wait begins. */

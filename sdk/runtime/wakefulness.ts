@@ -6,10 +6,10 @@ const triedMsMax = 0.9
 /** Waits by which one way is compared with the other, now and then. */
 export const trialWaits = 32
 /** After so many waits the other way is tried again, at first; after twice as many each time that it is found to be no better. */
-export const stayMin = 128
-export const stayMax = 4096
+export const stayMin = 64
+export const stayMax = 1024
 /** To stay awake uses a core: it must make waits shorter by so much. */
-const gainMin = 0.15
+const gainMin = 0.1
 
 /**
  * Whether a process that waits for an answer stays awake meanwhile. To wake up a core that sleeps takes longer than all else in
@@ -33,9 +33,12 @@ export class Wakefulness {
   /** Those of a trial, all together. */
   #trialMs = 0
 
-  /** @param cores on a single one, whoever stays awake keeps the others from their work. */
-  constructor(cores: number) {
-    this.#isAble = cores > 1
+  /**
+   * @param cores of the machine
+   * @param isWorker its driver may stay awake, too, and two cores more are to be left for who does the work
+   */
+  constructor(cores: number, isWorker = false) {
+    this.#isAble = cores > (isWorker ? 3 : 1)
   }
 
   /** A wait begins. True when the process is to stay awake; then `isOn` says for how long. */
