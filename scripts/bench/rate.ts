@@ -22,14 +22,14 @@ interface Rate {
 }
 
 /** A benchmark that counts how often something can be done in a second: after a warm-up, one value for each round. */
-export function rate(rate: Rate): Benchmark {
-  const { name, operations = 1, unit = 'per s', prepare, attach = init } = rate
+export function rate(what: Rate): Benchmark {
+  const { name, operations = 1, unit = 'per s', prepare, attach = init } = what
   return {
     name,
     async measure({ rounds, profiled }) {
       await using _ = await attach()
       const call = prepare()
-      await repeat(call, rate.warmUpMs ?? warmUpMs)
+      await repeat(call, what.warmUpMs ?? warmUpMs)
       const values = await profiled(async () => {
         const found: number[] = []
         for (let round = 0; round < rounds; round++) found.push((await repeat(call, roundMs)) * operations)
