@@ -143,15 +143,33 @@ describe('an event loop that stays awake', () => {
     assert.equal(clock.turns, 0)
   })
 
-  it('lets timers and the rest of the program go on', async () => {
-    const loop = new WakefulLoop(false)
-    for (let i = 0; i < some; i++) {
+  it('lets timers go on while it is awake, and turns no more when the wait is over', async () => {
+    const clock = { nowMs: 0, turns: 0 }
+    const loop = new WakefulLoop(false, {
+      cores: 2,
+      nowMs: () => clock.nowMs,
+      nextTurn: (callback) => {
+        clock.turns++
+        setImmediate(callback)
+      },
+    })
+    // Until the first trial is over, and the better way is taken.
+    for (let i = 0; i <= 2 * trialWaits; i++) {
+      const { turns } = clock
       loop.begin()
-      await new Promise(setImmediate)
+      clock.nowMs += clock.turns > turns ? quiet.awakeMs : quiet.asleepMs
       loop.end()
+      await new Promise(setImmediate)
     }
+    // Its clock stands still, so that only the end of the wait lets it sleep.
     loop.begin()
+    const { turns } = clock
     await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.ok(clock.turns > turns, 'it is asleep')
     loop.end()
+    await new Promise(setImmediate)
+    const ended = clock.turns
+    await new Promise(setImmediate)
+    assert.equal(clock.turns, ended)
   })
 })
