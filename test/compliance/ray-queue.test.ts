@@ -191,9 +191,9 @@ describe('Queue, as Ray has it', () => {
     const take = remote(async () => {
       const waiting = queue.get()
       await queue.size()
-      await began.put('began')
       try {
-        return await waiting
+        // The cancel may come while the put is still under way.
+        return await Promise.all([waiting, began.put('began')])
       } finally {
         // The get was given up before this is sent.
         void began.put('ended').catch(() => undefined)
