@@ -18,7 +18,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 8
+export const protocolVersion = 9
 
 export interface MessageType<T> {
   code: number
@@ -264,6 +264,12 @@ export const messages = {
   ),
   actorConsumed: message(187, small, struct({ to: clientId, from: clientId, sequence: u48, count: u48 })),
   actorCancel: message(188, small, struct({ to: clientId, from: clientId, sequence: u48, recursive: bool })),
+  /** A process of the same node would call the actor of this worker without the node between them. */
+  actorMeet: message(206, small, struct({ to: clientId, from: clientId })),
+  /** The answer: a socket that waits for a connection of whoever knows the key; '' when there is none. */
+  actorMet: message(207, small, struct({ to: clientId, from: clientId, socketPath: text, key: string(64) })),
+  /** The first message on that connection. Then come `actorPush`, `actorCancel` and `actorDone`. */
+  actorHello: message(208, small, struct({ key: string(64) })),
 
   // --- actors: who calls, and the owner
   /** Asks how an actor of `to` is, now and whenever that changes. */

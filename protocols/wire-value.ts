@@ -115,6 +115,11 @@ export const wireValue: Codec<WireValue> = {
   },
 }
 
+/** True when the value brings nothing along that others count or keep: no refs, and nothing in a store. */
+export function isPlain(value: WireValue): boolean {
+  return value.kind === 'inline' && value.refs.length === 0
+}
+
 /** The bytes that a value takes in a message, about. */
 export function wireBytes(value: WireValue): number {
   const contentsBytes = (value.refs.length + value.classes.length) * objectIdBytes

@@ -58,6 +58,7 @@ goes(
   'actorState',
   'actorKill',
 )
+goes(clientToClient, 'actorMeet', 'actorMet')
 goes(clientToClientAsking, 'actorPush', 'actorWatch')
 
 const idsBytes = clientIdBytes * 2

@@ -2,6 +2,7 @@ import type { ClientId, ObjectId } from '../../protocols/ids.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
+import type { DirectWorkers } from '../direct/direct-workers.ts'
 import { leaseRequest } from '../tasks/lease-request.ts'
 import type { StreamRecord } from '../tasks/stream-record.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
@@ -103,8 +104,8 @@ export function ownedActorsHost(host: ActorsHost, on: OwnedNews): OwnedActorsHos
   }
 }
 
-/** What the links to actors need: the same. */
-export function actorLinkHost(host: ActorsHost, on: LinkNews): ActorLinkHost {
+/** What the links to actors need: the same, and lines to workers. */
+export function actorLinkHost(host: ActorsHost, lines: DirectWorkers, on: LinkNews): ActorLinkHost {
   const { connection, objects, calls } = host
   const from = connection.welcome.clientId
   const discard = discardWith(host)
@@ -112,14 +113,26 @@ export function actorLinkHost(host: ActorsHost, on: LinkNews): ActorLinkHost {
     ...specHostOf(host),
     ...timing,
     defer: queueMicrotask,
-    push: (worker, target, actorCalls) => {
+    push: (worker, target, actorCalls, isDirect) => {
+      const message = { to: worker, from, requestId: 0, actor: target, calls: actorCalls }
+      if (isDirect) {
+        lines.send(worker, 'actorPush', message)
+        return
+      }
       for (const { task } of actorCalls) {
         objects.lend(task.args, worker)
         for (const { value } of task.resolved) objects.lend(value, worker)
       }
-      connection.send('actorPush', { to: worker, from, requestId: 0, actor: target, calls: actorCalls })
+      connection.send('actorPush', message)
     },
-    cancelCall: (to, sequence, recursive) => connection.send('actorCancel', { to, from, sequence, recursive }),
+    cancelCall: (to, sequence, { recursive, isDirect }) => {
+      const message = { to, from, sequence, recursive }
+      if (isDirect) lines.send(to, 'actorCancel', message)
+      else connection.send('actorCancel', message)
+    },
+    meet: (worker) => lines.meet(worker),
+    hasLine: (worker) => lines.has(worker),
+    hangUp: (worker) => lines.drop(worker),
     watch: on.watch,
     settle: (task, result, worker) => {
       on.ended(task)

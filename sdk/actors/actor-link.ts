@@ -2,7 +2,7 @@ import { ActorDiedError, ActorUnavailableError, TaskCancelledError } from '../..
 import type { ActorCall } from '../../protocols/actor-messages.ts'
 import type { ClientId, ObjectId } from '../../protocols/ids.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
-import type { WireValue } from '../../protocols/wire-value.ts'
+import { isPlain, type WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import { recordOf } from '../objects/object-ref.ts'
 import { tooLarge } from '../tasks/task-errors.ts'
@@ -16,6 +16,7 @@ import {
   type TaskSpecHost,
 } from '../tasks/task-spec.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
+import { CallPath } from './call-path.ts'
 
 /** How an actor is, as its owner says. */
 export interface ActorStatus {
@@ -32,8 +33,14 @@ export interface ActorStatus {
 
 /** What a link needs of its process. */
 export interface ActorLinkHost extends TaskSpecHost {
-  push(worker: ClientId, target: ObjectId, calls: ActorCall[]): void
-  cancelCall(worker: ClientId, sequence: number, recursive: boolean): void
+  /** @param isDirect over the line to the worker, not through the node */
+  push(worker: ClientId, target: ObjectId, calls: ActorCall[], isDirect: boolean): void
+  cancelCall(worker: ClientId, sequence: number, how: { recursive: boolean; isDirect: boolean }): void
+  /** Asks the worker for a line, if it is of this node. */
+  meet(worker: ClientId): void
+  hasLine(worker: ClientId): boolean
+  /** Ends the line to the worker, or the asking for one. */
+  hangUp(worker: ClientId): void
   /** Asks the owner how the actor is. */
   watch(actor: ObjectId): void
   /** Calls back once, soon, at the end of what runs now. */
@@ -56,6 +63,8 @@ const inFlightBytesMax = 8 * 1024 * 1024
 const askAgainMs = 100
 const askAgainMsMax = 2000
 const unreachableMsMax = 15_000
+/** When the line to a worker has ended, so soon its owner says that it is gone, or what was under way comes through the node. */
+const lineLostMs = 5000
 
 interface InFlight {
   task: TaskRecord
@@ -73,6 +82,7 @@ export class ActorLink {
   readonly #host: ActorLinkHost
   readonly #queue = new TaskQueue<TaskRecord>()
   readonly #inFlight = new Map<number, InFlight>()
+  readonly #path = new CallPath()
   #inFlightBytes = 0
   #status: ActorStatus | undefined
   /** The worker to which what is in flight went. */
@@ -171,8 +181,11 @@ export class ActorLink {
         this.#awaitArguments(task)
         break
       }
-      this.#queue.shift()
       const spec = taskSpecOf(task, this.#host)
+      const hasLine = this.#host.hasLine(status.worker)
+      const way = this.#path.choose({ isPlain: isPlainCall(task, spec), hasLine, underWay: this.#inFlight.size })
+      if (way === undefined) break
+      this.#queue.shift()
       const size = specBytes(spec)
       if (size > specBytesMax) {
         const tooLong = task
@@ -180,7 +193,7 @@ export class ActorLink {
         continue
       }
       if (bytes + size > pushBytesMax && calls.length > 0) {
-        this.#host.push(status.worker, status.target, calls)
+        this.#push(status, calls)
         calls = []
         bytes = 0
       }
@@ -190,7 +203,12 @@ export class ActorLink {
       this.#inFlight.set(task.sequence, { task, bytes: size })
       task.state = 'pushed'
     }
-    if (calls.length > 0) this.#host.push(status.worker, status.target, calls)
+    if (calls.length > 0) this.#push(status, calls)
+    if (this.#path.wantsLine) this.#host.meet(status.worker)
+  }
+
+  #push({ worker, target }: ActorStatus, calls: ActorCall[]): void {
+    this.#host.push(worker, target, calls, this.#path.isDirect)
   }
 
   /** The owner has said how the actor is. */
@@ -270,6 +288,19 @@ export class ActorLink {
     this.#isUnreachable()
   }
 
+  /** The line to the worker has ended. As a rule its process has, too, and the owner will say so. */
+  onLineEnded(worker: ClientId): void {
+    if (worker !== this.#sentTo) return
+    if (!this.#path.isDirect || this.#inFlight.size === 0) {
+      this.#path.reset()
+      return
+    }
+    this.#host.after(lineLostMs, () => {
+      const isOpen = this.#inFlight.size > 0 && this.#path.isDirect && !this.#host.hasLine(worker)
+      if (worker === this.#sentTo && isOpen) this.#lost('the connection to its worker has ended')
+    })
+  }
+
   /** Asks again how the actor is, for a while; then what waits fails. */
   #isUnreachable(): void {
     const nowMs = this.#host.nowMs()
@@ -293,6 +324,8 @@ export class ActorLink {
 
   /** Calls that were with a worker that is gone: whether they have run is not known. */
   #lost(reason: string): void {
+    this.#host.hangUp(this.#sentTo)
+    this.#path.reset()
     const again: TaskRecord[] = []
     for (const { task } of this.#drainInFlight()) {
       if (task.state === 'done') continue
@@ -319,7 +352,8 @@ export class ActorLink {
   cancel(task: TaskRecord, recursive: boolean): void {
     if (task.isCancelled || task.state === 'done') return
     task.isCancelled = true
-    if (task.state === 'pushed') this.#host.cancelCall(this.#sentTo, task.sequence, recursive)
+    const isDirect = this.#path.isDirect && this.#host.hasLine(this.#sentTo)
+    if (task.state === 'pushed') this.#host.cancelCall(this.#sentTo, task.sequence, { recursive, isDirect })
     else this.#queue.remove(task)
     const error = new TaskCancelledError(`the call ${task.name} was cancelled`, { task: task.name })
     this.#finish(task, () => this.#host.fail(task, error))
@@ -378,6 +412,11 @@ export class ActorLink {
 
 function callOf(task: TaskRecord, spec: TaskSpec): ActorCall {
   return { method: task.call?.method ?? '', group: task.call?.group ?? '', task: spec }
+}
+
+/** What makes a stream goes through the node, as its items do. */
+function isPlainCall({ stream }: TaskRecord, { args, resolved }: TaskSpec): boolean {
+  return stream === undefined && isPlain(args) && resolved.every(({ value }) => isPlain(value))
 }
 
 function unavailable(task: TaskRecord, actor: string, reason: string): ActorUnavailableError {

@@ -6,6 +6,7 @@ import type { TaskResult } from '../../protocols/task-messages.ts'
 import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { RemoteClass } from '../api/remote-class.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
+import { DirectWorkers } from '../direct/direct-workers.ts'
 import type { FunctionTable } from '../functions/function-table.ts'
 import { engineCollector } from '../objects/collector.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
@@ -27,6 +28,7 @@ import { ActorMaker } from './actor-maker.ts'
 import { ActorNames, describedBy, type NamePlace } from './actor-names.ts'
 import type { ResolvedActorOptions } from './actor-options.ts'
 import { DetachedActors } from './detached-actors.ts'
+import { HandleWatch } from './handle-watch.ts'
 import { OwnedActors } from './owned-actors.ts'
 
 export interface ActorsHost {
@@ -59,6 +61,9 @@ export class Actors {
   readonly #links = new Map<ObjectId, ActorLink>()
   readonly #linkOfCall = new Map<number, ActorLink>()
   readonly #linkHost: ActorLinkHost
+  /** To the workers of this node that are called one call at a time. */
+  readonly #lines: DirectWorkers
+  readonly #handles = new HandleWatch((actor) => this.#handlesGone(actor))
   readonly #onHandlesGone = engineCollector.onCollected<ObjectId>((id) => this.#handlesGone(id))
   #collectTimer: NodeJS.Timeout | undefined
   #collectMs = collectAfterMs
@@ -82,7 +87,14 @@ export class Actors {
       killTarget: (target, mayRestart) => this.#kill(target, mayRestart),
     })
     this.owned = new OwnedActors(ownedHost)
-    this.#linkHost = actorLinkHost(host, {
+    this.#lines = new DirectWorkers({
+      connection: host.connection,
+      onDone: (worker, results) => this.#onDone(worker, results),
+      onEnded: (worker) => {
+        for (const link of this.#links.values()) link.onLineEnded(worker)
+      },
+    })
+    this.#linkHost = actorLinkHost(host, this.#lines, {
       watch: (actor) => this.#watch(actor),
       ended: ({ sequence }) => this.#linkOfCall.delete(sequence),
     })
@@ -140,6 +152,7 @@ export class Actors {
       },
       actorDone: ({ from, results }) => this.#onDone(from, results),
       actorItem: (body) => this.#onItem(body),
+      actorMet: (body) => this.#lines.onMet(body),
     }
   }
 
@@ -231,6 +244,8 @@ export class Actors {
   // --- who is gone
 
   clientGone(client: ClientId): void {
+    // What has come from it is read yet; then its line ends by itself.
+    if (!this.#lines.has(client)) this.#lines.drop(client)
     this.owned.watchersGone((each) => each === client)
     this.#onGone((each) => each === client, false, `its owner (client ${client}) has ended`)
   }
@@ -291,7 +306,9 @@ export class Actors {
   /** The handle that another process described. */
   revive(id: ObjectId, description: ActorDescription): ActorHandle {
     if (description.isDetached) return createHandle({ id, life: undefined, description })
-    return createHandle({ id, life: this.#host.objects.acquireRef(id), description })
+    const life = this.#host.objects.acquireRef(id)
+    if (!this.#host.objects.isOwn(id)) this.#handles.note(recordOf(life))
+    return createHandle({ id, life, description })
   }
 
   kill(handle: ActorHandle, mayRestart: boolean): void {
@@ -329,7 +346,9 @@ export class Actors {
       this.owned.release(id, 'no handle of it was left')
       this.owned.forget(id)
     } else if (this.#links.has(id)) connection.send('actorUnwatch', { to: owner, from, actor: id })
+    const worker = this.#links.get(id)?.worker
     this.#links.delete(id)
+    if (worker !== undefined && this.#linkTo(worker) === undefined) this.#lines.drop(worker)
   }
 
   /** A program that waits makes no garbage, so its engine would not find out what handles are gone. */
@@ -423,7 +442,7 @@ export class Actors {
     const owned = this.owned.get(id)
     if (owned !== undefined) link.onStatus(this.owned.statusOf(owned))
     else {
-      if (life !== undefined) this.#onHandlesGone(recordOf(life), id)
+      if (life !== undefined) this.#handles.note(recordOf(life))
       this.#watch(id)
     }
     return link
@@ -457,6 +476,7 @@ export class Actors {
   close(): void {
     clearTimeout(this.#collectTimer)
     this.#detached.close()
+    this.#lines.close()
     this.owned.close()
   }
 }

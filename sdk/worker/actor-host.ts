@@ -4,10 +4,11 @@ import type { ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
-import { wireBytes, type WireValue } from '../../protocols/wire-value.ts'
+import { isPlain, wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import { exitHooks, hasAsyncMethods, hooks } from '../actors/describe-methods.ts'
 import type { ActorContext } from '../api/actor-context.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
+import { DirectCallers } from '../direct/direct-callers.ts'
 import type { AnyFunction } from '../functions/function-table.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import type { Runtime } from '../runtime/runtime.ts'
@@ -33,6 +34,9 @@ type Holds = readonly ObjectRef[] | undefined
 
 /** Results for one caller that are not sent yet. */
 interface Outbox {
+  /** Those that go over the line to the caller, if it is still there. */
+  direct: TaskResult[]
+  /** Those that go through the node, behind what they speak of. */
   results: TaskResult[]
   /** Refs inside of results: they are to live until those are on their way. */
   holds: Holds[]
@@ -42,6 +46,8 @@ interface Outbox {
 interface QueuedCall {
   call: ActorCall
   from: ClientId
+  /** It has come over a line, and so goes its answer, unless that brings along what others count. */
+  isDirect: boolean
   holds: Holds[]
 }
 
@@ -58,6 +64,9 @@ export class ActorHost {
   readonly #outboxes = new Map<ClientId, Outbox>()
   readonly #groups = new Map<string, CallQueue<QueuedCall>>()
   readonly #intake = new CallIntake()
+  /** Of calls that come over lines: what comes through the node is neither before nor behind them. */
+  readonly #directIntake = new CallIntake()
+  readonly #callers: DirectCallers
   readonly #groupOfMethod = new Map<string, string>()
   /** Calls that run, by their caller and number. */
   readonly #running = new Map<string, RunningTask>()
@@ -73,8 +82,21 @@ export class ActorHost {
   #hasEnded = false
   readonly context: ActorContext
 
-  constructor(connection: NodeConnection, runtime: Runtime, lease: LeaseStart, start: MessageBody<'actorStart'>) {
+  /** @param afterMessage to be told whenever a call has come over a line */
+  constructor(
+    connection: NodeConnection,
+    runtime: Runtime,
+    lease: LeaseStart,
+    start: MessageBody<'actorStart'>,
+    afterMessage: () => void,
+  ) {
     this.#connection = connection
+    this.#callers = new DirectCallers({
+      connection,
+      onPush: (push) => this.#onPush(push, true),
+      onCancel: (cancel) => this.onCancel(cancel),
+      afterMessage,
+    })
     this.#runtime = runtime
     this.#recorder = new RunRecorder(runtime.calls.runs)
     this.#lease = lease
@@ -154,23 +176,33 @@ export class ActorHost {
     return group
   }
 
-  onPush({ from, actor, calls }: MessageBody<'actorPush'>): void {
+  /** Calls have come through the node. */
+  onPush(push: MessageBody<'actorPush'>): void {
+    this.#onPush(push, false)
+  }
+
+  onMeet(meet: MessageBody<'actorMeet'>): void {
+    this.#callers.onMeet(meet)
+  }
+
+  #onPush({ from, actor, calls }: MessageBody<'actorPush'>, isDirect: boolean): void {
     const { objects } = this.#runtime
+    const intake = isDirect ? this.#directIntake : this.#intake
     for (const call of calls) {
       const { args, resolved, sequence, attempt } = call.task
       const holds: Holds[] = [objects.adopt(args, from)]
       for (const { value } of resolved) holds.push(objects.adopt(value, from))
-      if (!this.#intake.isNew(from, sequence, attempt)) continue
+      if (!intake.isNew(from, sequence, attempt)) continue
       if (actor !== this.#start.actor || this.#hasEnded || this.#ending?.isNow === true) {
-        this.#refuse({ call, from, holds }, this.#endedError())
+        this.#refuse({ call, from, isDirect, holds }, this.#endedError())
         continue
       }
       const name = call.group === '' ? (this.#groupOfMethod.get(call.method) ?? '') : call.group
       const group = this.#groups.get(name)
       if (group === undefined && this.#instance !== undefined) {
         const text = `actor ${this.context.className} has no concurrency group '${name}'`
-        this.#refuse({ call, from, holds }, new InvalidArgumentError(text, { concurrencyGroup: name }))
-      } else (group ?? this.#groupFor(name)).waiting.push({ call, from, holds })
+        this.#refuse({ call, from, isDirect, holds }, new InvalidArgumentError(text, { concurrencyGroup: name }))
+      } else (group ?? this.#groupFor(name)).waiting.push({ call, from, isDirect, holds })
     }
     for (const group of this.#groups.values()) this.#pump(group)
   }
@@ -207,11 +239,12 @@ export class ActorHost {
     if (this.#running.size === 0) this.#runtime.onIdle()
   }
 
-  #begin(group: CallQueue<QueuedCall>, { call, from, holds }: QueuedCall): void {
+  #begin(group: CallQueue<QueuedCall>, queued: QueuedCall): void {
+    const { call, from, isDirect, holds } = queued
     const method = this.#methodOf(call.method)
     if (method === undefined) {
       const text = `actor ${this.context.className} has no method ${call.method}`
-      this.#refuse({ call, from, holds }, new InvalidArgumentError(text, { method: call.method }))
+      this.#refuse(queued, new InvalidArgumentError(text, { method: call.method }))
       return
     }
     const { job, depth, gpuIds } = this.#lease
@@ -222,14 +255,14 @@ export class ActorHost {
     const outcome = this.#runner.run(task)
     if (!(outcome instanceof Promise)) {
       this.#ended(key, task, outcome)
-      this.#add(from, outcome)
+      this.#add(from, outcome, isDirect)
       return
     }
     group.running++
     void outcome.then((result) => {
       group.running--
       this.#ended(key, task, result)
-      this.#add(from, result)
+      this.#add(from, result, isDirect)
       if (group.isPumping) this.#sendSoon()
       else this.#pump(group)
     })
@@ -242,15 +275,17 @@ export class ActorHost {
     return typeof method === 'function' ? (...args) => Reflect.apply(method, instance, args) as unknown : undefined
   }
 
-  #refuse({ call, from }: QueuedCall, error: Error): void {
+  #refuse({ call, from, isDirect }: QueuedCall, error: Error): void {
     const { sequence } = call.task
-    this.#add(from, { sequence, status: 'error', durationUs: 0, values: [this.#runtime.encodeError(error, from).wire] })
+    const values = [this.#runtime.encodeError(error, from).wire]
+    this.#add(from, { sequence, status: 'error', durationUs: 0, values }, isDirect)
     this.#sendSoon()
   }
 
   /** Callers have gone: nobody takes what a stream would send them. */
   callersGone(isGone: (caller: ClientId) => boolean): void {
     this.#intake.forget(isGone)
+    this.#directIntake.forget(isGone)
     for (const task of this.#running.values()) if (isGone(task.caller)) task.stream?.stop()
   }
 
@@ -260,19 +295,17 @@ export class ActorHost {
 
   onCancel({ from, sequence, recursive }: MessageBody<'actorCancel'>): void {
     const running = this.#running.get(callKey(from, sequence))
-    if (running !== undefined) {
-      running.cancel()
-      if (recursive) this.#runtime.cancelChildren(running)
-      return
-    }
+    running?.cancel()
+    if (running !== undefined && recursive) this.#runtime.cancelChildren(running)
+    // It may be here twice, when its caller has taken it for lost.
     for (const group of this.#groups.values()) {
-      if (!group.removeFirst((each) => each.from === from && each.call.task.sequence === sequence)) continue
-      // The caller counts it as being here until it is answered.
-      this.#add(from, { sequence, status: 'cancelled', durationUs: 0, values: [] })
-      this.#sendSoon()
-      this.#endIfDone()
-      return
+      for (const { isDirect } of group.remove((each) => each.from === from && each.call.task.sequence === sequence)) {
+        // The caller counts it as being here until it is answered.
+        this.#add(from, { sequence, status: 'cancelled', durationUs: 0, values: [] }, isDirect)
+        this.#sendSoon()
+      }
     }
+    this.#endIfDone()
   }
 
   // --- results
@@ -284,11 +317,11 @@ export class ActorHost {
 
   #outboxFor(caller: ClientId): Outbox {
     let outbox = this.#outboxes.get(caller)
-    if (outbox === undefined) this.#outboxes.set(caller, (outbox = { results: [], holds: [], bytes: 0 }))
+    if (outbox === undefined) this.#outboxes.set(caller, (outbox = { direct: [], results: [], holds: [], bytes: 0 }))
     return outbox
   }
 
-  #add(caller: ClientId, result: TaskResult): void {
+  #add(caller: ClientId, result: TaskResult, isDirect: boolean): void {
     const { objects } = this.#runtime
     let bytes = 0
     for (const value of result.values) bytes += wireBytes(value)
@@ -302,9 +335,10 @@ export class ActorHost {
     }
     for (const value of kept.values) objects.lend(value, caller)
     const outbox = this.#outboxFor(caller)
-    outbox.results.push(kept)
+    const results = isDirect && kept.values.every(isPlain) ? outbox.direct : outbox.results
+    results.push(kept)
     outbox.bytes += bytes
-    if (outbox.results.length >= resultsPerMessageMax || outbox.bytes >= resultBytesMax) this.send()
+    if (results.length >= resultsPerMessageMax || outbox.bytes >= resultBytesMax) this.send()
   }
 
   #sendSoon(): void {
@@ -321,7 +355,9 @@ export class ActorHost {
     const from = this.#connection.welcome.clientId
     this.#lastSentMs = performance.now()
     if (this.#outboxes.size === 0) return
-    for (const [to, { results }] of this.#outboxes) {
+    for (const [to, { direct, results }] of this.#outboxes) {
+      const isSent = direct.length === 0 || this.#callers.send(to, direct)
+      if (!isSent) this.#connection.send('actorDone', { to, from, results: direct })
       if (results.length > 0) this.#connection.send('actorDone', { to, from, results })
     }
     this.#outboxes.clear()
@@ -332,7 +368,8 @@ export class ActorHost {
     this.#runtime.objects.lend(value, to)
     const from = this.#connection.welcome.clientId
     this.#connection.send('actorItem', { to, from, sequence: spec.sequence, index, value })
-    if (this.#outboxFor(to).results.length === 0) this.#outboxes.delete(to)
+    const { direct, results } = this.#outboxFor(to)
+    if (direct.length + results.length === 0) this.#outboxes.delete(to)
     this.#connection.flush()
   }
 
@@ -391,6 +428,8 @@ export class ActorHost {
     }
     await Promise.race([this.#runExitHooks(), new Promise((resolve) => setTimeout(resolve, exitMs))])
     this.send()
+    // Nothing that was answered may come behind the news of its end.
+    await this.#callers.close()
     this.#connection.send('actorEnded', { leaseId: this.#lease.leaseId, reason })
     this.#connection.flush()
   }

@@ -12,12 +12,14 @@ export class CallQueue<T> {
     return this.waiting.length > 0 && this.running < this.concurrencyMax
   }
 
-  /** Takes out the first that is meant. False when there is none. */
-  removeFirst(isMeant: (item: T) => boolean): boolean {
+  /** Takes out those that are meant. */
+  remove(isMeant: (item: T) => boolean): T[] {
+    const meant: T[] = []
     for (let behind = 0; behind < this.waiting.length; behind++) {
       const item = this.waiting.peek(behind) as T
-      if (isMeant(item)) return this.waiting.remove(item)
+      if (isMeant(item)) meant.push(item)
     }
-    return false
+    for (const item of meant) this.waiting.remove(item)
+    return meant
   }
 }

@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   const become = (start: MessageBody<'actorStart'>): void => {
     const { lease } = executor
     if (lease?.leaseId !== start.leaseId || actor !== undefined) return
-    actor = new ActorHost(connection, runtime, lease, start)
+    actor = new ActorHost(connection, runtime, lease, start, () => executor.tellNeeded())
     setCurrentActor(actor)
     void actor.construct()
   }
@@ -71,6 +71,7 @@ async function main(): Promise<void> {
     actorCode: ({ functions }) => runtime.functions.table.give(functions),
     actorStart: become,
     actorPush: (body) => actor?.onPush(body),
+    actorMeet: (body) => actor?.onMeet(body),
     actorEnd: () => actor?.exit('no handle of it was left', false),
     actorConsumed: (body) => actor?.onConsumed(body),
     actorCancel: (body) => actor?.onCancel(body),

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import type { ActorCall } from '../../protocols/actor-messages.ts'
 import { nodeOf, objectId, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
+import type { TaskResult } from '../../protocols/task-messages.ts'
 import { ActorLink, type ActorStatus } from '../../sdk/actors/actor-link.ts'
 import { OwnedActors } from '../../sdk/actors/owned-actors.ts'
 import { leaseTerms } from '../../sdk/tasks/lease-terms.ts'
 import type { TaskRecord } from '../../sdk/tasks/task-record.ts'
 import { CallIntake } from '../../sdk/worker/call-intake.ts'
 import { seededRandom } from './seeded-random.ts'
+import { SimulatedLines } from './simulated-lines.ts'
 import { inlineValue, taskOf } from './task-records.ts'
 
 const nothing = inlineValue(1)
@@ -16,10 +18,13 @@ interface SimulatedWorker {
   readonly id: ClientId
   readonly leaseId: number
   readonly intake: CallIntake
-  readonly queue: { from: ClientId; call: ActorCall }[]
+  readonly directIntake: CallIntake
+  readonly queue: { from: ClientId; call: ActorCall; isDirect: boolean }[]
   incarnation: number
   isStarted: boolean
   isEnding: boolean
+  /** It has ended its lines, and tells of its end when all is read. */
+  hasHungUp: boolean
 }
 
 interface Timer {
@@ -47,11 +52,19 @@ class Caller {
       named: () => undefined,
       streamPart: () => ({ skip: 0, limit: 0 }),
       moveToStore: (_task, value) => value,
-      push: (worker, target, calls) => {
+      push: (worker, target, calls, isDirect) => {
         assert.equal(target, world.actor)
-        world.send(id, worker, true, () => world.onPush(worker, id, calls))
+        if (isDirect) world.lines.toWorker(id, worker, () => world.onPush(worker, id, calls, true))
+        else world.send(id, worker, true, () => world.onPush(worker, id, calls, false))
       },
-      cancelCall: (worker, sequence) => world.send(id, worker, false, () => world.onCancel(worker, id, sequence)),
+      cancelCall: (worker, sequence, { isDirect }) => {
+        const arrive = (): void => world.onCancel(worker, id, sequence)
+        if (isDirect) world.lines.toWorker(id, worker, arrive)
+        else world.send(id, worker, false, arrive)
+      },
+      meet: (worker) => world.send(id, worker, false, () => world.lines.open(id, worker)),
+      hasLine: (worker) => world.lines.has(id, worker),
+      hangUp: (worker) => world.lines.drop(id, worker),
       watch: () =>
         world.send(id, world.owner, true, () => {
           world.owned.watch(world.actor, id)
@@ -91,6 +104,9 @@ export class ActorWorld {
   /** What ran, in its order: for each worker and caller. */
   readonly order = new Map<string, number[]>()
   readonly maxTaskRetries: number
+  readonly lines: SimulatedLines
+  /** Results that came over lines. */
+  directAnswers = 0
   nowMs = 0
   /** From now on nothing goes wrong any more. */
   isCalm = false
@@ -100,6 +116,8 @@ export class ActorWorld {
   readonly #epochs = new Map<string, number>()
   readonly #down = new Set<string>()
   readonly #nodes: NodeId[]
+  /** So many calls have refs among their arguments. */
+  readonly #withRefs: number
   #nextClient = 1
   #nextLease = 1
   readonly #requests = new Set<number>()
@@ -108,6 +126,13 @@ export class ActorWorld {
 
   constructor(seed: number) {
     this.random = seededRandom(seed)
+    this.lines = new SimulatedLines({
+      after: (delayMs, callback) => this.after(delayMs, callback),
+      random: this.random,
+      isAlive: (worker) => this.workers.get(worker)?.hasHungUp === false,
+      onEnded: (caller, worker) => this.callers.find(({ id }) => id === caller)?.link.onLineEnded(worker),
+    })
+    this.#withRefs = [0, 0.05, 0.5][Math.floor(this.random() * 3)] as number
     const nodeCount = 1 + Math.floor(this.random() * 4)
     this.#nodes = Array.from({ length: nodeCount }, (_, i) => String(i + 1).repeat(16))
     this.owner = this.#client(this.#nodes[0] as NodeId)
@@ -120,7 +145,7 @@ export class ActorWorld {
       moveToStore: (_task, value) => value,
       requestLease: (requestId) => {
         this.#requests.add(requestId)
-        this.after(this.#delay(), () => this.#answer(requestId))
+        this.after(this.#delay(), () => this.#grantOrRefuse(requestId))
       },
       cancelRequest: (requestId) => {
         // As in the network, the answer may have left already.
@@ -261,7 +286,10 @@ export class ActorWorld {
       if (nodeOf(worker.id) !== at) continue
       // Its owner is gone, for all that this node knows.
       if (isGone(this.owner)) this.#kill(worker, 'its owner is gone')
-      else worker.intake.forget(isGone)
+      else {
+        worker.intake.forget(isGone)
+        worker.directIntake.forget(isGone)
+      }
     }
     for (const { id, link } of this.callers) {
       if (nodeOf(id) !== at) continue
@@ -270,9 +298,13 @@ export class ActorWorld {
     }
   }
 
+  breakLine(): void {
+    this.lines.breakOne()
+  }
+
   // --- leases
 
-  #answer(requestId: number): void {
+  #grantOrRefuse(requestId: number): void {
     if (!this.#requests.delete(requestId)) return
     const nodes = this.#nodes.filter((node) => this.#isUp(this.owner, node.padEnd(32, '0')))
     if (!this.isCalm && this.random() < 0.1) {
@@ -281,7 +313,15 @@ export class ActorWorld {
     }
     const id = this.#client(this.#pick(nodes))
     const leaseId = this.#nextLease++
-    const state = { intake: new CallIntake(), queue: [], incarnation: 0, isStarted: false, isEnding: false }
+    const state = {
+      intake: new CallIntake(),
+      directIntake: new CallIntake(),
+      queue: [],
+      incarnation: 0,
+      isStarted: false,
+      isEnding: false,
+      hasHungUp: false,
+    }
     this.workers.set(id, { id, leaseId, ...state })
     this.#leases.set(leaseId, id)
     this.owned.onGrant({ requestId, leaseId, workerId: id, workerPid: leaseId, gpuIds: [], nodesAble: 1 })
@@ -312,6 +352,7 @@ export class ActorWorld {
 
   #kill(worker: SimulatedWorker, reason: string): void {
     this.workers.delete(worker.id)
+    this.lines.endAll(worker.id, () => undefined)
     // What it has said before comes first.
     this.send(worker.id, this.owner, false, () => this.#leaseLost(worker.leaseId, reason))
     for (const { id, link } of this.callers) {
@@ -337,13 +378,14 @@ export class ActorWorld {
     })
   }
 
-  onPush(to: ClientId, from: ClientId, calls: readonly ActorCall[]): void {
+  onPush(to: ClientId, from: ClientId, calls: readonly ActorCall[], isDirect: boolean): void {
     const worker = this.workers.get(to)
     if (worker === undefined) return
     assert.ok(worker.isStarted, 'a call comes before the constructor has run')
     for (const call of calls) {
-      if (!worker.intake.isNew(from, call.task.sequence, call.task.attempt)) continue
-      worker.queue.push({ from, call })
+      const intake = isDirect ? worker.directIntake : worker.intake
+      if (!intake.isNew(from, call.task.sequence, call.task.attempt)) continue
+      worker.queue.push({ from, call, isDirect })
       this.after(this.#delay(), () => this.#runNext(worker))
     }
   }
@@ -351,7 +393,7 @@ export class ActorWorld {
   #runNext(worker: SimulatedWorker): void {
     const next = worker.queue.shift()
     if (next === undefined || !this.workers.has(worker.id)) return
-    const { from, call } = next
+    const { from, call, isDirect } = next
     const { sequence } = call.task
     const key = `${from} ${sequence}`
     this.runs.set(key, (this.runs.get(key) ?? 0) + 1)
@@ -360,22 +402,37 @@ export class ActorWorld {
     // One that is made again in the same process may come late; it has been there in its turn.
     if (!ran.includes(sequence)) ran.push(sequence)
     this.order.set(lane, ran)
-    const result = { sequence, status: 'ok' as const, durationUs: 0, values: [nothing] }
-    const caller = this.callers.find(({ id }) => id === from)
-    this.send(worker.id, from, false, () => caller?.link.onDone(worker.id, [result]))
+    this.#answer(worker, { from, isDirect }, { sequence, status: 'ok', durationUs: 0, values: [nothing] })
     this.#endIfDone(worker)
   }
 
   onCancel(to: ClientId, from: ClientId, sequence: number): void {
     const worker = this.workers.get(to)
-    const at = worker?.queue.findIndex((each) => each.from === from && each.call.task.sequence === sequence) ?? -1
-    if (at >= 0) worker?.queue.splice(at, 1)
+    if (worker === undefined) return
+    for (const queued of [...worker.queue]) {
+      if (queued.from !== from || queued.call.task.sequence !== sequence) continue
+      worker.queue.splice(worker.queue.indexOf(queued), 1)
+      this.#answer(worker, queued, { sequence, status: 'cancelled', durationUs: 0, values: [] })
+    }
+    this.#endIfDone(worker)
+  }
+
+  #answer(worker: SimulatedWorker, call: { from: ClientId; isDirect: boolean }, result: TaskResult): void {
+    const { from: to, isDirect } = call
+    const arrive = (): void => this.callers.find(({ id }) => id === to)?.link.onDone(worker.id, [result])
+    // What brings refs along goes through the node, whatever way the call came.
+    const isPlain = this.random() < 0.8
+    if (isDirect && isPlain && !worker.hasHungUp && this.lines.toCaller(to, worker.id, arrive)) this.directAnswers++
+    else this.send(worker.id, to, false, arrive)
   }
 
   #endIfDone(worker: SimulatedWorker): void {
-    if (!worker.isEnding || worker.queue.length > 0 || !this.workers.has(worker.id)) return
+    if (!worker.isEnding || worker.hasHungUp || worker.queue.length > 0 || !this.workers.has(worker.id)) return
     const { leaseId } = worker
-    this.send(worker.id, this.owner, false, () => this.owned.onEnded({ leaseId, reason: 'it has ended' }))
+    worker.hasHungUp = true
+    this.lines.endAll(worker.id, () =>
+      this.send(worker.id, this.owner, false, () => this.owned.onEnded({ leaseId, reason: 'it has ended' })),
+    )
   }
 
   #onStatus(watcher: ClientId, status: ActorStatus): void {
@@ -389,6 +446,7 @@ export class ActorWorld {
     const sequence = caller.nextSequence++
     const task = taskOf(sequence, [], {
       call: { actor: this.actor, method: 'f', group: '' },
+      args: { ...nothing, refs: this.random() < this.#withRefs ? [this.actor] : [] },
       retriesLeft: this.maxTaskRetries,
     })
     caller.tasks.set(sequence, task)

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { objectId } from '../../../protocols/ids.ts'
 import { ActorLink } from '../../../sdk/actors/actor-link.ts'
 import type { TaskRecord } from '../../../sdk/tasks/task-record.ts'
-import { taskOf } from '../../support/task-records.ts'
+import { inlineValue, taskOf } from '../../support/task-records.ts'
 
 const worker = '0a'.repeat(16)
 const other = '0c'.repeat(16)
@@ -13,6 +13,10 @@ const actor = objectId('0b'.repeat(16), 1)
 class Caller {
   readonly pushed: number[] = []
   readonly cancelled: number[] = []
+  /** Of those, which went over the line: cancels as the negative. */
+  readonly direct: number[] = []
+  readonly met: string[] = []
+  hasLine = false
   readonly failed: string[] = []
   watches = 0
   nowMs = 0
@@ -25,8 +29,19 @@ class Caller {
       named: () => undefined,
       streamPart: () => ({ skip: 0, limit: 0 }),
       moveToStore: (_, value) => value,
-      push: (_worker, _target, calls) => this.pushed.push(...calls.map(({ task }) => task.sequence)),
-      cancelCall: (_, sequence) => this.cancelled.push(sequence),
+      push: (_worker, _target, calls, isDirect) => {
+        for (const { task } of calls) {
+          this.pushed.push(task.sequence)
+          if (isDirect) this.direct.push(task.sequence)
+        }
+      },
+      cancelCall: (_, sequence, { isDirect }) => {
+        this.cancelled.push(sequence)
+        if (isDirect) this.direct.push(-sequence)
+      },
+      meet: (to) => this.met.push(to),
+      hasLine: () => this.hasLine,
+      hangUp: () => (this.hasLine = false),
       watch: () => this.watches++,
       defer: (callback) => this.#deferred.push(callback),
       after: (_, callback) => this.#timers.push(callback),
@@ -123,5 +138,83 @@ describe('ActorLink', () => {
     assert.deepEqual(caller.cancelled, [1])
     caller.run()
     assert.deepEqual(caller.pushed, [1, 2])
+  })
+
+  describe('with a line to its worker', () => {
+    const ok = (sequence: number) => ({ sequence, status: 'ok' as const, durationUs: 0, values: [] })
+
+    /** A caller with a call under way on a line. */
+    function onLine(): Caller {
+      const caller = new Caller()
+      caller.alive()
+      caller.hasLine = true
+      caller.submit(1)
+      caller.run()
+      return caller
+    }
+
+    test('calls one at a time ask for one', () => {
+      const caller = new Caller()
+      caller.alive()
+      for (let sequence = 1; sequence <= 20; sequence++) {
+        caller.submit(sequence)
+        caller.run()
+        caller.link.onDone(worker, [ok(sequence)])
+      }
+      assert.deepEqual(caller.met, [worker])
+    })
+
+    test('calls and cancels go over it', () => {
+      const caller = onLine()
+      const task = caller.submit(2)
+      caller.run()
+      caller.link.cancel(task, true)
+      assert.deepEqual(caller.direct, [1, 2, -2])
+    })
+
+    test('a call that brings refs along waits for those on the line, and those behind it do', () => {
+      const caller = onLine()
+      caller.link.submit(taskOf(2, [], { args: { ...inlineValue(1), refs: [actor] } }))
+      caller.submit(3)
+      caller.run()
+      assert.deepEqual(caller.pushed, [1])
+      caller.link.onDone(worker, [ok(1)])
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.direct], [[1, 2, 3], [1]])
+    })
+
+    test('when it ends and the worker does not, what was on it fails after a while, and what waits goes through the node', () => {
+      const caller = onLine()
+      caller.hasLine = false
+      caller.link.onLineEnded(worker)
+      caller.submit(2)
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.failed], [[1], []])
+      caller.ring()
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.failed], [[1, 2], ['1: ActorUnavailableError']])
+      assert.deepEqual(caller.direct, [1])
+    })
+
+    test('when it ends and the answers come through the node, nothing fails', () => {
+      const caller = onLine()
+      caller.hasLine = false
+      caller.link.onLineEnded(worker)
+      caller.link.onDone(worker, [ok(1)])
+      caller.submit(2)
+      caller.run()
+      caller.ring()
+      assert.deepEqual([caller.pushed, caller.failed], [[1, 2], []])
+    })
+
+    test('when the actor is on another worker, its line is hung up and the calls go there through the node', () => {
+      const caller = onLine()
+      caller.alive(1, other)
+      assert.equal(caller.hasLine, false)
+      assert.deepEqual(caller.failed, ['1: ActorUnavailableError'])
+      caller.submit(2)
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.direct], [[1, 2], [1]])
+    })
   })
 })

@@ -1,0 +1,216 @@
+/** Calls of an actor one at a time, which leave the node out: what holds for all calls holds for them. */
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { describe, test } from 'node:test'
+import {
+  ActorDiedError,
+  cancel,
+  exitActor,
+  get,
+  kill,
+  put,
+  remote,
+  taskContext,
+  TaskCancelledError,
+  type ActorHandle,
+  type ObjectRef,
+} from '../../sdk/index.ts'
+import { currentRuntime } from '../../sdk/runtime/current-runtime.ts'
+import { attachToNode } from '../support/driver.ts'
+import { FakeClient } from '../support/fake-client.ts'
+import { seededRandom } from '../support/seeded-random.ts'
+
+class Log {
+  readonly #entries: number[] = []
+  add(entry: number): number {
+    this.#entries.push(entry)
+    return entry
+  }
+  addNamed(entry: { number: number; ref: ObjectRef<string> }): number {
+    return this.add(entry.number)
+  }
+  putOf(value: string): ObjectRef<string>[] {
+    return [put(value)]
+  }
+  bytes(count: number): Uint8Array {
+    return new Uint8Array(count).fill(7)
+  }
+  entries(): number[] {
+    return this.#entries
+  }
+  pid(): number {
+    return process.pid
+  }
+}
+const RemoteLog = remote(Log)
+
+class Waiter {
+  #go = Promise.withResolvers<void>()
+  async waitFor(answer: number): Promise<number> {
+    await this.#go.promise
+    return answer
+  }
+  async end(): Promise<void> {
+    this.#go.resolve()
+    exitActor()
+  }
+  async untilCancelled(): Promise<string> {
+    const { signal } = taskContext()
+    return new Promise((resolve) => signal.addEventListener('abort', () => resolve('cancelled')))
+  }
+  async number(): Promise<number> {
+    return 1
+  }
+}
+
+/** Calls it until its calls go over a line. */
+async function warm(call: () => ObjectRef<unknown>): Promise<void> {
+  for (let i = 0; i < 100; i++) await get(call())
+}
+
+interface RelayStatus {
+  counters: { framesRelayed: number }
+}
+
+describe('calls that leave the node out', () => {
+  attachToNode({ numCpus: 4 })
+
+  const framesRelayed = async (): Promise<number> => {
+    const client = await FakeClient.attach(currentRuntime().connection.socketPath, { role: 'command' })
+    client.send('statusGet', { requestId: 1 })
+    const { status } = await client.next('statusReply')
+    client.socket.destroy()
+    return (status as RelayStatus).counters.framesRelayed
+  }
+
+  test('calls one at a time do not go through the node, and leave no file', async () => {
+    const log = RemoteLog.remote()
+    await warm(() => log.add.remote(0))
+    const before = await framesRelayed()
+    for (let i = 1; i <= 500; i++) assert.equal(await get(log.add.remote(i)), i)
+    const relayed = (await framesRelayed()) - before
+    assert.ok(relayed < 100, `${relayed} frames have gone through the node`)
+    const files = readdirSync(currentRuntime().connection.welcome.codeDirectory)
+    assert.deepEqual(
+      files.filter((name) => name.startsWith('c-')),
+      [],
+    )
+  })
+
+  test('calls of one caller run in their order, whatever they bring along and however many are under way', async () => {
+    const random = seededRandom(5)
+    const log = RemoteLog.remote()
+    const ref = put('named')
+    const under: ObjectRef<number>[] = []
+    for (let i = 0; i < 3000; i++) {
+      under.push(random() < 0.1 ? log.addNamed.remote({ number: i, ref }) : log.add.remote(i))
+      // Long times one at a time, others with many at a time.
+      if (i % 600 < 300 || random() < 0.02) await get(under.splice(0))
+    }
+    await get(under)
+    assert.deepEqual(
+      await get(log.entries.remote()),
+      Array.from({ length: 3000 }, (_, i) => i),
+    )
+  })
+
+  test('refs, large values and errors come back as ever', async () => {
+    const log = RemoteLog.remote()
+    await warm(() => log.add.remote(0))
+    for (let i = 0; i < 50; i++) {
+      const [ref] = await get(log.putOf.remote(`value ${i}`))
+      assert.equal(await get(ref as ObjectRef<string>), `value ${i}`)
+      const bytes = await get(log.bytes.remote(300_000))
+      assert.equal(bytes[299_999], 7)
+      assert.equal(await get(log.add.remote(i)), i)
+    }
+    const missing = log as unknown as ActorHandle<new () => { nothing(): number }>
+    await assert.rejects(async () => get(missing.nothing.remote()), { code: 'INVALID_ARGUMENT' })
+  })
+
+  test('an actor that calls another one, and a task that does, have lines of their own', async () => {
+    const callMany = remote(async (log: ActorHandle<typeof Log>, from: number) => {
+      for (let i = 0; i < 200; i++) await get(log.add.remote(from + i))
+      return get(log.pid.remote())
+    })
+    const log = RemoteLog.remote()
+    await warm(() => log.add.remote(-1))
+    const pid = await get(log.pid.remote())
+    assert.deepEqual(await get([1000, 2000].map((from) => callMany.remote(log, from))), [pid, pid])
+    const entries = await get(log.entries.remote())
+    for (const from of [1000, 2000]) {
+      const own = entries.filter((entry) => entry >= from && entry < from + 200)
+      assert.deepEqual(
+        own,
+        Array.from({ length: 200 }, (_, i) => from + i),
+      )
+    }
+  })
+
+  test('a call that is cancelled hears of it, and the actor goes on', async () => {
+    const waiter = remote(Waiter).remote()
+    await warm(() => waiter.number.remote())
+    const waiting = waiter.untilCancelled.remote()
+    await get(waiter.number.remote())
+    cancel(waiting)
+    await assert.rejects(get(waiting), TaskCancelledError)
+    assert.equal(await get(waiter.number.remote()), 1)
+  })
+
+  test('an actor that ends itself finishes what runs, and every result arrives', async () => {
+    for (let round = 0; round < 10; round++) {
+      const waiter = remote(Waiter).remote()
+      await warm(() => waiter.number.remote())
+      const waiting = Array.from({ length: 300 }, (_, i) => waiter.waitFor.remote(i))
+      const end = waiter.end.remote()
+      assert.deepEqual(
+        await get(waiting),
+        Array.from({ length: 300 }, (_, i) => i),
+      )
+      await assert.rejects(get(end), ActorDiedError)
+      await assert.rejects(get(waiter.number.remote()), ActorDiedError)
+    }
+  })
+
+  test('a worker that is killed in the middle: an error for what may have run, or its results by another try', async () => {
+    const mortal = RemoteLog.remote()
+    await warm(() => mortal.add.remote(0))
+    const pid = await get(mortal.pid.remote())
+    const under = Array.from({ length: 100 }, (_, i) => mortal.add.remote(i))
+    process.kill(pid, 'SIGKILL')
+    for (const each of under) {
+      await get(each).catch((error: Error) => assert.ok(error instanceof ActorDiedError, error.stack))
+    }
+    await assert.rejects(get(mortal.add.remote(1)), ActorDiedError)
+
+    const lasting = RemoteLog.options({ maxRestarts: 3, maxTaskRetries: -1 }).remote()
+    for (let round = 0; round < 3; round++) {
+      await warm(() => lasting.add.remote(0))
+      const victim = await get(lasting.pid.remote())
+      const calls = Array.from({ length: 100 }, (_, i) => lasting.add.remote(i))
+      process.kill(victim, 'SIGKILL')
+      assert.deepEqual(
+        await get(calls),
+        Array.from({ length: 100 }, (_, i) => i),
+      )
+      assert.notEqual(await get(lasting.pid.remote()), victim)
+    }
+    kill(lasting)
+  })
+
+  test('handles that come and go take their lines along, and no call of theirs is lost', async () => {
+    class Client {
+      async callSome(log: ActorHandle<typeof Log>, count: number): Promise<number> {
+        let sum = 0
+        for (let i = 0; i < count; i++) sum += await get(log.add.remote(1))
+        return sum
+      }
+    }
+    const logs = [RemoteLog.remote(), RemoteLog.remote()] as const
+    const client = remote(Client).remote()
+    for (let round = 0; round < 40; round++) {
+      const log = logs[round % 2] as ActorHandle<typeof Log>
+      assert.equal(await get(client.callSome.remote(log, 60)), 60)
+    }
+  })
+})
