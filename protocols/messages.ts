@@ -250,7 +250,15 @@ export const messages = {
   actorPush: message(
     184,
     limits.frameBytesMax,
-    struct({ to: clientId, from: clientId, requestId: u32, actor: objectId, calls: list(actorCall, 100_000) }),
+    struct({
+      to: clientId,
+      from: clientId,
+      requestId: u32,
+      actor: objectId,
+      /** The id that the caller's handle has: the numbers of its calls go up. */
+      handle: objectId,
+      calls: list(actorCall, 100_000),
+    }),
   ),
   actorDone: message(
     185,
@@ -268,8 +276,10 @@ export const messages = {
   actorMeet: message(206, small, struct({ to: clientId, from: clientId })),
   /** The answer: a socket that waits for a connection of whoever knows the key; '' when there is none. */
   actorMet: message(207, small, struct({ to: clientId, from: clientId, socketPath: text, key: string(64) })),
-  /** The first message on that connection. Then come `actorPush`, `actorCancel` and `actorDone`. */
+  /** The first message on that connection, and its answer. Then come `actorPush`, `actorCancel` and `actorDone`. */
   actorHello: message(208, small, struct({ key: string(64) })),
+  /** On that connection: the worker returns it when it has taken in everything before it. */
+  actorFence: message(209, small, struct({ number: u32 })),
 
   // --- actors: who calls, and the owner
   /** Asks how an actor of `to` is, now and whenever that changes. */

@@ -24,6 +24,8 @@ interface OwnedNews {
 /** What links to actors tell the rest of their process. */
 interface LinkNews {
   watch(actor: ObjectId): void
+  /** A link does not use the line to a worker any more. */
+  hangUp(worker: ClientId): void
   /** A call has its result. */
   ended(task: TaskRecord): void
 }
@@ -113,13 +115,13 @@ export function actorLinkHost(host: ActorsHost, lines: DirectWorkers, on: LinkNe
     ...specHostOf(host),
     ...timing,
     defer: queueMicrotask,
-    push: (worker, target, actorCalls, isDirect) => {
-      const message = { to: worker, from, requestId: 0, actor: target, calls: actorCalls }
+    push: ({ worker, target, handle, calls: sent, isDirect }) => {
+      const message = { to: worker, from, requestId: 0, actor: target, handle, calls: sent }
       if (isDirect) {
         lines.send(worker, 'actorPush', message)
         return
       }
-      for (const { task } of actorCalls) {
+      for (const { task } of sent) {
         objects.lend(task.args, worker)
         for (const { value } of task.resolved) objects.lend(value, worker)
       }
@@ -131,8 +133,9 @@ export function actorLinkHost(host: ActorsHost, lines: DirectWorkers, on: LinkNe
       else connection.send('actorCancel', message)
     },
     meet: (worker) => lines.meet(worker),
-    hasLine: (worker) => lines.has(worker),
-    hangUp: (worker) => lines.drop(worker),
+    lineTo: (worker) => lines.lineTo(worker),
+    fence: (worker) => lines.fence(worker),
+    hangUp: on.hangUp,
     watch: on.watch,
     settle: (task, result, worker) => {
       on.ended(task)

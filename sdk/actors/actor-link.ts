@@ -2,7 +2,8 @@ import { ActorDiedError, ActorUnavailableError, TaskCancelledError } from '../..
 import type { ActorCall } from '../../protocols/actor-messages.ts'
 import type { ClientId, ObjectId } from '../../protocols/ids.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
-import { isPlain, type WireValue } from '../../protocols/wire-value.ts'
+import { limits } from '../../protocols/limits.ts'
+import { isPlain, wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import { recordOf } from '../objects/object-ref.ts'
 import { tooLarge } from '../tasks/task-errors.ts'
@@ -31,15 +32,29 @@ export interface ActorStatus {
   readonly error: WireValue | undefined
 }
 
+/** Calls on their way to a worker. */
+export interface ActorPush {
+  worker: ClientId
+  /** The id under which the worker knows the actor. */
+  target: ObjectId
+  /** The id that it has here. */
+  handle: ObjectId
+  calls: ActorCall[]
+  /** Over the line to the worker, not through the node. */
+  isDirect: boolean
+}
+
 /** What a link needs of its process. */
 export interface ActorLinkHost extends TaskSpecHost {
-  /** @param isDirect over the line to the worker, not through the node */
-  push(worker: ClientId, target: ObjectId, calls: ActorCall[], isDirect: boolean): void
+  push(push: ActorPush): void
   cancelCall(worker: ClientId, sequence: number, how: { recursive: boolean; isDirect: boolean }): void
   /** Asks the worker for a line, if it is of this node. */
   meet(worker: ClientId): void
-  hasLine(worker: ClientId): boolean
-  /** Ends the line to the worker, or the asking for one. */
+  /** The number of the line to the worker; 0 for none. */
+  lineTo(worker: ClientId): number
+  /** Sends a fence over the line: the link is told when the worker has read it. Gives its number. */
+  fence(worker: ClientId): number
+  /** This link does not use the line to the worker any more. */
   hangUp(worker: ClientId): void
   /** Asks the owner how the actor is. */
   watch(actor: ObjectId): void
@@ -69,6 +84,8 @@ const lineLostMs = 5000
 interface InFlight {
   task: TaskRecord
   bytes: number
+  /** The number of the line over which it went; 0 for through the node. */
+  line: number
 }
 
 /**
@@ -84,6 +101,10 @@ export class ActorLink {
   readonly #inFlight = new Map<number, InFlight>()
   readonly #path = new CallPath()
   #inFlightBytes = 0
+  /** Of those, calls that went over a line. */
+  #directCount = 0
+  /** The fence that the worker is to read. */
+  #fence: number | undefined
   #status: ActorStatus | undefined
   /** The worker to which what is in flight went. */
   #sentTo: ClientId = ''
@@ -172,8 +193,12 @@ export class ActorLink {
     }
     if (status?.state !== 'alive' || status.worker === '') return
     this.#sentTo = status.worker
+    const line = this.#host.lineTo(status.worker)
     let calls: ActorCall[] = []
     let bytes = 0
+    // All that go in one turn go the same way.
+    let isDirect = false
+    let needsFence = false
     for (let task = this.#queue.peek(); task?.state === 'queued'; task = this.#queue.peek()) {
       if (this.#inFlight.size >= inFlightMax || this.#inFlightBytes >= inFlightBytesMax) break
       if (!hasArguments(task)) {
@@ -181,11 +206,12 @@ export class ActorLink {
         this.#awaitArguments(task)
         break
       }
-      const spec = taskSpecOf(task, this.#host)
-      const hasLine = this.#host.hasLine(status.worker)
-      const way = this.#path.choose({ isPlain: isPlainCall(task, spec), hasLine, underWay: this.#inFlight.size })
-      if (way === undefined) break
+      const way = this.#wayOf(task, line)
+      needsFence = way === 'fence'
+      if (needsFence || way === 'wait') break
+      isDirect = way === 'direct'
       this.#queue.shift()
+      const spec = taskSpecOf(task, this.#host)
       const size = specBytes(spec)
       if (size > specBytesMax) {
         const tooLong = task
@@ -193,22 +219,28 @@ export class ActorLink {
         continue
       }
       if (bytes + size > pushBytesMax && calls.length > 0) {
-        this.#push(status, calls)
+        this.#push(status, calls, isDirect)
         calls = []
         bytes = 0
       }
       calls.push(callOf(task, spec))
       bytes += size
-      this.#inFlightBytes += size
-      this.#inFlight.set(task.sequence, { task, bytes: size })
+      this.#add({ task, bytes: size, line: isDirect ? line : 0 })
       task.state = 'pushed'
     }
-    if (calls.length > 0) this.#push(status, calls)
-    if (this.#path.wantsLine) this.#host.meet(status.worker)
+    if (calls.length > 0) this.#push(status, calls, isDirect)
+    if (needsFence) this.#fence = this.#host.fence(status.worker)
+    if (this.#path.takeWish()) this.#host.meet(status.worker)
   }
 
-  #push({ worker, target }: ActorStatus, calls: ActorCall[]): void {
-    this.#host.push(worker, target, calls, this.#path.isDirect)
+  #wayOf(task: TaskRecord, line: number): ReturnType<CallPath['choose']> {
+    const direct = this.#directCount
+    const underWay = { direct, byNode: this.#inFlight.size - direct }
+    return this.#path.choose({ isPlain: line > 0 && isPlainCall(task), line, underWay })
+  }
+
+  #push({ worker, target }: ActorStatus, calls: ActorCall[], isDirect: boolean): void {
+    this.#host.push({ worker, target, handle: this.actor, calls, isDirect })
   }
 
   /** The owner has said how the actor is. */
@@ -219,6 +251,7 @@ export class ActorLink {
     this.#hasGivenUp = false
     if (status.state === 'dead') {
       this.#failAll(status)
+      this.#host.hangUp(this.#sentTo)
       return
     }
     if (status.worker !== this.#sentTo) this.#lost(status.reason === '' ? 'its worker has ended' : status.reason)
@@ -288,16 +321,22 @@ export class ActorLink {
     this.#isUnreachable()
   }
 
-  /** The line to the worker has ended. As a rule its process has, too, and the owner will say so. */
-  onLineEnded(worker: ClientId): void {
+  /** The worker has read a fence: what went over the line before it is there. */
+  onFence(worker: ClientId, fence: number): void {
+    if (worker !== this.#sentTo || fence !== this.#fence) return
+    this.#fence = undefined
+    this.#path.passFence()
+    this.#pumpLater()
+  }
+
+  /** A line to the worker has ended. As a rule its process has, too, and the owner will say so. */
+  onLineEnded(worker: ClientId, line: number): void {
     if (worker !== this.#sentTo) return
-    if (!this.#path.isDirect || this.#inFlight.size === 0) {
-      this.#path.reset()
-      return
-    }
+    this.#path.lineEnded()
+    const wentOver = (entry: InFlight): boolean => entry.line === line
+    if (![...this.#inFlight.values()].some(wentOver)) return
     this.#host.after(lineLostMs, () => {
-      const isOpen = this.#inFlight.size > 0 && this.#path.isDirect && !this.#host.hasLine(worker)
-      if (worker === this.#sentTo && isOpen) this.#lost('the connection to its worker has ended')
+      if (worker === this.#sentTo) this.#lose('the connection to its worker has ended', wentOver)
     })
   }
 
@@ -322,12 +361,18 @@ export class ActorLink {
     })
   }
 
-  /** Calls that were with a worker that is gone: whether they have run is not known. */
+  /** The worker is gone, and the calls that were with it: whether they have run is not known. */
   #lost(reason: string): void {
     this.#host.hangUp(this.#sentTo)
     this.#path.reset()
+    this.#lose(reason, () => true)
+  }
+
+  #lose(reason: string, isMeant: (entry: InFlight) => boolean): void {
     const again: TaskRecord[] = []
-    for (const { task } of this.#drainInFlight()) {
+    for (const entry of [...this.#inFlight.values()].filter(isMeant)) {
+      const { task } = entry
+      this.#take(task.sequence)
       if (task.state === 'done') continue
       if (task.retriesLeft !== 0) again.push(task)
       else {
@@ -352,9 +397,15 @@ export class ActorLink {
   cancel(task: TaskRecord, recursive: boolean): void {
     if (task.isCancelled || task.state === 'done') return
     task.isCancelled = true
-    const isDirect = this.#path.isDirect && this.#host.hasLine(this.#sentTo)
-    if (task.state === 'pushed') this.#host.cancelCall(this.#sentTo, task.sequence, { recursive, isDirect })
-    else this.#queue.remove(task)
+    if (task.state === 'pushed') {
+      const line = this.#inFlight.get(task.sequence)?.line ?? 0
+      const isDirect = line > 0 && line === this.#host.lineTo(this.#sentTo)
+      this.#host.cancelCall(this.#sentTo, task.sequence, { recursive, isDirect })
+    } else {
+      this.#queue.remove(task)
+      // Others may have waited behind it.
+      this.#pumpLater()
+    }
     const error = new TaskCancelledError(`the call ${task.name} was cancelled`, { task: task.name })
     this.#finish(task, () => this.#host.fail(task, error))
   }
@@ -387,7 +438,14 @@ export class ActorLink {
     const entries = [...this.#inFlight.values()]
     this.#inFlight.clear()
     this.#inFlightBytes = 0
+    this.#directCount = 0
     return entries
+  }
+
+  #add(entry: InFlight): void {
+    this.#inFlight.set(entry.task.sequence, entry)
+    this.#inFlightBytes += entry.bytes
+    if (entry.line > 0) this.#directCount += 1
   }
 
   #take(sequence: number): TaskRecord | undefined {
@@ -395,7 +453,13 @@ export class ActorLink {
     if (entry === undefined) return undefined
     this.#inFlight.delete(sequence)
     this.#inFlightBytes -= entry.bytes
+    if (entry.line > 0) this.#directCount -= 1
     return entry.task
+  }
+
+  /** True while the call is with the worker, though it may have its result here: that it was cancelled. */
+  has(sequence: number): boolean {
+    return this.#inFlight.has(sequence)
   }
 
   /** The call that a stream's item belongs to, if it is with that worker. */
@@ -414,9 +478,17 @@ function callOf(task: TaskRecord, spec: TaskSpec): ActorCall {
   return { method: task.call?.method ?? '', group: task.call?.group ?? '', task: spec }
 }
 
-/** What makes a stream goes through the node, as its items do. */
-function isPlainCall({ stream }: TaskRecord, { args, resolved }: TaskSpec): boolean {
-  return stream === undefined && isPlain(args) && resolved.every(({ value }) => isPlain(value))
+/** Small, and without anything that others count. What makes a stream goes through the node, as its items do. */
+function isPlainCall({ stream, args, resolvedRefs }: TaskRecord): boolean {
+  if (stream !== undefined || !isPlain(args)) return false
+  let bytes = 0
+  for (const { ref } of resolvedRefs) {
+    const { value } = recordOf(ref)
+    if (value === undefined || !isPlain(value)) return false
+    bytes += wireBytes(value)
+  }
+  // More might be moved to the store on the way.
+  return bytes < limits.inlineBytesMax
 }
 
 function unavailable(task: TaskRecord, actor: string, reason: string): ActorUnavailableError {

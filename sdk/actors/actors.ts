@@ -90,12 +90,16 @@ export class Actors {
     this.#lines = new DirectWorkers({
       connection: host.connection,
       onDone: (worker, results) => this.#onDone(worker, results),
-      onEnded: (worker) => {
-        for (const link of this.#links.values()) link.onLineEnded(worker)
+      onFence: (worker, fence) => {
+        for (const link of this.#links.values()) link.onFence(worker, fence)
+      },
+      onEnded: (worker, line) => {
+        for (const link of this.#links.values()) link.onLineEnded(worker, line)
       },
     })
     this.#linkHost = actorLinkHost(host, this.#lines, {
       watch: (actor) => this.#watch(actor),
+      hangUp: (worker) => this.#hangUp(worker),
       ended: ({ sequence }) => this.#linkOfCall.delete(sequence),
     })
     this.#maker = new ActorMaker({
@@ -200,7 +204,7 @@ export class Actors {
     let some: TaskResult[] = []
     for (const result of results) {
       // One that was cancelled has its error already; its link still counts it as being with the actor.
-      const next = this.#linkOfCall.get(result.sequence) ?? this.#linkTo(worker)
+      const next = this.#linkOfCall.get(result.sequence) ?? this.#linkWith(result.sequence, worker)
       if (next !== link && some.length > 0) {
         this.#deliver(link, worker, some)
         some = []
@@ -216,8 +220,8 @@ export class Actors {
     else for (const result of results) discardWith(this.#host)(result, worker)
   }
 
-  #linkTo(worker: ClientId): ActorLink | undefined {
-    for (const link of this.#links.values()) if (link.worker === worker) return link
+  #linkWith(sequence: number, worker: ClientId): ActorLink | undefined {
+    for (const link of this.#links.values()) if (link.worker === worker && link.has(sequence)) return link
     return undefined
   }
 
@@ -245,7 +249,7 @@ export class Actors {
 
   clientGone(client: ClientId): void {
     // What has come from it is read yet; then its line ends by itself.
-    if (!this.#lines.has(client)) this.#lines.drop(client)
+    if (this.#lines.lineTo(client) === 0) this.#lines.drop(client)
     this.owned.watchersGone((each) => each === client)
     this.#onGone((each) => each === client, false, `its owner (client ${client}) has ended`)
   }
@@ -346,9 +350,15 @@ export class Actors {
       this.owned.release(id, 'no handle of it was left')
       this.owned.forget(id)
     } else if (this.#links.has(id)) connection.send('actorUnwatch', { to: owner, from, actor: id })
-    const worker = this.#links.get(id)?.worker
+    const worker = this.#links.get(id)?.worker ?? ''
     this.#links.delete(id)
-    if (worker !== undefined && this.#linkTo(worker) === undefined) this.#lines.drop(worker)
+    this.#hangUp(worker)
+  }
+
+  /** The line to a worker is of no use any more, unless another handle leads there. */
+  #hangUp(worker: ClientId): void {
+    for (const link of this.#links.values()) if (link.worker === worker) return
+    this.#lines.drop(worker)
   }
 
   /** A program that waits makes no garbage, so its engine would not find out what handles are gone. */

@@ -1,54 +1,83 @@
 /** Calls that go one at a time before a line to the worker is asked for. */
 export const callsAloneMin = 16
-/** When a call could not go over the line while others were under way, so many go through the node before the line is used again. */
-export const callsAfterMix = 64
+/** When calls on the line had to be made sure of because of one that cannot go there, so many go through the node before it is used again. */
+export const callsAfterFence = 64
 
-/** What is to be known of a call, and of what is under way, to choose its way. */
+/** What is to be known to choose a call's way. */
 export interface CallCircumstances {
-  /** It brings nothing along that is counted: refs, or values in a store. Only such a call may go over a line. */
+  /** It brings nothing along that is counted, or kept in a store. Only such a call may go over a line. */
   readonly isPlain: boolean
-  readonly hasLine: boolean
-  /** Calls that are with the worker. */
-  readonly underWay: number
+  /** The number of the line to the worker that there is now; 0 for none. */
+  readonly line: number
+  /** Calls that are with the worker, by the way that they went. */
+  readonly underWay: { readonly byNode: number; readonly direct: number }
 }
 
 /**
  * The way that one caller's calls of one actor take: through the node, or over a line of their own to a worker of the same
- * node, which is faster for calls one at a time. Calls on different ways might overtake each other, so all that are under way
- * are on one. Knows no socket.
+ * node, which is faster for calls one at a time. What goes on one way might overtake what went on the other, so before the way
+ * changes it must be certain that the worker has everything that went on the one before: because it has been answered, or because
+ * the worker has read a fence behind it. Knows no socket.
  */
 export class CallPath {
   #isDirect = false
+  /** The line that was used last. */
+  #line = 0
+  #isFenced = false
   #alone = 0
-  #left = 0
+  #isWishDue = false
+  #rest = 0
 
-  /** True while what is under way went over the line. */
-  get isDirect(): boolean {
-    return this.#isDirect
-  }
-
-  /** The way of a call that is to go now; undefined when it is to wait until those that are under way are answered. */
-  choose({ isPlain, hasLine, underWay }: CallCircumstances): 'node' | 'direct' | undefined {
-    if (this.#left > 0) this.#left -= 1
-    if (underWay === 0) {
-      this.#alone += 1
-      this.#isDirect = isPlain && hasLine && this.#left === 0
-    } else if (this.#isDirect && !(isPlain && hasLine)) {
-      if (!isPlain) this.#left = callsAfterMix
-      return undefined
+  /**
+   * The way of a call that is to go now. `'fence'` when it must wait until the worker has read a fence, which is to be sent now;
+   * `'wait'` when it must wait for that, or for calls that went over a line that has ended.
+   */
+  choose(circumstances: CallCircumstances): 'node' | 'direct' | 'fence' | 'wait' {
+    const { isPlain, line, underWay } = circumstances
+    if (underWay.byNode + underWay.direct === 0 && ++this.#alone === callsAloneMin) this.#isWishDue = true
+    if (this.#rest > 0) this.#rest -= 1
+    const isOnLine = line > 0 && line === this.#line
+    if (this.#isDirect && underWay.direct > 0) {
+      if (isPlain && isOnLine && !this.#isFenced) return 'direct'
+      if (!isOnLine || this.#isFenced) return 'wait'
+      this.#isFenced = true
+      return 'fence'
     }
-    return this.#isDirect ? 'direct' : 'node'
+    this.#isFenced = false
+    this.#isDirect =
+      isPlain && line > 0 && this.#rest === 0 && underWay.byNode === 0 && (isOnLine || underWay.direct === 0)
+    if (!this.#isDirect) return 'node'
+    this.#line = line
+    return 'direct'
   }
 
-  /** True when calls go one at a time, so that a line would be of use. */
-  get wantsLine(): boolean {
-    return this.#alone === callsAloneMin
-  }
-
-  /** The worker is another one, or the line has ended and what was under way on it is given up. */
-  reset(): void {
+  /** The worker has read the fence: it has everything that went over the line. */
+  passFence(): void {
+    if (!this.#isFenced) return
+    this.#isFenced = false
     this.#isDirect = false
+    this.#rest = callsAfterFence
+  }
+
+  /** True once, when calls go one at a time, so that a line would be of use. */
+  takeWish(): boolean {
+    const isDue = this.#isWishDue
+    this.#isWishDue = false
+    return isDue
+  }
+
+  /** The line has ended. What was under way on it is waited for. */
+  lineEnded(): void {
     this.#alone = 0
-    this.#left = 0
+    this.#isFenced = false
+  }
+
+  /** Nothing is under way any more, and the worker is another one. */
+  reset(): void {
+    this.lineEnded()
+    this.#isDirect = false
+    this.#isWishDue = false
+    this.#line = 0
+    this.#rest = 0
   }
 }

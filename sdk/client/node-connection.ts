@@ -130,6 +130,11 @@ export class NodeConnection {
     // The node gives its reason before it ends a connection.
     if (name === 'refused') this.#closed(decodeBody('refused', frame.body).message)
     else dispatch(this.#handlers, name, frame)
+    this.handled()
+  }
+
+  /** A message has been handled: one of the node, or one that came without it. */
+  handled(): void {
     this.#events?.afterMessage?.()
   }
 

@@ -1,18 +1,19 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type Server, type Socket } from 'node:net'
 import path from 'node:path'
+import type { Socket } from 'node:net'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Frame } from '../../protocols/frame.ts'
 import type { ClientId } from '../../protocols/ids.ts'
-import { decodeBody, type MessageBody } from '../../protocols/messages.ts'
+import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import { socketPathBytesMax } from '../../protocols/places.ts'
-import type { TaskResult } from '../../protocols/task-messages.ts'
+import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
+import { isPlain } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { DirectLine } from './direct-line.ts'
+import { Door } from './door.ts'
 
-/** Lines of one worker. */
+/** Lines of one worker, and callers that are on their way. */
 const linesMax = 64
-/** How long a caller may take to come to where it was told to. */
-const comeMs = 5000
 /** How long callers may take to hang up when the actor ends. */
 const endMs = 1000
 
@@ -20,8 +21,6 @@ export interface DirectCallersHost {
   readonly connection: NodeConnection
   onPush(push: MessageBody<'actorPush'>): void
   onCancel(cancel: MessageBody<'actorCancel'>): void
-  /** A message has been handled. */
-  afterMessage(): void
 }
 
 /**
@@ -31,6 +30,7 @@ export interface DirectCallersHost {
 export class DirectCallers {
   readonly #host: DirectCallersHost
   readonly #lines = new Map<ClientId, DirectLine>()
+  /** For those that were told where to come and have not said their key yet. */
   readonly #doors = new Map<ClientId, Door>()
   #isClosed = false
 
@@ -42,17 +42,16 @@ export class DirectCallers {
   onMeet({ from: caller }: MessageBody<'actorMeet'>): void {
     const { welcome } = this.#host.connection
     const socketPath = path.join(welcome.codeDirectory, `c-${randomBytes(8).toString('hex')}`)
+    this.#doors.get(caller)?.close()
     const isFull = this.#lines.size + this.#doors.size >= linesMax
     if (this.#isClosed || isFull || Buffer.byteLength(socketPath) > socketPathBytesMax) {
       this.#answer(caller, '', '')
       return
     }
-    this.#doors.get(caller)?.close()
     const key = randomBytes(16).toString('hex')
-    const door = new Door({
-      socketPath,
+    const door = new Door(socketPath, {
       onOpen: (isOpen) => this.#answer(caller, isOpen ? socketPath : '', isOpen ? key : ''),
-      onSocket: (socket) => this.#admit(socket, caller, key),
+      onSocket: (socket) => this.#receive(socket, caller, { door, key }),
       onClosed: () => {
         if (this.#doors.get(caller) === door) this.#doors.delete(caller)
       },
@@ -67,25 +66,41 @@ export class DirectCallers {
   }
 
   /** Somebody has come: the caller, if it knows the key. */
-  #admit(socket: Socket, caller: ClientId, key: string): void {
+  #receive(socket: Socket, caller: ClientId, { door, key }: { door: Door; key: string }): void {
     let isKnown = false
     const line = new DirectLine(socket, {
       onMessage: (name, frame) => {
-        if (!isKnown) {
-          if (name !== 'actorHello' || decodeBody('actorHello', frame.body).key !== key) throw notExpected(name)
-          isKnown = true
-          this.#lines.get(caller)?.destroy()
-          this.#lines.set(caller, line)
-        } else if (name === 'actorPush') this.#host.onPush(fromCaller(caller, decodeBody('actorPush', frame.body)))
-        else if (name === 'actorCancel') this.#host.onCancel(fromCaller(caller, decodeBody('actorCancel', frame.body)))
-        else throw notExpected(name)
-        this.#host.afterMessage()
+        if (isKnown) {
+          this.#onMessage(caller, line, name, frame)
+          return
+        }
+        if (name !== 'actorHello' || decodeBody('actorHello', frame.body).key !== key) throw notExpected(name)
+        isKnown = true
+        door.admit()
+        this.#lines.get(caller)?.destroy()
+        this.#lines.set(caller, line)
+        line.send('actorHello', { key })
       },
       onEnded: () => {
+        door.close()
         if (this.#lines.get(caller) === line) this.#lines.delete(caller)
       },
     })
     socket.on('data', (chunk) => line.receive(chunk))
+  }
+
+  #onMessage(caller: ClientId, line: DirectLine, name: MessageName, frame: Frame): void {
+    if (name === 'actorPush') {
+      const push = fromCaller(caller, decodeBody('actorPush', frame.body))
+      if (!push.calls.every(({ task }) => isPlainCall(task))) {
+        throw new ProtocolError('a call with refs, or of a stream, does not go over a line')
+      }
+      this.#host.onPush(push)
+    } else if (name === 'actorCancel') this.#host.onCancel(fromCaller(caller, decodeBody('actorCancel', frame.body)))
+    // Everything before it has been taken in.
+    else if (name === 'actorFence') line.send('actorFence', decodeBody('actorFence', frame.body))
+    else throw notExpected(name)
+    this.#host.connection.handled()
   }
 
   /** Sends results over the line to who has called. False when there is none. */
@@ -108,41 +123,8 @@ export class DirectCallers {
   }
 }
 
-interface DoorOptions {
-  readonly socketPath: string
-  onOpen(isOpen: boolean): void
-  onSocket(socket: Socket): void
-  /** Nobody is let in any more. */
-  onClosed(): void
-}
-
-/** A socket on which one caller is waited for, for a while. */
-class Door {
-  readonly #server: Server
-  readonly #timer: NodeJS.Timeout
-  readonly #onClosed: () => void
-
-  constructor({ socketPath, onOpen, onSocket, onClosed }: DoorOptions) {
-    this.#onClosed = onClosed
-    this.#timer = setTimeout(() => this.close(), comeMs).unref()
-    this.#server = createServer((socket) => {
-      this.close()
-      onSocket(socket)
-    })
-    this.#server.unref()
-    this.#server.on('error', () => {
-      onOpen(false)
-      this.close()
-    })
-    this.#server.listen(socketPath, () => onOpen(true))
-  }
-
-  /** Closes it, which deletes its file. */
-  close(): void {
-    clearTimeout(this.#timer)
-    this.#server.close()
-    this.#onClosed()
-  }
+function isPlainCall({ returnCount, args, resolved }: TaskSpec): boolean {
+  return returnCount > 0 && isPlain(args) && resolved.every(({ value }) => isPlain(value))
 }
 
 function fromCaller<T extends { from: ClientId }>(caller: ClientId, body: T): T {

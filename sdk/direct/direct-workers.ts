@@ -1,8 +1,11 @@
 import { createConnection } from 'node:net'
+import path from 'node:path'
 import { ProtocolError } from '../../protocols/errors.ts'
+import type { Frame } from '../../protocols/frame.ts'
 import { nodeOf, type ClientId } from '../../protocols/ids.ts'
-import { decodeBody, type MessageBody } from '../../protocols/messages.ts'
+import { decodeBody, type MessageBody, type MessageName } from '../../protocols/messages.ts'
 import type { TaskResult } from '../../protocols/task-messages.ts'
+import { isPlain } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { DirectLine } from './direct-line.ts'
 
@@ -14,15 +17,25 @@ const readBytes = 64 * 1024
 export interface DirectWorkersHost {
   readonly connection: NodeConnection
   onDone(worker: ClientId, results: readonly TaskResult[]): void
-  /** The line to a worker has ended; its process may go on. */
-  onEnded(worker: ClientId): void
+  /** The worker has everything that went over its line before this fence. */
+  onFence(worker: ClientId, fence: number): void
+  /** A line that was in use has ended; the worker's process may go on. */
+  onEnded(worker: ClientId, line: number): void
+}
+
+interface WorkerLine {
+  /** Counts up, so that a line is not taken for the one before it; 0 until the worker has answered. */
+  number: number
+  /** Undefined while the worker is asked where it listens. */
+  line: DirectLine | undefined
 }
 
 /** Who calls: its lines to workers of the same node that are actors. */
 export class DirectWorkers {
   readonly #host: DirectWorkersHost
-  /** By worker; undefined while it is asked for one. */
-  readonly #lines = new Map<ClientId, DirectLine | undefined>()
+  readonly #lines = new Map<ClientId, WorkerLine>()
+  #lastLine = 0
+  #lastFence = 0
   /** One place for all that comes: nothing is kept of it when it has been handled. */
   #place: Buffer | undefined
 
@@ -35,16 +48,21 @@ export class DirectWorkers {
     const { connection } = this.#host
     const { clientId: from, nodeId } = connection.welcome
     if (nodeOf(worker) !== nodeId || this.#lines.has(worker) || this.#lines.size >= linesMax) return
-    this.#lines.set(worker, undefined)
+    this.#lines.set(worker, { number: 0, line: undefined })
     connection.send('actorMeet', { to: worker, from })
   }
 
-  /** The worker has said where it listens. */
+  /** The worker has said where it listens. Throws ProtocolError for a place that is not one of the node's. */
   onMet({ from: worker, socketPath, key }: MessageBody<'actorMet'>): void {
-    if (!this.#lines.has(worker) || this.#lines.get(worker) !== undefined) return
+    const { connection } = this.#host
+    const entry = this.#lines.get(worker)
+    if (entry === undefined || entry.line !== undefined) return
     if (socketPath === '') {
       this.#lines.delete(worker)
       return
+    }
+    if (path.dirname(socketPath) !== connection.welcome.codeDirectory) {
+      throw new ProtocolError(`a worker listens outside of its node's folder, at ${socketPath}`)
     }
     const place = (this.#place ??= Buffer.allocUnsafeSlow(readBytes))
     const socket = createConnection({
@@ -58,38 +76,63 @@ export class DirectWorkers {
       },
     })
     const line = new DirectLine(socket, {
-      onMessage: (name, frame) => {
-        if (name !== 'actorDone') throw new ProtocolError(`a ${name} message is not expected from a worker`)
-        this.#host.onDone(worker, decodeBody('actorDone', frame.body).results)
-      },
+      onMessage: (name, frame) => this.#onMessage(worker, { entry, key }, name, frame),
       onEnded: () => {
-        if (this.#lines.get(worker) !== line) return
+        if (this.#lines.get(worker) !== entry) return
         this.#lines.delete(worker)
-        this.#host.onEnded(worker)
+        if (entry.number > 0) this.#host.onEnded(worker, entry.number)
       },
     })
-    this.#lines.set(worker, line)
+    entry.line = line
     line.send('actorHello', { key })
   }
 
-  /** True when there is a line to the worker. */
-  has(worker: ClientId): boolean {
-    return this.#lines.get(worker)?.isOpen === true
+  #onMessage(worker: ClientId, of: { entry: WorkerLine; key: string }, name: MessageName, frame: Frame): void {
+    const { entry, key } = of
+    if (entry.number === 0) {
+      if (name !== 'actorHello' || decodeBody('actorHello', frame.body).key !== key) throw notExpected(name)
+      entry.number = ++this.#lastLine
+    } else if (name === 'actorDone') {
+      const { results } = decodeBody('actorDone', frame.body)
+      if (!results.every(({ values }) => values.every(isPlain))) {
+        throw new ProtocolError('a result with refs, or of a store, does not go over a line')
+      }
+      this.#host.onDone(worker, results)
+    } else if (name === 'actorFence') this.#host.onFence(worker, decodeBody('actorFence', frame.body).number)
+    else throw notExpected(name)
+    this.#host.connection.handled()
+  }
+
+  /** The number of the line to the worker; 0 when there is none that the worker has taken. */
+  lineTo(worker: ClientId): number {
+    const entry = this.#lines.get(worker)
+    return entry?.line?.isOpen === true ? entry.number : 0
   }
 
   /** Sends over the line to the worker, if there is still one: who has sent is told when it ends. */
   send<N extends 'actorPush' | 'actorCancel'>(worker: ClientId, name: N, body: MessageBody<N>): void {
-    this.#lines.get(worker)?.send(name, body)
+    this.#lines.get(worker)?.line?.send(name, body)
+  }
+
+  /** Sends a fence over the line, which the worker returns when it has read it. Gives its number. */
+  fence(worker: ClientId): number {
+    const number = (this.#lastFence = (this.#lastFence + 1) >>> 0)
+    this.#lines.get(worker)?.line?.send('actorFence', { number })
+    return number
   }
 
   /** The worker is gone, or nobody here calls it any more. */
   drop(worker: ClientId): void {
-    const line = this.#lines.get(worker)
+    const entry = this.#lines.get(worker)
     this.#lines.delete(worker)
-    line?.destroy()
+    entry?.line?.destroy()
   }
 
   close(): void {
     for (const worker of [...this.#lines.keys()]) this.drop(worker)
   }
+}
+
+function notExpected(name: string): ProtocolError {
+  return new ProtocolError(`a ${name} message is not expected from a worker`)
 }

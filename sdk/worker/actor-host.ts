@@ -18,6 +18,7 @@ import { CallQueue } from './call-queue.ts'
 import { RunRecorder } from './run-recorder.ts'
 import { RunningTask } from './running-task.ts'
 import { TaskRunner } from './task-runner.ts'
+import type { WorkerOutput } from './worker-output.ts'
 
 /** After this long in user code without a break, the event loop gets a turn before the next call. */
 const sliceMs = 5
@@ -51,12 +52,22 @@ interface QueuedCall {
   holds: Holds[]
 }
 
+export interface ActorHostOptions {
+  readonly connection: NodeConnection
+  readonly runtime: Runtime
+  readonly output: WorkerOutput
+  /** Whose worker this is. */
+  readonly lease: LeaseStart
+  readonly start: MessageBody<'actorStart'>
+}
+
 type Instance = Record<string | symbol, unknown>
 
 /** The actor that this worker has become: its instance, and the calls that come for it. */
 export class ActorHost {
   readonly #connection: NodeConnection
   readonly #runtime: Runtime
+  readonly #output: WorkerOutput
   readonly #lease: LeaseStart
   readonly #start: MessageBody<'actorStart'>
   readonly #runner: TaskRunner
@@ -64,12 +75,11 @@ export class ActorHost {
   readonly #outboxes = new Map<ClientId, Outbox>()
   readonly #groups = new Map<string, CallQueue<QueuedCall>>()
   readonly #intake = new CallIntake()
-  /** Of calls that come over lines: what comes through the node is neither before nor behind them. */
-  readonly #directIntake = new CallIntake()
   readonly #callers: DirectCallers
   readonly #groupOfMethod = new Map<string, string>()
-  /** Calls that run, by their caller and number. */
-  readonly #running = new Map<string, RunningTask>()
+  readonly #running = new Set<RunningTask>()
+  /** Those that run, by their caller and number: of two tries of one call the later. */
+  readonly #runningByCall = new Map<string, RunningTask>()
   #instance: Instance | undefined
   /** Those that wait for others. */
   #waitingCount = 0
@@ -82,20 +92,13 @@ export class ActorHost {
   #hasEnded = false
   readonly context: ActorContext
 
-  /** @param afterMessage to be told whenever a call has come over a line */
-  constructor(
-    connection: NodeConnection,
-    runtime: Runtime,
-    lease: LeaseStart,
-    start: MessageBody<'actorStart'>,
-    afterMessage: () => void,
-  ) {
+  constructor({ connection, runtime, output, lease, start }: ActorHostOptions) {
     this.#connection = connection
+    this.#output = output
     this.#callers = new DirectCallers({
       connection,
       onPush: (push) => this.#onPush(push, true),
       onCancel: (cancel) => this.onCancel(cancel),
-      afterMessage,
     })
     this.#runtime = runtime
     this.#recorder = new RunRecorder(runtime.calls.runs)
@@ -146,10 +149,9 @@ export class ActorHost {
         this.#instance = instance
       }
       const task = new RunningTask(creation, this.#lease, holds, this.context.nodeId, construct)
-      const key = callKey(this.#lease.owner, creation.sequence)
-      this.#running.set(key, task)
+      this.#began(task)
       result = await this.#runner.run(task)
-      this.#ended(key, task, result)
+      this.#ended(task, result)
       this.#open(loaded.prototype as object, settings)
     } catch (error) {
       const wire = this.#runtime.encodeError(error, this.#lease.owner).wire
@@ -185,14 +187,13 @@ export class ActorHost {
     this.#callers.onMeet(meet)
   }
 
-  #onPush({ from, actor, calls }: MessageBody<'actorPush'>, isDirect: boolean): void {
+  #onPush({ from, actor, handle, calls }: MessageBody<'actorPush'>, isDirect: boolean): void {
     const { objects } = this.#runtime
-    const intake = isDirect ? this.#directIntake : this.#intake
     for (const call of calls) {
-      const { args, resolved, sequence, attempt } = call.task
+      const { args, resolved } = call.task
       const holds: Holds[] = [objects.adopt(args, from)]
       for (const { value } of resolved) holds.push(objects.adopt(value, from))
-      if (!intake.isNew(from, sequence, attempt)) continue
+      if (!this.#intake.isNew(from, handle, call.task)) continue
       if (actor !== this.#start.actor || this.#hasEnded || this.#ending?.isNow === true) {
         this.#refuse({ call, from, isDirect, holds }, this.#endedError())
         continue
@@ -250,18 +251,17 @@ export class ActorHost {
     const { job, depth, gpuIds } = this.#lease
     const lease = { owner: from, job, depth, gpuIds, group: this.#start.creation.group }
     const task = new RunningTask(call.task, lease, holds, this.context.nodeId, method)
-    const key = callKey(from, call.task.sequence)
-    this.#running.set(key, task)
+    this.#began(task)
     const outcome = this.#runner.run(task)
     if (!(outcome instanceof Promise)) {
-      this.#ended(key, task, outcome)
+      this.#ended(task, outcome)
       this.#add(from, outcome, isDirect)
       return
     }
     group.running++
     void outcome.then((result) => {
       group.running--
-      this.#ended(key, task, result)
+      this.#ended(task, result)
       this.#add(from, result, isDirect)
       if (group.isPumping) this.#sendSoon()
       else this.#pump(group)
@@ -285,16 +285,15 @@ export class ActorHost {
   /** Callers have gone: nobody takes what a stream would send them. */
   callersGone(isGone: (caller: ClientId) => boolean): void {
     this.#intake.forget(isGone)
-    this.#directIntake.forget(isGone)
-    for (const task of this.#running.values()) if (isGone(task.caller)) task.stream?.stop()
+    for (const task of this.#running) if (isGone(task.caller)) task.stream?.stop()
   }
 
   onConsumed({ from, sequence, count }: MessageBody<'actorConsumed'>): void {
-    this.#running.get(callKey(from, sequence))?.stream?.onConsumed(count)
+    this.#runningByCall.get(callKey(from, sequence))?.stream?.onConsumed(count)
   }
 
   onCancel({ from, sequence, recursive }: MessageBody<'actorCancel'>): void {
-    const running = this.#running.get(callKey(from, sequence))
+    const running = this.#runningByCall.get(callKey(from, sequence))
     running?.cancel()
     if (running !== undefined && recursive) this.#runtime.cancelChildren(running)
     // It may be here twice, when its caller has taken it for lost.
@@ -355,8 +354,10 @@ export class ActorHost {
     const from = this.#connection.welcome.clientId
     this.#lastSentMs = performance.now()
     if (this.#outboxes.size === 0) return
+    // The node is to have what was printed before it has the result.
+    const hasPrinted = this.#output.takePrinted()
     for (const [to, { direct, results }] of this.#outboxes) {
-      const isSent = direct.length === 0 || this.#callers.send(to, direct)
+      const isSent = direct.length === 0 || (!hasPrinted && this.#callers.send(to, direct))
       if (!isSent) this.#connection.send('actorDone', { to, from, results: direct })
       if (results.length > 0) this.#connection.send('actorDone', { to, from, results })
     }
@@ -378,22 +379,29 @@ export class ActorHost {
   /** A call of it waits for others. When all that run do, the actor's CPUs are free meanwhile. */
   beginWait(task: RunningTask): () => void {
     // Code that a finished call left behind waits on nobody's account.
-    if (!this.#running.has(callKey(task.caller, task.spec.sequence))) return () => undefined
+    if (!this.#running.has(task)) return () => undefined
     if (task.waits++ === 0) {
       this.#waitingCount++
       this.send()
       this.#tellBlocked()
     }
     return () => {
-      if (--task.waits > 0 || !this.#running.has(callKey(task.caller, task.spec.sequence))) return
+      if (--task.waits > 0 || !this.#running.has(task)) return
       this.#waitingCount--
       this.#tellBlocked()
     }
   }
 
+  #began(task: RunningTask): void {
+    this.#running.add(task)
+    this.#runningByCall.set(callKey(task.caller, task.spec.sequence), task)
+  }
+
   /** A call has ended; it may have left a get() behind that nobody awaits. */
-  #ended(key: string, task: RunningTask, result: TaskResult): void {
-    this.#running.delete(key)
+  #ended(task: RunningTask, result: TaskResult): void {
+    this.#running.delete(task)
+    const key = callKey(task.caller, task.spec.sequence)
+    if (this.#runningByCall.get(key) === task) this.#runningByCall.delete(key)
     this.#recorder.ended(task, result, performance.now())
     if (task.waits > 0) this.#waitingCount--
     if (this.#isBlocked || this.#waitingCount > 0) this.#tellBlocked()

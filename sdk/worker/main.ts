@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   const become = (start: MessageBody<'actorStart'>): void => {
     const { lease } = executor
     if (lease?.leaseId !== start.leaseId || actor !== undefined) return
-    actor = new ActorHost(connection, runtime, lease, start, () => executor.tellNeeded())
+    actor = new ActorHost({ connection, runtime, output, lease, start })
     setCurrentActor(actor)
     void actor.construct()
   }

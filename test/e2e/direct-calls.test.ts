@@ -50,6 +50,14 @@ class Waiter {
     await this.#go.promise
     return answer
   }
+  async open({ ref }: { ref?: ObjectRef<string> } = {}): Promise<string | undefined> {
+    this.#go.resolve()
+    return ref === undefined ? undefined : get(ref)
+  }
+  async *openAll(): AsyncGenerator<number> {
+    this.#go.resolve()
+    yield 1
+  }
   async end(): Promise<void> {
     this.#go.resolve()
     exitActor()
@@ -145,6 +153,63 @@ describe('calls that leave the node out', () => {
         Array.from({ length: 200 }, (_, i) => from + i),
       )
     }
+  })
+
+  test('a call that waits for a later one gets it, whatever that brings along', async () => {
+    const openers: ((waiter: ActorHandle<typeof Waiter>) => unknown)[] = [
+      (waiter) => get(waiter.open.remote()),
+      (waiter) => get(waiter.open.remote({ ref: put('held') })),
+      (waiter) => waiter.openAll.remote(),
+    ]
+    for (const open of openers) {
+      const waiter = remote(Waiter).remote()
+      await warm(() => waiter.number.remote())
+      const waiting = [waiter.waitFor.remote(1), waiter.waitFor.remote(2)]
+      await get(waiter.number.remote())
+      const opening = open(waiter)
+      assert.deepEqual(await get(waiting), [1, 2])
+      assert.equal(await get(waiter.number.remote()), 1)
+      await opening
+    }
+  })
+
+  test('two handles of one program lead to one actor: no call of either is lost, and none waits for the other', async () => {
+    const options = { name: 'shared log', getIfExists: true } as const
+    const [one, two] = [RemoteLog.options(options).remote(), RemoteLog.options(options).remote()] as const
+    await warm(() => one.add.remote(0))
+    await warm(() => two.add.remote(0))
+    const random = seededRandom(7)
+    const ref = put('named')
+    for (let round = 0; round < 200; round++) {
+      const calls = Array.from({ length: 1 + Math.floor(random() * 5) }, () => {
+        const log = random() < 0.5 ? one : two
+        return random() < 0.3 ? log.addNamed.remote({ number: round, ref }) : log.add.remote(round)
+      })
+      const [first] = calls
+      if (random() < 0.1 && first !== undefined) {
+        cancel(first)
+        await assert.rejects(get(first), TaskCancelledError)
+        calls.shift()
+      }
+      assert.deepEqual(
+        await get(calls),
+        calls.map(() => round),
+      )
+    }
+  })
+
+  test('the result of a call that prints comes through the node, behind what it has printed', async () => {
+    class Speaker {
+      say(text: string): void {
+        console.log(text)
+      }
+    }
+    const speaker = remote(Speaker).remote()
+    await warm(() => speaker.say.remote('warm'))
+    const before = await framesRelayed()
+    for (let i = 0; i < 200; i++) await get(speaker.say.remote(`line ${i}`))
+    const relayed = (await framesRelayed()) - before
+    assert.ok(relayed >= 200, `${relayed} frames have gone through the node`)
   })
 
   test('a call that is cancelled hears of it, and the actor goes on', async () => {

@@ -8,22 +8,27 @@ const stepsMax = 200_000
 /** Some minutes of trouble, then calm until nothing moves any more. */
 async function play(seed: number): Promise<ActorWorld> {
   const world = new ActorWorld(seed)
-  // In one of three worlds most calls go one at a time, and so over lines; in the others many are under way.
+  // In one of three worlds most calls go one at a time, and so over lines, but for some at once; in the others many are under way.
   const isQuiet = seed % 3 === 0
   const callRate = isQuiet ? 0.05 : 0.3
   const callsMax = isQuiet ? 300 : 80
-  const scale = isQuiet ? 0.02 : 1
+  // What is lost without any trouble stays lost, and is seen in the end.
+  const scale = isQuiet ? (seed % 2 === 0 ? 0 : 0.02) : 1
   const trouble = {
     kill: world.random() * 0.02 * scale,
     breakLink: world.random() * 0.02 * scale,
-    breakLine: world.random() * 0.004,
+    breakLine: scale === 0 ? 0 : world.random() * 0.004,
     cancel: world.random() * 0.05,
   }
   let calls = 0
   for (let step = 0; step < (callsMax / callRate) * 2; step++) {
     if (calls < callsMax && world.random() < callRate) {
-      world.call()
-      calls++
+      const atOnce = isQuiet && world.random() < 0.3 ? 6 : 1
+      for (let i = 0; i < atOnce; i++) {
+        world.call()
+        world.advance()
+      }
+      calls += atOnce
     }
     if (world.random() < trouble.kill) world.killWorker()
     if (world.random() < trouble.kill / 4) world.owned.kill(world.actor, true, 'to be started again')
@@ -65,12 +70,13 @@ async function settle(world: ActorWorld): Promise<void> {
 
 describe('an actor, its owner and its callers, in simulated trouble', () => {
   test('every call ends once; none runs twice unless its options allow it; calls of one caller run in their order', async () => {
-    const seen = { ok: 0, unavailable: 0, dead: 0, cancelled: 0, error: 0, again: 0, direct: 0, lost: 0 }
+    const seen = { ok: 0, unavailable: 0, dead: 0, cancelled: 0, error: 0, again: 0, direct: 0, lost: 0, fences: 0 }
     for (let seed = 1; seed <= runs; seed++) {
       const world = await play(seed)
       const name = `seed ${seed}`
       seen.direct += world.directAnswers
       seen.lost += world.lines.lost
+      seen.fences += world.lines.fences
       for (const { id, tasks, outcomes } of world.callers) {
         for (const sequence of tasks.keys()) {
           const outcome = outcomes.get(sequence)

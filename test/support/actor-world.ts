@@ -18,7 +18,6 @@ interface SimulatedWorker {
   readonly id: ClientId
   readonly leaseId: number
   readonly intake: CallIntake
-  readonly directIntake: CallIntake
   readonly queue: { from: ClientId; call: ActorCall; isDirect: boolean }[]
   incarnation: number
   isStarted: boolean
@@ -52,10 +51,11 @@ class Caller {
       named: () => undefined,
       streamPart: () => ({ skip: 0, limit: 0 }),
       moveToStore: (_task, value) => value,
-      push: (worker, target, calls, isDirect) => {
+      push: ({ worker, target, handle, calls, isDirect }) => {
         assert.equal(target, world.actor)
-        if (isDirect) world.lines.toWorker(id, worker, () => world.onPush(worker, id, calls, true))
-        else world.send(id, worker, true, () => world.onPush(worker, id, calls, false))
+        const arrive = (): void => world.onPush(worker, { from: id, handle, calls, isDirect })
+        if (isDirect) world.lines.toWorker(id, worker, arrive)
+        else world.send(id, worker, true, arrive)
       },
       cancelCall: (worker, sequence, { isDirect }) => {
         const arrive = (): void => world.onCancel(worker, id, sequence)
@@ -63,7 +63,8 @@ class Caller {
         else world.send(id, worker, false, arrive)
       },
       meet: (worker) => world.send(id, worker, false, () => world.lines.open(id, worker)),
-      hasLine: (worker) => world.lines.has(id, worker),
+      lineTo: (worker) => world.lines.numberOf(id, worker),
+      fence: (worker) => world.lines.fence(id, worker),
       hangUp: (worker) => world.lines.drop(id, worker),
       watch: () =>
         world.send(id, world.owner, true, () => {
@@ -130,9 +131,10 @@ export class ActorWorld {
       after: (delayMs, callback) => this.after(delayMs, callback),
       random: this.random,
       isAlive: (worker) => this.workers.get(worker)?.hasHungUp === false,
-      onEnded: (caller, worker) => this.callers.find(({ id }) => id === caller)?.link.onLineEnded(worker),
+      onFence: (caller, worker, fence) => this.#linkOf(caller)?.onFence(worker, fence),
+      onEnded: (caller, worker, line) => this.#linkOf(caller)?.onLineEnded(worker, line),
     })
-    this.#withRefs = [0, 0.05, 0.5][Math.floor(this.random() * 3)] as number
+    this.#withRefs = [0, 0.05, 0.2, 0.5][Math.floor(this.random() * 4)] as number
     const nodeCount = 1 + Math.floor(this.random() * 4)
     this.#nodes = Array.from({ length: nodeCount }, (_, i) => String(i + 1).repeat(16))
     this.owner = this.#client(this.#nodes[0] as NodeId)
@@ -286,10 +288,7 @@ export class ActorWorld {
       if (nodeOf(worker.id) !== at) continue
       // Its owner is gone, for all that this node knows.
       if (isGone(this.owner)) this.#kill(worker, 'its owner is gone')
-      else {
-        worker.intake.forget(isGone)
-        worker.directIntake.forget(isGone)
-      }
+      else worker.intake.forget(isGone)
     }
     for (const { id, link } of this.callers) {
       if (nodeOf(id) !== at) continue
@@ -315,7 +314,6 @@ export class ActorWorld {
     const leaseId = this.#nextLease++
     const state = {
       intake: new CallIntake(),
-      directIntake: new CallIntake(),
       queue: [],
       incarnation: 0,
       isStarted: false,
@@ -378,13 +376,16 @@ export class ActorWorld {
     })
   }
 
-  onPush(to: ClientId, from: ClientId, calls: readonly ActorCall[], isDirect: boolean): void {
+  onPush(
+    to: ClientId,
+    push: { from: ClientId; handle: ObjectId; calls: readonly ActorCall[]; isDirect: boolean },
+  ): void {
     const worker = this.workers.get(to)
     if (worker === undefined) return
+    const { from, handle, calls, isDirect } = push
     assert.ok(worker.isStarted, 'a call comes before the constructor has run')
     for (const call of calls) {
-      const intake = isDirect ? worker.directIntake : worker.intake
-      if (!intake.isNew(from, call.task.sequence, call.task.attempt)) continue
+      if (!worker.intake.isNew(from, handle, call.task)) continue
       worker.queue.push({ from, call, isDirect })
       this.after(this.#delay(), () => this.#runNext(worker))
     }
@@ -435,8 +436,12 @@ export class ActorWorld {
     )
   }
 
+  #linkOf(caller: ClientId): ActorLink | undefined {
+    return this.callers.find(({ id }) => id === caller)?.link
+  }
+
   #onStatus(watcher: ClientId, status: ActorStatus): void {
-    this.callers.find(({ id }) => id === watcher)?.link.onStatus(status)
+    this.#linkOf(watcher)?.onStatus(status)
   }
 
   // --- what users do

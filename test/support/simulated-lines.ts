@@ -4,11 +4,13 @@ export interface SimulatedLinesHost {
   after(delayMs: number, callback: () => void): void
   random(): number
   isAlive(worker: ClientId): boolean
+  onFence(caller: ClientId, worker: ClientId, fence: number): void
   /** A caller is told that its line to a worker has ended. */
-  onEnded(caller: ClientId, worker: ClientId): void
+  onEnded(caller: ClientId, worker: ClientId, line: number): void
 }
 
 interface SimulatedLine {
+  readonly number: number
   readonly caller: ClientId
   readonly worker: ClientId
   /** Messages that are under way, in each direction. */
@@ -28,6 +30,10 @@ export class SimulatedLines {
   readonly #lines = new Map<string, SimulatedLine>()
   /** Messages that were lost when lines broke. */
   lost = 0
+  /** Fences that have come back. */
+  fences = 0
+  #lastLine = 0
+  #lastFence = 0
 
   constructor(host: SimulatedLinesHost) {
     this.#host = host
@@ -40,14 +46,26 @@ export class SimulatedLines {
   open(caller: ClientId, worker: ClientId): void {
     const key = keyOf(caller, worker)
     if (nodeOf(caller) !== nodeOf(worker) || !this.#host.isAlive(worker) || this.#lines.has(key)) return
-    const line = { caller, worker, toWorker: [], toCaller: [], isEnding: false, isBroken: false }
     this.#host.after(this.#delay(), () => {
+      const number = ++this.#lastLine
+      const line = { number, caller, worker, toWorker: [], toCaller: [], isEnding: false, isBroken: false }
       if (this.#host.isAlive(worker)) this.#lines.set(key, line)
     })
   }
 
-  has(caller: ClientId, worker: ClientId): boolean {
-    return this.#lines.has(keyOf(caller, worker))
+  numberOf(caller: ClientId, worker: ClientId): number {
+    return this.#lines.get(keyOf(caller, worker))?.number ?? 0
+  }
+
+  /** What was sent before has arrived when the fence comes back. */
+  fence(caller: ClientId, worker: ClientId): number {
+    const number = ++this.#lastFence
+    const back = (): void => {
+      this.fences += 1
+      this.#host.onFence(caller, worker, number)
+    }
+    this.toWorker(caller, worker, () => void this.toCaller(caller, worker, back))
+    return number
   }
 
   toWorker(caller: ClientId, worker: ClientId, arrive: () => void): void {
@@ -97,7 +115,7 @@ export class SimulatedLines {
     const key = keyOf(line.caller, line.worker)
     if (this.#lines.get(key) !== line) return
     this.#lines.delete(key)
-    this.#host.onEnded(line.caller, line.worker)
+    this.#host.onEnded(line.caller, line.worker, line.number)
   }
 
   /** The caller hangs up: what is under way is lost, and it is not told. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { objectId } from '../../../protocols/ids.ts'
+import { limits } from '../../../protocols/limits.ts'
 import { ActorLink } from '../../../sdk/actors/actor-link.ts'
+import { ObjectRecord } from '../../../sdk/objects/object-record.ts'
+import { ObjectRef } from '../../../sdk/objects/object-ref.ts'
 import type { TaskRecord } from '../../../sdk/tasks/task-record.ts'
 import { inlineValue, taskOf } from '../../support/task-records.ts'
 
@@ -16,7 +19,8 @@ class Caller {
   /** Of those, which went over the line: cancels as the negative. */
   readonly direct: number[] = []
   readonly met: string[] = []
-  hasLine = false
+  line = 0
+  fences = 0
   readonly failed: string[] = []
   watches = 0
   nowMs = 0
@@ -29,7 +33,7 @@ class Caller {
       named: () => undefined,
       streamPart: () => ({ skip: 0, limit: 0 }),
       moveToStore: (_, value) => value,
-      push: (_worker, _target, calls, isDirect) => {
+      push: ({ calls, isDirect }) => {
         for (const { task } of calls) {
           this.pushed.push(task.sequence)
           if (isDirect) this.direct.push(task.sequence)
@@ -40,8 +44,9 @@ class Caller {
         if (isDirect) this.direct.push(-sequence)
       },
       meet: (to) => this.met.push(to),
-      hasLine: () => this.hasLine,
-      hangUp: () => (this.hasLine = false),
+      lineTo: () => this.line,
+      fence: () => ++this.fences,
+      hangUp: () => (this.line = 0),
       watch: () => this.watches++,
       defer: (callback) => this.#deferred.push(callback),
       after: (_, callback) => this.#timers.push(callback),
@@ -147,11 +152,14 @@ describe('ActorLink', () => {
     function onLine(): Caller {
       const caller = new Caller()
       caller.alive()
-      caller.hasLine = true
+      caller.line = 1
       caller.submit(1)
       caller.run()
       return caller
     }
+
+    const withRefs = (sequence: number): TaskRecord =>
+      taskOf(sequence, [], { args: { ...inlineValue(1), refs: [actor] }, retriesLeft: 0 })
 
     test('calls one at a time ask for one', () => {
       const caller = new Caller()
@@ -172,21 +180,55 @@ describe('ActorLink', () => {
       assert.deepEqual(caller.direct, [1, 2, -2])
     })
 
-    test('a call that brings refs along waits for those on the line, and those behind it do', () => {
+    test('a call that brings refs along goes behind a fence, though those before it have no result yet', () => {
       const caller = onLine()
-      caller.link.submit(taskOf(2, [], { args: { ...inlineValue(1), refs: [actor] } }))
+      caller.link.submit(withRefs(2))
       caller.submit(3)
       caller.run()
-      assert.deepEqual(caller.pushed, [1])
-      caller.link.onDone(worker, [ok(1)])
+      assert.deepEqual([caller.pushed, caller.fences], [[1], 1])
+      caller.link.onFence(worker, 7)
+      caller.link.onFence(other, 1)
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.fences], [[1], 1])
+      caller.link.onFence(worker, 1)
       caller.run()
       assert.deepEqual([caller.pushed, caller.direct], [[1, 2, 3], [1]])
     })
 
+    test('… and without one when those before it have their results', () => {
+      const caller = onLine()
+      caller.link.onDone(worker, [ok(1)])
+      caller.link.submit(withRefs(2))
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.direct, caller.fences], [[1, 2], [1], 0])
+    })
+
+    test('when one that waits for a fence is cancelled, those behind it go', () => {
+      const caller = onLine()
+      const waiting = withRefs(2)
+      caller.link.submit(waiting)
+      caller.submit(3)
+      caller.run()
+      caller.link.onDone(worker, [ok(1)])
+      caller.link.cancel(waiting, true)
+      caller.run()
+      assert.deepEqual(caller.pushed, [1, 3])
+    })
+
+    test('large arguments go through the node', () => {
+      const caller = onLine()
+      caller.link.onDone(worker, [ok(1)])
+      const record = new ObjectRecord(worker, 9)
+      record.settle(inlineValue(limits.inlineBytesMax))
+      caller.link.submit(taskOf(2, [], { resolvedRefs: [{ position: 0, ref: new ObjectRef(record) }] }))
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.direct], [[1, 2], [1]])
+    })
+
     test('when it ends and the worker does not, what was on it fails after a while, and what waits goes through the node', () => {
       const caller = onLine()
-      caller.hasLine = false
-      caller.link.onLineEnded(worker)
+      caller.line = 0
+      caller.link.onLineEnded(worker, 1)
       caller.submit(2)
       caller.run()
       assert.deepEqual([caller.pushed, caller.failed], [[1], []])
@@ -196,10 +238,21 @@ describe('ActorLink', () => {
       assert.deepEqual(caller.direct, [1])
     })
 
+    test('… also when there is a new one by then', () => {
+      const caller = onLine()
+      caller.link.onLineEnded(worker, 1)
+      caller.line = 2
+      caller.submit(2)
+      caller.run()
+      caller.ring()
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.failed], [[1, 2], ['1: ActorUnavailableError']])
+    })
+
     test('when it ends and the answers come through the node, nothing fails', () => {
       const caller = onLine()
-      caller.hasLine = false
-      caller.link.onLineEnded(worker)
+      caller.line = 0
+      caller.link.onLineEnded(worker, 1)
       caller.link.onDone(worker, [ok(1)])
       caller.submit(2)
       caller.run()
@@ -210,11 +263,18 @@ describe('ActorLink', () => {
     test('when the actor is on another worker, its line is hung up and the calls go there through the node', () => {
       const caller = onLine()
       caller.alive(1, other)
-      assert.equal(caller.hasLine, false)
+      assert.equal(caller.line, 0)
       assert.deepEqual(caller.failed, ['1: ActorUnavailableError'])
       caller.submit(2)
       caller.run()
       assert.deepEqual([caller.pushed, caller.direct], [[1, 2], [1]])
+    })
+
+    test('when the actor is dead, its line is hung up', () => {
+      const caller = onLine()
+      caller.link.onStatus({ state: 'dead', worker: '', incarnation: 0, target: actor, reason: 'x', error: undefined })
+      assert.equal(caller.line, 0)
+      assert.deepEqual(caller.failed, ['1: ActorDiedError'])
     })
   })
 })

@@ -7,12 +7,14 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { MessageChannel } from '../../../protocols/channel.ts'
+import { ProtocolError } from '../../../protocols/errors.ts'
 import type { ActorCall } from '../../../protocols/actor-messages.ts'
 import { objectId, type ClientId } from '../../../protocols/ids.ts'
 import type { MessageBody, MessageName } from '../../../protocols/messages.ts'
 import type { NodeConnection } from '../../../sdk/client/node-connection.ts'
 import { DirectCallers } from '../../../sdk/direct/direct-callers.ts'
 import { DirectWorkers } from '../../../sdk/direct/direct-workers.ts'
+import { ObjectRecord } from '../../../sdk/objects/object-record.ts'
 import { taskSpecOf } from '../../../sdk/tasks/task-spec.ts'
 import { inlineValue, taskOf } from '../../support/task-records.ts'
 
@@ -20,27 +22,34 @@ const node = '0a'.repeat(8)
 const caller: ClientId = `${node}${'01'.repeat(8)}`
 const worker: ClientId = `${node}${'02'.repeat(8)}`
 const actor = objectId(caller, 1)
+const returned = new ObjectRecord(caller, 2)
 
 type Sent = { [N in MessageName]: { name: N; body: MessageBody<N> } }[MessageName]
 
-/** What a process says to its node. */
-function connectionOf(clientId: ClientId, codeDirectory: string, onSent: (sent: Sent) => void): NodeConnection {
-  const send = (name: MessageName, body: unknown): void => onSent({ name, body } as Sent)
-  const connection = { welcome: { clientId, nodeId: node, codeDirectory }, send, flush: () => undefined }
+interface ConnectionEvents {
+  /** The process says something to its node. */
+  onSent(sent: Sent): void
+  onHandled(): void
+}
+
+function connectionOf(clientId: ClientId, codeDirectory: string, events: ConnectionEvents): NodeConnection {
+  const send = (name: MessageName, body: unknown): void => events.onSent({ name, body } as Sent)
+  const welcome = { clientId, nodeId: node, codeDirectory }
+  const connection = { welcome, send, flush: () => undefined, handled: () => events.onHandled() }
   return connection as unknown as NodeConnection
 }
 
-function callOf(sequence: number): ActorCall {
+function callOf(sequence: number, args = inlineValue(4)): ActorCall {
   const host = {
     named: () => undefined,
     streamPart: () => ({ skip: 0, limit: 0 }),
     moveToStore: (_: unknown, value: never) => value,
   }
-  return { method: 'f', group: '', task: taskSpecOf(taskOf(sequence, []), host) }
+  return { method: 'f', group: '', task: taskSpecOf(taskOf(sequence, [returned], { args }), host) }
 }
 
 function pushOf(sequence: number, from = caller): MessageBody<'actorPush'> {
-  return { to: worker, from, requestId: 0, actor, calls: [callOf(sequence)] }
+  return { to: worker, from, requestId: 0, actor, handle: actor, calls: [callOf(sequence)] }
 }
 
 function resultOf(sequence: number, bytes = 1) {
@@ -53,7 +62,9 @@ class Pair {
   readonly pushed: number[] = []
   readonly cancelled: number[] = []
   readonly done: number[] = []
-  readonly ended: ClientId[] = []
+  readonly fences: number[] = []
+  /** Lines that have ended. */
+  readonly ended: number[] = []
   /** What the worker has answered to who has asked for a line. */
   readonly met: MessageBody<'actorMet'>[] = []
   readonly #waiting: (() => void)[] = []
@@ -64,21 +75,27 @@ class Pair {
 
   constructor(directory = this.directory) {
     this.workers = new DirectWorkers({
-      connection: connectionOf(caller, directory, ({ name, body }) => {
-        if (name === 'actorMeet') this.callers.onMeet(body)
+      connection: connectionOf(caller, directory, {
+        onSent: ({ name, body }) => {
+          if (name === 'actorMeet') this.callers.onMeet(body)
+        },
+        onHandled: () => this.#note(() => undefined),
       }),
       onDone: (_, results) => this.#note(() => this.done.push(...results.map(({ sequence }) => sequence))),
-      onEnded: (gone) => this.#note(() => this.ended.push(gone)),
+      onFence: (_, fence) => this.#note(() => this.fences.push(fence)),
+      onEnded: (_, line) => this.#note(() => this.ended.push(line)),
     })
     this.callers = new DirectCallers({
-      connection: connectionOf(worker, directory, ({ name, body }) => {
-        if (name !== 'actorMet') return
-        this.#note(() => this.met.push(body))
-        if (!this.isDeaf) this.workers.onMet(body)
+      connection: connectionOf(worker, directory, {
+        onSent: ({ name, body }) => {
+          if (name !== 'actorMet') return
+          this.#note(() => this.met.push(body))
+          if (!this.isDeaf) this.workers.onMet(body)
+        },
+        onHandled: () => undefined,
       }),
       onPush: ({ calls }) => this.#note(() => this.pushed.push(...calls.map(({ task }) => task.sequence))),
       onCancel: ({ sequence }) => this.#note(() => this.cancelled.push(sequence)),
-      afterMessage: () => undefined,
     })
   }
 
@@ -94,7 +111,7 @@ class Pair {
   /** A line from the caller to the worker, in use. */
   async open(): Promise<void> {
     this.workers.meet(worker)
-    await this.until(() => this.workers.has(worker))
+    await this.until(() => this.workers.lineTo(worker) > 0)
     this.workers.send(worker, 'actorPush', pushOf(1))
     await this.until(() => this.pushed.length === 1)
   }
@@ -141,6 +158,44 @@ describe('lines between processes of one node', () => {
     assert.deepEqual(pair.done, sequences)
   })
 
+  test('a fence comes back behind everything that was sent before it', async () => {
+    await pair.open()
+    for (let sequence = 2; sequence <= 100; sequence++) pair.workers.send(worker, 'actorPush', pushOf(sequence))
+    const fence = pair.workers.fence(worker)
+    await pair.until(() => pair.fences.length > 0)
+    assert.deepEqual([pair.fences, pair.pushed.length], [[fence], 100])
+  })
+
+  test('there is no line before the worker has taken it; who is shown out can ask again', async () => {
+    pair.isDeaf = true
+    pair.workers.meet(worker)
+    await pair.until(() => pair.met.length === 1)
+    pair.workers.onMet({ ...(pair.met[0] as MessageBody<'actorMet'>), key: 'another one' })
+    assert.equal(pair.workers.lineTo(worker), 0)
+    pair.isDeaf = false
+    while (pair.met.length < 2) {
+      await new Promise(setImmediate)
+      pair.workers.meet(worker)
+    }
+    await pair.until(() => pair.workers.lineTo(worker) > 0)
+    assert.deepEqual([pair.pushed, pair.ended], [[], []])
+  })
+
+  test('a worker that listens outside of its node’s folder is not believed', () => {
+    pair.isDeaf = true
+    pair.workers.meet(worker)
+    const met = { to: caller, from: worker, socketPath: path.join(tmpdir(), 'elsewhere'), key: '' }
+    assert.throws(() => pair.workers.onMet(met), ProtocolError)
+  })
+
+  test('results with refs do not come over a line: it ends', async () => {
+    await pair.open()
+    const values = [{ ...inlineValue(1), refs: [actor] }]
+    pair.callers.send(caller, [{ ...resultOf(1), values }])
+    await pair.until(() => pair.ended.length === 1)
+    assert.deepEqual(pair.done, [])
+  })
+
   test('nothing is left in the folder once the caller has come', async () => {
     await pair.open()
     assert.deepEqual(readdirSync(pair.directory), [])
@@ -156,7 +211,7 @@ describe('lines between processes of one node', () => {
     assert.equal(pair.callers.send(caller, [resultOf(1)]), false)
   })
 
-  test('who begins with something else, sends for another, or no frames at all is shown out', async () => {
+  test('who begins with something else, sends for another, brings refs along, or sends no frames at all is shown out', async () => {
     const attempts: ((channel: MessageChannel, key: string, socket: Socket) => void)[] = [
       (channel) => channel.send('actorPush', pushOf(1)),
       (channel, key) => {
@@ -168,6 +223,11 @@ describe('lines between processes of one node', () => {
         channel.send('leaseReturn', { leaseId: 1 })
       },
       (_channel, _key, socket) => void socket.write(Buffer.alloc(64, 0xff)),
+      (channel, key) => {
+        channel.send('actorHello', { key })
+        const calls = [callOf(1, { ...inlineValue(1), refs: [actor] })]
+        channel.send('actorPush', { ...pushOf(1), calls })
+      },
     ]
     for (const attempt of attempts) {
       pair.met.length = 0
@@ -203,7 +263,7 @@ describe('lines between processes of one node', () => {
       other.workers.meet(worker)
       await other.until(() => other.met.length === 1)
       assert.equal(other.met[0]?.socketPath, '')
-      assert.equal(other.workers.has(worker), false)
+      assert.equal(other.workers.lineTo(worker), 0)
       rmSync(other.directory, { recursive: true })
     }
   })
@@ -216,7 +276,7 @@ describe('lines between processes of one node', () => {
     await closing
     assert.equal(pair.done.length, 200)
     await pair.until(() => pair.ended.length === 1)
-    assert.deepEqual(pair.ended, [worker])
+    assert.deepEqual(pair.ended, [1])
     pair.workers.meet(worker)
     assert.equal(pair.met.at(-1)?.socketPath, '')
   })
@@ -224,7 +284,7 @@ describe('lines between processes of one node', () => {
   test('a caller that hangs up is not told, and can come again', async () => {
     await pair.open()
     pair.workers.drop(worker)
-    assert.equal(pair.workers.has(worker), false)
+    assert.equal(pair.workers.lineTo(worker), 0)
     pair.pushed.length = 0
     await pair.open()
     assert.ok(pair.callers.send(caller, [resultOf(1)]))
