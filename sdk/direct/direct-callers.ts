@@ -9,6 +9,7 @@ import { socketPathBytesMax } from '../../protocols/places.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { isPlain } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
+import { WakefulLoop } from '../runtime/wakeful-loop.ts'
 import { DirectLine } from './direct-line.ts'
 import { Door } from './door.ts'
 
@@ -32,6 +33,9 @@ export class DirectCallers {
   readonly #lines = new Map<ClientId, DirectLine>()
   /** For those that were told where to come and have not said their key yet. */
   readonly #doors = new Map<ClientId, Door>()
+  /** On a line the caller is the only other one who has to do with a call. */
+  readonly #loop = new WakefulLoop(1)
+  #isResting = false
   #isClosed = false
 
   constructor(host: DirectCallersHost) {
@@ -91,6 +95,7 @@ export class DirectCallers {
 
   #onMessage(caller: ClientId, line: DirectLine, name: MessageName, frame: Frame): void {
     if (name === 'actorPush') {
+      this.#wake()
       const push = fromCaller(caller, decodeBody('actorPush', frame.body))
       if (!push.calls.every(({ task }) => isPlainCall(task))) {
         throw new ProtocolError('a call with refs, or of a stream, does not go over a line')
@@ -110,6 +115,19 @@ export class DirectCallers {
     line.send('actorDone', { to, from: this.#host.connection.welcome.clientId, results })
     line.flush()
     return true
+  }
+
+  /** The actor has answered what it was asked, and waits for the next call. */
+  rest(): void {
+    if (this.#isResting || this.#lines.size === 0) return
+    this.#isResting = true
+    this.#loop.begin()
+  }
+
+  #wake(): void {
+    if (!this.#isResting) return
+    this.#isResting = false
+    this.#loop.end()
   }
 
   /** From now on everything goes through the node. Resolves when everybody has what was sent before. */

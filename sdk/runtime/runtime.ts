@@ -43,6 +43,9 @@ const flushTimeoutMs = 2000
 /** More than there can be nodes. */
 const replicasMax = 0xffff
 
+/** While a worker waits, its driver may stay awake, and the node and another worker do the work. */
+const coresOfWork = 3
+
 /** What differs between a driver and a worker. */
 export interface RuntimeRole {
   readonly kind: 'driver' | 'worker'
@@ -92,7 +95,7 @@ export class Runtime {
     this.role = role
     const { welcome, socketPath } = connection
     const { clientId } = welcome
-    this.#loop = new WakefulLoop(role.kind === 'worker')
+    this.#loop = new WakefulLoop(role.kind === 'worker' ? coresOfWork : 1)
     this.#store = new NodeStore({ welcome, socketPath, link: this.#storeLink() })
     const encodeError = (error: unknown) => this.encodeError(error).wire
     this.#stored = new StoredValues((names) => this.#store.free(names), welcome.storeBytesMax)

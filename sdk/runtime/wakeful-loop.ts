@@ -23,9 +23,10 @@ export class WakefulLoop {
   readonly #wakefulness: Wakefulness
   #isPlanned = false
 
-  constructor(isWorker: boolean, host = engine) {
+  /** @param coresOfOthers that are to be left for who does the work meanwhile */
+  constructor(coresOfOthers: number, host = engine) {
     this.#host = host
-    this.#wakefulness = new Wakefulness(host.cores, isWorker)
+    this.#wakefulness = new Wakefulness(host.cores, coresOfOthers)
   }
 
   /** A wait begins. */

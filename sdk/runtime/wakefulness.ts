@@ -12,7 +12,7 @@ export const stayMax = 1024
 const gainMin = 0.1
 
 /**
- * Whether a process that waits for an answer stays awake meanwhile. To wake up a core that sleeps takes longer than all else in
+ * Whether a process that waits, for an answer or for the next call, stays awake meanwhile. To wake up a core that sleeps takes longer than all else in
  * a call, so that on a quiet machine short waits are several times shorter without; on a busy one who stays awake only keeps
  * the others from their work. So both ways are tried now and then, and the better one is taken. Only a wait that is alone
  * counts, and none stays awake for long. Knows no clock and no event loop.
@@ -35,10 +35,10 @@ export class Wakefulness {
 
   /**
    * @param cores of the machine
-   * @param isWorker its driver may stay awake, too, and two cores more are to be left for who does the work
+   * @param coresOfOthers those that are to be left for who does the work meanwhile
    */
-  constructor(cores: number, isWorker = false) {
-    this.#isAble = cores > (isWorker ? 3 : 1)
+  constructor(cores: number, coresOfOthers = 1) {
+    this.#isAble = cores > coresOfOthers
   }
 
   /** A wait begins. True when the process is to stay awake; then `isOn` says for how long. */

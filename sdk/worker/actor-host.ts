@@ -363,6 +363,7 @@ export class ActorHost {
     }
     this.#outboxes.clear()
     this.#connection.flush()
+    if (this.#running.size === 0) this.#callers.rest()
   }
 
   #sendItem({ caller: to, spec }: RunningTask, index: number, value: WireValue): void {

@@ -55,8 +55,8 @@ describe('whether a process that waits stays awake', () => {
   })
 
   it('never does so in a worker that would leave no core to who works for it', () => {
-    assert.equal(run(new Wakefulness(3, true), many, quiet), 0)
-    assert.ok(run(new Wakefulness(4, true), many, quiet) > many * 0.95)
+    assert.equal(run(new Wakefulness(3, 3), many, quiet), 0)
+    assert.ok(run(new Wakefulness(4, 3), many, quiet) > many * 0.95)
   })
 
   it('follows when the machine becomes busy, and quiet again', () => {
@@ -103,7 +103,7 @@ describe('an event loop that stays awake', () => {
   function loopOf(turnMs: number) {
     const clock = { nowMs: 0, turns: 0 }
     let next: (() => void) | undefined
-    const loop = new WakefulLoop(false, {
+    const loop = new WakefulLoop(1, {
       cores: 2,
       nowMs: () => clock.nowMs,
       nextTurn: (callback) => {
@@ -145,7 +145,7 @@ describe('an event loop that stays awake', () => {
 
   it('lets timers go on while it is awake, and turns no more when the wait is over', async () => {
     const clock = { nowMs: 0, turns: 0 }
-    const loop = new WakefulLoop(false, {
+    const loop = new WakefulLoop(1, {
       cores: 2,
       nowMs: () => clock.nowMs,
       nextTurn: (callback) => {
