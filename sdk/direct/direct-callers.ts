@@ -36,6 +36,8 @@ export class DirectCallers {
   /** On a line the caller is the only other one who has to do with a call. */
   readonly #loop = new WakefulLoop(1)
   #isResting = false
+  /** The last that has come was one call. Whoever sends many at a time is after throughput, and the cores are needed for that. */
+  #isOneAtATime = false
   #isClosed = false
 
   constructor(host: DirectCallersHost) {
@@ -97,6 +99,7 @@ export class DirectCallers {
     if (name === 'actorPush') {
       this.#wake()
       const push = fromCaller(caller, decodeBody('actorPush', frame.body))
+      this.#isOneAtATime = push.calls.length === 1
       if (!push.calls.every(({ task }) => isPlainCall(task))) {
         throw new ProtocolError('a call with refs, or of a stream, does not go over a line')
       }
@@ -119,7 +122,7 @@ export class DirectCallers {
 
   /** The actor has answered what it was asked, and waits for the next call. */
   rest(): void {
-    if (this.#isResting || this.#lines.size === 0) return
+    if (this.#isResting || !this.#isOneAtATime) return
     this.#isResting = true
     this.#loop.begin()
   }
