@@ -105,6 +105,8 @@ export class ActorLink {
   #directCount = 0
   /** The fence that the worker is to read. */
   #fence: number | undefined
+  /** What has been heard of the worker's end, to be acted on when all is read that it has said over its line. */
+  #news: (() => void)[] = []
   #status: ActorStatus | undefined
   /** The worker to which what is in flight went. */
   #sentTo: ClientId = ''
@@ -137,6 +139,11 @@ export class ActorLink {
 
   get pushedCount(): number {
     return this.#inFlight.size
+  }
+
+  /** True when calls that went over a line have no result yet. */
+  get hasDirectCalls(): boolean {
+    return this.#directCount > 0
   }
 
   /** Calls that have no result yet, those that are with the worker first. */
@@ -186,6 +193,7 @@ export class ActorLink {
 
   readonly #pump = (): void => {
     this.#isPumpPlanned = false
+    if (this.#news.length > 0) return
     const status = this.#status
     if (status?.state === 'dead') {
       this.#failAll(status)
@@ -245,6 +253,35 @@ export class ActorLink {
 
   /** The owner has said how the actor is. */
   onStatus(status: ActorStatus): void {
+    if (status.worker !== this.#sentTo || this.#news.length > 0) this.#whenRead(() => this.#takeStatus(status))
+    else this.#takeStatus(status)
+  }
+
+  /**
+   * Acts on the end of the worker when what it has said over its line has been read: that may come behind the news, which go
+   * through the node. The end of a process ends its line, so that this takes no longer than that.
+   */
+  #whenRead(act: () => void): void {
+    const isToRead = this.#directCount > 0 && this.#host.lineTo(this.#sentTo) > 0
+    if (this.#news.length === 0 && !isToRead) {
+      act()
+      return
+    }
+    if (this.#news.push(act) > 1) return
+    const news = this.#news
+    this.#host.after(lineLostMs, () => {
+      if (this.#news === news) this.#actOnNews()
+    })
+  }
+
+  #actOnNews(): void {
+    const news = this.#news
+    this.#news = []
+    for (const act of news) act()
+    this.#pumpLater()
+  }
+
+  #takeStatus(status: ActorStatus): void {
     const before = this.#status
     if (before?.state === 'dead' || (before !== undefined && status.incarnation < before.incarnation)) return
     this.#status = status
@@ -283,11 +320,16 @@ export class ActorLink {
         this.#again([task])
       } else this.#finish(task, () => this.#host.settle(task, result, worker))
     }
+    if (this.#news.length > 0 && this.#directCount === 0) this.#actOnNews()
     if (this.#queue.length > 0) this.#pumpLater()
   }
 
   /** The process that the worker, or the owner, is has ended, or no link leads there any more. */
   onGone(client: ClientId, isUnreachable: boolean): void {
+    this.#whenRead(() => this.#workerGone(client, isUnreachable))
+  }
+
+  #workerGone(client: ClientId, isUnreachable: boolean): void {
     const status = this.#status
     if (status?.state !== 'alive' || status.worker !== client) return
     // The owner will say what becomes of it, and so of the calls that were there. Until then nothing is sent.
@@ -299,6 +341,10 @@ export class ActorLink {
 
   /** Who leads the actor's life is gone, or does not lead it any more: another one does, or will, or nobody. */
   onLeaderGone(reason: string): void {
+    this.#whenRead(() => this.#leaderGone(reason))
+  }
+
+  #leaderGone(reason: string): void {
     if (this.#status?.state === 'dead') return
     // What another one says counts, whatever this one has said.
     this.#status = undefined
@@ -308,11 +354,21 @@ export class ActorLink {
 
   /** Another one leads the actor's life: it counts on its own how often the actor was started. */
   onLeaderChanged(): void {
+    // That is no news of the worker, but has its turn among them.
+    if (this.#news.length > 0) this.#news.push(() => this.#leaderChanged())
+    else this.#leaderChanged()
+  }
+
+  #leaderChanged(): void {
     if (this.#status !== undefined && this.#status.state !== 'dead') this.#status = { ...this.#status, incarnation: -1 }
   }
 
   /** What was sent to the worker has not got there. */
   onUndeliverable(worker: ClientId): void {
+    this.#whenRead(() => this.#undeliverable(worker))
+  }
+
+  #undeliverable(worker: ClientId): void {
     const status = this.#status
     if (status?.state !== 'alive' || status.worker !== worker) return
     this.#status = { ...status, state: 'restarting', worker: '' }
@@ -333,6 +389,10 @@ export class ActorLink {
   onLineEnded(worker: ClientId, line: number): void {
     if (worker !== this.#sentTo) return
     this.#path.lineEnded()
+    if (this.#news.length > 0) {
+      this.#actOnNews()
+      return
+    }
     const wentOver = (entry: InFlight): boolean => entry.line === line
     if (![...this.#inFlight.values()].some(wentOver)) return
     this.#host.after(lineLostMs, () => {
@@ -417,6 +477,7 @@ export class ActorLink {
 
   /** Every call fails. */
   failAll(error: unknown): void {
+    this.#news = []
     for (const task of this.#drainAll()) this.#finish(task, () => this.#host.fail(task, error))
   }
 

@@ -63,6 +63,7 @@ export class Actors {
   readonly #linkHost: ActorLinkHost
   /** To the workers of this node that are called one call at a time. */
   readonly #lines: DirectWorkers
+  #linesEnded: Promise<void> | undefined
   readonly #handles = new HandleWatch((actor) => this.#handlesGone(actor))
   readonly #onHandlesGone = engineCollector.onCollected<ObjectId>((id) => this.#handlesGone(id))
   #collectTimer: NodeJS.Timeout | undefined
@@ -473,6 +474,20 @@ export class Actors {
     } else connection.send('actorWatch', { to, from, requestId: 0, actor })
   }
 
+  /** The program ends: actors that have something to do at their end are given the time for it. Resolves when they have. */
+  async endAll(timeoutMs: number): Promise<void> {
+    const untilMs = performance.now() + timeoutMs
+    // The end of an actor goes through the node, and must not overtake calls that were made before.
+    const workers = [...this.#links.values()].filter(({ hasDirectCalls }) => hasDirectCalls).map(({ worker }) => worker)
+    if (this.owned.hasExitHooks) await this.#lines.delivered(workers, timeoutMs)
+    await this.owned.endAll(untilMs - performance.now())
+  }
+
+  /** Resolves when workers have what was sent to them before everything ended. */
+  async linesEnded(): Promise<void> {
+    await this.#linesEnded
+  }
+
   /** True while others may need this process for an actor that it has made, or it waits for a call. */
   get isNeeded(): boolean {
     return this.pendingCount > 0 || this.owned.liveCount > 0
@@ -486,7 +501,7 @@ export class Actors {
   close(): void {
     clearTimeout(this.#collectTimer)
     this.#detached.close()
-    this.#lines.close()
+    this.#linesEnded ??= this.#lines.close()
     this.owned.close()
   }
 }

@@ -1,5 +1,7 @@
 /** Calls that go one at a time before a line to the worker is asked for. */
 export const callsAloneMin = 16
+/** A line that was not to be had is asked for again after so many. */
+const callsPerWish = 4096
 /** When calls on the line had to be made sure of because of one that cannot go there, so many go through the node before it is used again. */
 export const callsAfterFence = 64
 
@@ -34,7 +36,8 @@ export class CallPath {
    */
   choose(circumstances: CallCircumstances): 'node' | 'direct' | 'fence' | 'wait' {
     const { isPlain, line, underWay } = circumstances
-    if (underWay.byNode + underWay.direct === 0 && ++this.#alone === callsAloneMin) this.#isWishDue = true
+    if (underWay.byNode + underWay.direct === 0 && ++this.#alone % callsPerWish === callsAloneMin)
+      this.#isWishDue = true
     if (this.#rest > 0) this.#rest -= 1
     const isOnLine = line > 0 && line === this.#line
     if (this.#isDirect && underWay.direct > 0) {
@@ -59,7 +62,7 @@ export class CallPath {
     this.#rest = callsAfterFence
   }
 
-  /** True once, when calls go one at a time, so that a line would be of use. */
+  /** True when calls go one at a time, so that a line would be of use: seldom. */
   takeWish(): boolean {
     const isDue = this.#isWishDue
     this.#isWishDue = false

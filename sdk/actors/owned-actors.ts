@@ -166,10 +166,14 @@ export class OwnedActors {
     if (actor !== undefined) this.#step(actor, { type: 'release', reason })
   }
 
+  /** True when an actor that lives has something to do at its end. */
+  get hasExitHooks(): boolean {
+    return this.#actors.values().some(hasWorkAtEnd)
+  }
+
   /** The program ends: actors that have something to do at their end are given the time for it. Resolves when they have. */
   async endAll(timeoutMs: number): Promise<void> {
-    const isOpen = ({ hasExitHook, lifecycle }: OwnedActor): boolean => hasExitHook && lifecycle.publicState === 'alive'
-    const open = new Set([...this.#actors.values()].filter(isOpen))
+    const open = new Set([...this.#actors.values()].filter(hasWorkAtEnd))
     if (open.size === 0) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, timeoutMs)
@@ -422,4 +426,8 @@ function deathError({ id, name, lifecycle }: OwnedActor): ActorDiedError {
     details,
     ...(error === undefined ? {} : { cause: error }),
   })
+}
+
+function hasWorkAtEnd({ hasExitHook, lifecycle }: OwnedActor): boolean {
+  return hasExitHook && lifecycle.publicState === 'alive'
 }

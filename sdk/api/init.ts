@@ -202,7 +202,7 @@ export async function shutdown(): Promise<void> {
   setCurrentRuntime(undefined)
   process.removeListener('beforeExit', onBeforeExit)
   await ending.runtime.actors.allKept()
-  await ending.runtime.actors.owned.endAll(actorsEndMs)
+  await ending.runtime.actors.endAll(actorsEndMs)
   await ending.runtime.flushLogs().catch(() => undefined)
   ending.printer.close()
   await ending.runtime.close(new NotInitializedError('the program was detached from its node by shutdown()'))

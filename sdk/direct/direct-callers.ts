@@ -12,6 +12,7 @@ import type { NodeConnection } from '../client/node-connection.ts'
 import { WakefulLoop } from '../runtime/wakeful-loop.ts'
 import { DirectLine } from './direct-line.ts'
 import { Door } from './door.ts'
+import { within } from './within.ts'
 
 /** Lines of one worker, and callers that are on their way. */
 const linesMax = 64
@@ -111,13 +112,13 @@ export class DirectCallers {
     this.#host.connection.handled()
   }
 
-  /** Sends results over the line to who has called. False when there is none. */
+  /** Sends results over the line to who has called. False when there is none, or it has ended over that. */
   send(to: ClientId, results: TaskResult[]): boolean {
     const line = this.#lines.get(to)
     if (line === undefined || !line.isOpen || this.#isClosed) return false
     line.send('actorDone', { to, from: this.#host.connection.welcome.clientId, results })
     line.flush()
-    return true
+    return line.isOpen
   }
 
   /** The actor has answered what it was asked, and waits for the next call. */
@@ -137,10 +138,10 @@ export class DirectCallers {
   async close(): Promise<void> {
     this.#isClosed = true
     for (const door of this.#doors.values()) door.close()
-    const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, endMs)
-    await Promise.race([Promise.all([...this.#lines.values()].map((line) => line.end())), late])
-    clearTimeout(timer)
+    await within(
+      endMs,
+      [...this.#lines.values()].map((line) => line.end()),
+    )
   }
 }
 

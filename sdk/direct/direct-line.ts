@@ -33,8 +33,9 @@ export class DirectLine {
     })
   }
 
+  /** False when the line has ended, or the other end has said that it will. */
   get isOpen(): boolean {
-    return this.#isOpen
+    return this.#isOpen && this.#socket.writable
   }
 
   send<N extends MessageName>(name: N, body: MessageBody<N>): void {

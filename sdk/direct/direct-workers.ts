@@ -8,11 +8,14 @@ import type { TaskResult } from '../../protocols/task-messages.ts'
 import { isPlain } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { DirectLine } from './direct-line.ts'
+import { within } from './within.ts'
 
 /** Lines of one process. */
 const linesMax = 64
 /** What is read at a time. */
 const readBytes = 64 * 1024
+/** How long workers may take to take in the last that is sent to them. */
+const closeMs = 1000
 
 export interface DirectWorkersHost {
   readonly connection: NodeConnection
@@ -30,12 +33,20 @@ interface WorkerLine {
   line: DirectLine | undefined
 }
 
+interface AwaitedFence {
+  readonly worker: ClientId
+  readonly number: number
+  readonly resolve: () => void
+}
+
 /** Who calls: its lines to workers of the same node that are actors. */
 export class DirectWorkers {
   readonly #host: DirectWorkersHost
   readonly #lines = new Map<ClientId, WorkerLine>()
   #lastLine = 0
   #lastFence = 0
+  /** Those that somebody waits for. */
+  readonly #fences = new Set<AwaitedFence>()
   /** One place for all that comes: nothing is kept of it when it has been handled. */
   #place: Buffer | undefined
 
@@ -52,17 +63,15 @@ export class DirectWorkers {
     connection.send('actorMeet', { to: worker, from })
   }
 
-  /** The worker has said where it listens. Throws ProtocolError for a place that is not one of the node's. */
+  /** The worker has said where it listens. */
   onMet({ from: worker, socketPath, key }: MessageBody<'actorMet'>): void {
     const { connection } = this.#host
     const entry = this.#lines.get(worker)
     if (entry === undefined || entry.line !== undefined) return
-    if (socketPath === '') {
+    // Only in the node's own folder is it certain who listens.
+    if (path.dirname(socketPath) !== connection.welcome.codeDirectory) {
       this.#lines.delete(worker)
       return
-    }
-    if (path.dirname(socketPath) !== connection.welcome.codeDirectory) {
-      throw new ProtocolError(`a worker listens outside of its node's folder, at ${socketPath}`)
     }
     const place = (this.#place ??= Buffer.allocUnsafeSlow(readBytes))
     const socket = createConnection({
@@ -80,6 +89,7 @@ export class DirectWorkers {
       onEnded: () => {
         if (this.#lines.get(worker) !== entry) return
         this.#lines.delete(worker)
+        this.#passFences((fence) => fence.worker === worker)
         if (entry.number > 0) this.#host.onEnded(worker, entry.number)
       },
     })
@@ -98,8 +108,11 @@ export class DirectWorkers {
         throw new ProtocolError('a result with refs, or of a store, does not go over a line')
       }
       this.#host.onDone(worker, results)
-    } else if (name === 'actorFence') this.#host.onFence(worker, decodeBody('actorFence', frame.body).number)
-    else throw notExpected(name)
+    } else if (name === 'actorFence') {
+      const { number } = decodeBody('actorFence', frame.body)
+      this.#passFences((fence) => fence.worker === worker && fence.number === number)
+      this.#host.onFence(worker, number)
+    } else throw notExpected(name)
     this.#host.connection.handled()
   }
 
@@ -121,6 +134,26 @@ export class DirectWorkers {
     return number
   }
 
+  /** Resolves when these workers have everything that was sent to them over their lines, or when the time is up. */
+  async delivered(workers: readonly ClientId[], timeoutMs: number): Promise<void> {
+    const fences = workers
+      .filter((worker) => this.lineTo(worker) > 0)
+      .map((worker) => {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        this.#fences.add({ worker, number: this.fence(worker), resolve })
+        return promise
+      })
+    await within(timeoutMs, fences)
+  }
+
+  #passFences(isMeant: (fence: AwaitedFence) => boolean): void {
+    for (const fence of this.#fences) {
+      if (!isMeant(fence)) continue
+      this.#fences.delete(fence)
+      fence.resolve()
+    }
+  }
+
   /** The worker is gone, or nobody here calls it any more. */
   drop(worker: ClientId): void {
     const entry = this.#lines.get(worker)
@@ -128,8 +161,18 @@ export class DirectWorkers {
     entry?.line?.destroy()
   }
 
-  close(): void {
-    for (const worker of [...this.#lines.keys()]) this.drop(worker)
+  /** Ends all lines. Resolves when the workers have what was sent before, or do not take it for long. */
+  async close(): Promise<void> {
+    const lines = [...this.#lines.values()]
+    this.#lines.clear()
+    this.#passFences(() => true)
+    const taken: Promise<void>[] = []
+    for (const { number, line } of lines) {
+      if (number > 0 && line?.isOpen === true) taken.push(line.end())
+      else line?.destroy()
+    }
+    await within(closeMs, taken)
+    for (const { line } of lines) line?.destroy()
   }
 }
 

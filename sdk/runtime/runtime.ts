@@ -466,6 +466,7 @@ export class Runtime {
   async close(error: ShoalError): Promise<void> {
     this.#end(error)
     await this.functions.table.close()
+    await this.actors.linesEnded()
     await this.connection.close()
   }
 }

@@ -355,7 +355,9 @@ export class ActorHost {
     this.#lastSentMs = performance.now()
     if (this.#outboxes.size === 0) return
     // The node is to have what was printed before it has the result.
-    const hasPrinted = this.#output.takePrinted()
+    const { hasPrinted } = this.#output
+    // What runs still may have printed it, and its result is to come behind it as well.
+    if (this.#running.size === 0) this.#output.hasPrinted = false
     for (const [to, { direct, results }] of this.#outboxes) {
       const isSent = direct.length === 0 || (!hasPrinted && this.#callers.send(to, direct))
       if (!isSent) this.#connection.send('actorDone', { to, from, results: direct })
@@ -395,7 +397,10 @@ export class ActorHost {
 
   #began(task: RunningTask): void {
     this.#running.add(task)
-    this.#runningByCall.set(callKey(task.caller, task.spec.sequence), task)
+    const key = callKey(task.caller, task.spec.sequence)
+    // Of an earlier try nobody takes the items any more.
+    this.#runningByCall.get(key)?.stream?.stop()
+    this.#runningByCall.set(key, task)
   }
 
   /** A call has ended; it may have left a get() behind that nobody awaits. */

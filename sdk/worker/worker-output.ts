@@ -13,7 +13,8 @@ export class WorkerOutput {
   readonly #current: () => { name: string; to: string; task: string } | undefined
   readonly #token: string
   readonly #marked = new Map<object, string>()
-  #hasPrinted = false
+  /** Something was printed since this was last set back. */
+  hasPrinted = false
 
   /** @param token proves to the node that a mark is ours, and not something that a task printed. */
   constructor(token: string, current: () => { name: string; to: string; task: string } | undefined) {
@@ -26,13 +27,6 @@ export class WorkerOutput {
     this.#marked.clear()
   }
 
-  /** True when something was printed since this was last asked. */
-  takePrinted(): boolean {
-    const hasPrinted = this.#hasPrinted
-    this.#hasPrinted = false
-    return hasPrinted
-  }
-
   install(): void {
     for (const stream of [process.stdout, process.stderr]) {
       // There is no public way to this; where it is missing, a long task's output is only late.
@@ -40,7 +34,7 @@ export class WorkerOutput {
       handle?.setBlocking?.(true)
       const write = stream.write.bind(stream) as (...args: unknown[]) => boolean
       const marking = (...args: unknown[]): boolean => {
-        this.#hasPrinted = true
+        this.hasPrinted = true
         const current = this.#current()
         if (current !== undefined) {
           const marker = `\u001eshoal:${this.#token}:${JSON.stringify(current)}\n`

@@ -17,6 +17,7 @@ import {
 } from '../../sdk/index.ts'
 import { currentRuntime } from '../../sdk/runtime/current-runtime.ts'
 import { attachToNode } from '../support/driver.ts'
+import { DriverProgram } from '../support/driver-program.ts'
 import { FakeClient } from '../support/fake-client.ts'
 import { seededRandom } from '../support/seeded-random.ts'
 
@@ -263,6 +264,29 @@ describe('calls that leave the node out', () => {
     kill(lasting)
   })
 
+  test('what was answered before the worker’s death is not lost, however late it is read', async () => {
+    class Dying {
+      number(n: number): number {
+        return n
+      }
+      answerAndDie(): string {
+        setImmediate(() => process.kill(process.pid, 'SIGKILL'))
+        return 'answered'
+      }
+    }
+    for (let round = 0; round < 5; round++) {
+      const dying = remote(Dying).remote()
+      await warm(() => dying.number.remote(0))
+      const answer = dying.answerAndDie.remote()
+      await new Promise(setImmediate)
+      // The news of its death are here as well when this process comes to read.
+      const untilMs = performance.now() + 200
+      while (performance.now() < untilMs);
+      assert.equal(await get(answer), 'answered')
+      await assert.rejects(get(dying.number.remote(1)), ActorDiedError)
+    }
+  })
+
   test('handles that come and go take their lines along, and no call of theirs is lost', async () => {
     class Client {
       async callSome(log: ActorHandle<typeof Log>, count: number): Promise<number> {
@@ -277,5 +301,31 @@ describe('calls that leave the node out', () => {
       const log = logs[round % 2] as ActorHandle<typeof Log>
       assert.equal(await get(client.callSome.remote(log, 60)), 60)
     }
+  })
+})
+
+describe('calls over lines, and the end of the program', () => {
+  const source = `
+    import { init, shutdown, remote, get } from 'SDK'
+    import { readFileSync, writeFileSync } from 'node:fs'
+    await init({ embedded: true, logToDriver: false })
+    class Log {
+      #entries = 0
+      #file
+      constructor(file: string) { this.#file = file }
+      add(_: string) { return ++this.#entries }
+      onExit() { process.getBuiltinModule('node:fs').writeFileSync(this.#file, String(this.#entries)) }
+    }
+    const file = process.cwd() + '/entries'
+    const log = remote(Log).remote(file)
+    for (let i = 0; i < 100; i++) await get(log.add.remote(''))
+    const refs = Array.from({ length: 1500 }, () => log.add.remote('x'.repeat(2000)))
+    await shutdown()
+    console.log(refs.length, readFileSync(file, 'utf8'))`
+
+  test('what was called before shutdown() runs before the actor ends', async () => {
+    await using program = new DriverProgram(source)
+    const { stdout, stderr, code } = await program.ended()
+    assert.deepEqual([stdout, code], ['1500 1600\n', 0], stderr)
   })
 })

@@ -77,6 +77,7 @@ describe('an actor, its owner and its callers, in simulated trouble', () => {
       seen.direct += world.directAnswers
       seen.lost += world.lines.lost
       seen.fences += world.lines.fences
+      assert.equal(world.lines.thrownAway, 0, `${name}: answers were thrown away`)
       for (const { id, tasks, outcomes } of world.callers) {
         for (const sequence of tasks.keys()) {
           const outcome = outcomes.get(sequence)

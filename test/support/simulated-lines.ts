@@ -30,8 +30,11 @@ export class SimulatedLines {
   readonly #lines = new Map<string, SimulatedLine>()
   /** Messages that were lost when lines broke. */
   lost = 0
+  /** Answers that a caller has thrown away by hanging up. */
+  thrownAway = 0
   /** Fences that have come back. */
   fences = 0
+  readonly #fenceBacks = new WeakSet<() => void>()
   #lastLine = 0
   #lastFence = 0
 
@@ -64,6 +67,7 @@ export class SimulatedLines {
       this.fences += 1
       this.#host.onFence(caller, worker, number)
     }
+    this.#fenceBacks.add(back)
     this.toWorker(caller, worker, () => void this.toCaller(caller, worker, back))
     return number
   }
@@ -122,7 +126,9 @@ export class SimulatedLines {
   drop(caller: ClientId, worker: ClientId): void {
     const line = this.#lines.get(keyOf(caller, worker))
     this.#lines.delete(keyOf(caller, worker))
-    if (line !== undefined) line.isBroken = true
+    if (line === undefined) return
+    this.thrownAway += line.toCaller.filter((arrive) => !this.#fenceBacks.has(arrive)).length
+    line.isBroken = true
   }
 
   breakOne(): void {

@@ -260,21 +260,47 @@ describe('ActorLink', () => {
       assert.deepEqual([caller.pushed, caller.failed], [[1, 2], []])
     })
 
-    test('when the actor is on another worker, its line is hung up and the calls go there through the node', () => {
+    const dead = { state: 'dead', worker: '', incarnation: 9, target: actor, reason: 'x', error: undefined } as const
+
+    test('news of the end of its worker wait until all is read that it has said', () => {
       const caller = onLine()
-      caller.alive(1, other)
-      assert.equal(caller.line, 0)
-      assert.deepEqual(caller.failed, ['1: ActorUnavailableError'])
       caller.submit(2)
       caller.run()
-      assert.deepEqual([caller.pushed, caller.direct], [[1, 2], [1]])
+      caller.alive(1, other)
+      caller.submit(3)
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.failed, caller.line], [[1, 2], [], 1])
+      caller.link.onDone(worker, [ok(1)])
+      caller.line = 0
+      caller.link.onLineEnded(worker, 1)
+      caller.run()
+      assert.deepEqual([caller.pushed, caller.failed], [[1, 2, 3], ['2: ActorUnavailableError']])
+      assert.deepEqual(caller.direct, [1, 2])
     })
 
-    test('when the actor is dead, its line is hung up', () => {
+    test('… not longer than that takes, though its line may not have ended', () => {
       const caller = onLine()
-      caller.link.onStatus({ state: 'dead', worker: '', incarnation: 0, target: actor, reason: 'x', error: undefined })
-      assert.equal(caller.line, 0)
-      assert.deepEqual(caller.failed, ['1: ActorDiedError'])
+      caller.link.onStatus(dead)
+      caller.link.onDone(worker, [ok(1)])
+      assert.deepEqual([caller.failed, caller.line], [[], 0])
+      caller.submit(2)
+      caller.run()
+      assert.deepEqual(caller.failed, ['2: ActorDiedError'])
+    })
+
+    test('… and not for ever: then the line is hung up', () => {
+      for (const tell of [
+        (caller: Caller) => caller.link.onStatus(dead),
+        (caller: Caller) => caller.link.onUndeliverable(worker),
+        (caller: Caller) => caller.link.onLeaderGone('its node is gone'),
+      ]) {
+        const caller = onLine()
+        tell(caller)
+        assert.deepEqual([caller.failed, caller.line], [[], 1])
+        caller.ring()
+        assert.equal(caller.failed.length, 1)
+        assert.equal(caller.line, 0)
+      }
     })
   })
 })

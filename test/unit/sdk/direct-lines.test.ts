@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { MessageChannel } from '../../../protocols/channel.ts'
-import { ProtocolError } from '../../../protocols/errors.ts'
 import type { ActorCall } from '../../../protocols/actor-messages.ts'
 import { objectId, type ClientId } from '../../../protocols/ids.ts'
 import type { MessageBody, MessageName } from '../../../protocols/messages.ts'
@@ -68,6 +67,8 @@ class Pair {
   /** What the worker has answered to who has asked for a line. */
   readonly met: MessageBody<'actorMet'>[] = []
   readonly #waiting: (() => void)[] = []
+  /** How often the caller has asked. */
+  asked = 0
   /** The caller does not hear what the worker answers. */
   isDeaf = false
   readonly workers: DirectWorkers
@@ -77,7 +78,9 @@ class Pair {
     this.workers = new DirectWorkers({
       connection: connectionOf(caller, directory, {
         onSent: ({ name, body }) => {
-          if (name === 'actorMeet') this.callers.onMeet(body)
+          if (name !== 'actorMeet') return
+          this.asked += 1
+          this.callers.onMeet(body)
         },
         onHandled: () => this.#note(() => undefined),
       }),
@@ -141,7 +144,7 @@ describe('lines between processes of one node', () => {
   let pair: Pair
   beforeEach(() => (pair = new Pair()))
   afterEach(async () => {
-    pair.workers.close()
+    await pair.workers.close()
     await pair.callers.close()
     rmSync(pair.directory, { recursive: true })
   })
@@ -185,7 +188,10 @@ describe('lines between processes of one node', () => {
     pair.isDeaf = true
     pair.workers.meet(worker)
     const met = { to: caller, from: worker, socketPath: path.join(tmpdir(), 'elsewhere'), key: '' }
-    assert.throws(() => pair.workers.onMet(met), ProtocolError)
+    pair.workers.onMet(met)
+    assert.equal(pair.workers.lineTo(worker), 0)
+    pair.workers.meet(worker)
+    assert.equal(pair.asked, 2)
   })
 
   test('results with refs do not come over a line: it ends', async () => {
@@ -279,6 +285,25 @@ describe('lines between processes of one node', () => {
     assert.deepEqual(pair.ended, [1])
     pair.workers.meet(worker)
     assert.equal(pair.met.at(-1)?.socketPath, '')
+  })
+
+  test('a caller that ends waits until the worker has what was sent before', async () => {
+    await pair.open()
+    for (let sequence = 2; sequence <= 3000; sequence++) pair.workers.send(worker, 'actorPush', pushOf(sequence))
+    await pair.workers.close()
+    await pair.until(() => pair.pushed.length === 3000)
+    assert.deepEqual(pair.ended, [])
+  })
+
+  test('… or, before that, until a fence has come back', async () => {
+    await pair.open()
+    for (let sequence = 2; sequence <= 3000; sequence++) pair.workers.send(worker, 'actorPush', pushOf(sequence))
+    await pair.workers.delivered([worker, `${node}${'03'.repeat(8)}`], 60_000)
+    assert.equal(pair.pushed.length, 3000)
+    const delivered = pair.workers.delivered([worker], 60_000)
+    // A line that ends delivers nothing more.
+    await pair.callers.close()
+    await delivered
   })
 
   test('a caller that hangs up is not told, and can come again', async () => {
