@@ -1,8 +1,8 @@
 import { ActorDiedError, ActorUnavailableError, TaskCancelledError } from '../../protocols/errors.ts'
 import type { ActorCall } from '../../protocols/actor-messages.ts'
 import type { ClientId, ObjectId } from '../../protocols/ids.ts'
-import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { limits } from '../../protocols/limits.ts'
+import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { isPlain, wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import { recordOf } from '../objects/object-ref.ts'
@@ -139,11 +139,6 @@ export class ActorLink {
 
   get pushedCount(): number {
     return this.#inFlight.size
-  }
-
-  /** True when calls that went over a line have no result yet. */
-  get hasDirectCalls(): boolean {
-    return this.#directCount > 0
   }
 
   /** Calls that have no result yet, those that are with the worker first. */

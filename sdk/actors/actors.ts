@@ -476,11 +476,8 @@ export class Actors {
 
   /** The program ends: actors that have something to do at their end are given the time for it. Resolves when they have. */
   async endAll(timeoutMs: number): Promise<void> {
-    const untilMs = performance.now() + timeoutMs
     // The end of an actor goes through the node, and must not overtake calls that were made before.
-    const workers = [...this.#links.values()].filter(({ hasDirectCalls }) => hasDirectCalls).map(({ worker }) => worker)
-    if (this.owned.hasExitHooks) await this.#lines.delivered(workers, timeoutMs)
-    await this.owned.endAll(untilMs - performance.now())
+    await this.owned.endAll(timeoutMs, (actor) => this.#lines.delivered(this.#links.get(actor)?.worker ?? ''))
   }
 
   /** Resolves when workers have what was sent to them before everything ended. */

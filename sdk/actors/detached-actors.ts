@@ -1,5 +1,6 @@
 import { ActorDiedError } from '../../protocols/errors.ts'
 import { ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
+import { within } from '../runtime/within.ts'
 import type { ActorStatus } from './actor-link.ts'
 import type { NamedActor } from '../../protocols/actor-names.ts'
 import type { ActorNames } from './actor-names.ts'
@@ -65,11 +66,7 @@ export class DetachedActors {
 
   /** Resolves when all are made, or could not be. */
   async allMade(): Promise<void> {
-    if (this.#making.size === 0) return
-    const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, keepMsMax)
-    await Promise.race([Promise.all(this.#making.values()), late])
-    clearTimeout(timer)
+    await within(keepMsMax, [...this.#making.values()])
   }
 
   led(actor: ObjectId, leader: ClientId): void {

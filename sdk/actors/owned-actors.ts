@@ -166,21 +166,21 @@ export class OwnedActors {
     if (actor !== undefined) this.#step(actor, { type: 'release', reason })
   }
 
-  /** True when an actor that lives has something to do at its end. */
-  get hasExitHooks(): boolean {
-    return this.#actors.values().some(hasWorkAtEnd)
-  }
-
-  /** The program ends: actors that have something to do at their end are given the time for it. Resolves when they have. */
-  async endAll(timeoutMs: number): Promise<void> {
-    const open = new Set([...this.#actors.values()].filter(hasWorkAtEnd))
+  /**
+   * The program ends: actors that have something to do at their end are given the time for it. Resolves when they have.
+   *
+   * @param called resolves when an actor has all calls that were made of it
+   */
+  async endAll(timeoutMs: number, called: (actor: ObjectId) => Promise<void>): Promise<void> {
+    const isOpen = ({ hasExitHook, lifecycle }: OwnedActor): boolean => hasExitHook && lifecycle.publicState === 'alive'
+    const open = new Set([...this.#actors.values()].filter(isOpen))
     if (open.size === 0) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, timeoutMs)
     this.#onDead = (actor) => {
       if (open.delete(actor) && open.size === 0) resolve()
     }
-    for (const { id } of open) this.release(id, 'its program has ended')
+    for (const { id } of open) void called(id).then(() => this.release(id, 'its program has ended'))
     await promise
     clearTimeout(timer)
   }
@@ -426,8 +426,4 @@ function deathError({ id, name, lifecycle }: OwnedActor): ActorDiedError {
     details,
     ...(error === undefined ? {} : { cause: error }),
   })
-}
-
-function hasWorkAtEnd({ hasExitHook, lifecycle }: OwnedActor): boolean {
-  return hasExitHook && lifecycle.publicState === 'alive'
 }

@@ -10,9 +10,9 @@ import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { isPlain } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { WakefulLoop } from '../runtime/wakeful-loop.ts'
+import { within } from '../runtime/within.ts'
 import { DirectLine } from './direct-line.ts'
 import { Door } from './door.ts'
-import { within } from './within.ts'
 
 /** Lines of one worker, and callers that are on their way. */
 const linesMax = 64

@@ -7,8 +7,8 @@ import { decodeBody, type MessageBody, type MessageName } from '../../protocols/
 import type { TaskResult } from '../../protocols/task-messages.ts'
 import { isPlain } from '../../protocols/wire-value.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
+import { within } from '../runtime/within.ts'
 import { DirectLine } from './direct-line.ts'
-import { within } from './within.ts'
 
 /** Lines of one process. */
 const linesMax = 64
@@ -134,16 +134,12 @@ export class DirectWorkers {
     return number
   }
 
-  /** Resolves when these workers have everything that was sent to them over their lines, or when the time is up. */
-  async delivered(workers: readonly ClientId[], timeoutMs: number): Promise<void> {
-    const fences = workers
-      .filter((worker) => this.lineTo(worker) > 0)
-      .map((worker) => {
-        const { promise, resolve } = Promise.withResolvers<void>()
-        this.#fences.add({ worker, number: this.fence(worker), resolve })
-        return promise
-      })
-    await within(timeoutMs, fences)
+  /** Resolves when the worker has everything that was sent to it over its line, or that has ended. */
+  async delivered(worker: ClientId): Promise<void> {
+    if (this.lineTo(worker) === 0) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#fences.add({ worker, number: this.fence(worker), resolve })
+    await promise
   }
 
   #passFences(isMeant: (fence: AwaitedFence) => boolean): void {
@@ -158,6 +154,7 @@ export class DirectWorkers {
   drop(worker: ClientId): void {
     const entry = this.#lines.get(worker)
     this.#lines.delete(worker)
+    this.#passFences((fence) => fence.worker === worker)
     entry?.line?.destroy()
   }
 

@@ -12,10 +12,10 @@ export const stayMax = 1024
 const gainMin = 0.1
 
 /**
- * Whether a process that waits, for an answer or for the next call, stays awake meanwhile. To wake up a core that sleeps takes longer than all else in
- * a call, so that on a quiet machine short waits are several times shorter without; on a busy one who stays awake only keeps
- * the others from their work. So both ways are tried now and then, and the better one is taken. Only a wait that is alone
- * counts, and none stays awake for long. Knows no clock and no event loop.
+ * Whether a process that waits, for an answer or for the next call, stays awake meanwhile. To wake up a core that sleeps takes
+ * longer than all else in a call, so that on a quiet machine short waits are several times shorter without; on a busy one who
+ * stays awake only keeps the others from their work. So both ways are tried now and then, and the better one is taken. Only a
+ * wait that is alone counts, and none stays awake for long. Knows no clock and no event loop.
  */
 export class Wakefulness {
   readonly #isAble: boolean

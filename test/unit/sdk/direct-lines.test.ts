@@ -298,12 +298,13 @@ describe('lines between processes of one node', () => {
   test('… or, before that, until a fence has come back', async () => {
     await pair.open()
     for (let sequence = 2; sequence <= 3000; sequence++) pair.workers.send(worker, 'actorPush', pushOf(sequence))
-    await pair.workers.delivered([worker, `${node}${'03'.repeat(8)}`], 60_000)
+    await pair.workers.delivered(worker)
     assert.equal(pair.pushed.length, 3000)
-    const delivered = pair.workers.delivered([worker], 60_000)
+    const delivered = pair.workers.delivered(worker)
     // A line that ends delivers nothing more.
     await pair.callers.close()
     await delivered
+    await pair.workers.delivered(worker)
   })
 
   test('a caller that hangs up is not told, and can come again', async () => {
