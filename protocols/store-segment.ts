@@ -66,11 +66,9 @@ export function writeHeader(header: Uint8Array, name: string, bytes: number): vo
   view.writeDoubleLE(bytes, headerAt.bytes)
 }
 
-/** True when a header is that of this value. */
-export function isHeaderOf(header: Uint8Array, name: string, bytes: number): boolean {
-  const view = Buffer.from(header.buffer, header.byteOffset, blockHeaderBytes)
-  const length = Math.min(view.readUInt32LE(headerAt.nameLength), nameBytesMax)
-  return (
-    view.readDoubleLE(headerAt.bytes) === bytes && view.toString('hex', headerAt.name, headerAt.name + length) === name
-  )
+/** True when the header that begins at `at` is that of this value. */
+export function isHeaderOf(memory: Buffer, name: string, bytes: number, at = 0): boolean {
+  if (memory.readDoubleLE(at + headerAt.bytes) !== bytes) return false
+  const length = Math.min(memory.readUInt32LE(at + headerAt.nameLength), nameBytesMax)
+  return memory.toString('hex', at + headerAt.name, at + headerAt.name + length) === name
 }

@@ -42,9 +42,12 @@ export function flattenValue(encoded: EncodedValue): Uint8Array[] {
   return parts
 }
 
-/** The value in its flat form, as views on the bytes. Throws ProtocolError when they are something else. */
-export function unflattenValue(bytes: Uint8Array): EncodedValue {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+/**
+ * The value in its flat form, as views: the buffers on the bytes, the head on `shown`, which are the same bytes. Throws
+ * ProtocolError when they are something else.
+ */
+export function unflattenValue(bytes: Uint8Array, shown = bytes): EncodedValue {
+  const view = Buffer.isBuffer(shown) ? shown : Buffer.from(shown.buffer, shown.byteOffset, shown.byteLength)
   if (view.length < headerBytes || view.readUInt32LE(0) !== magic)
     throw new ProtocolError('these bytes are no stored value')
   const format = view.readUInt32LE(4)

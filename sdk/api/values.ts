@@ -119,6 +119,11 @@ function valueOf(runtime: Runtime, record: ObjectRecord, options: GetOptions, en
     if (wire.isError) throw value
     return value
   }
+  const read = wire?.kind === 'stored' ? runtime.coder.decodeHere(wire) : undefined
+  if (read !== undefined) {
+    if (wire?.isError === true) throw read.value
+    return read.value
+  }
   return runtime.reader.read(record, {
     decode: (value) =>
       value.classes.length > 0 ? runtime.waiting(runtime.coder.decode(value)) : runtime.coder.decode(value),

@@ -442,7 +442,7 @@ export class Runtime {
   #end(error: ShoalError): void {
     this.#gone ??= error
     this.calls.close()
-    this.#store.close()
+    this.#store.disconnect()
     this.calls.submitter.failAll(error)
     this.actors.failAll(error)
     this.#requests.failAll(error)
@@ -468,6 +468,7 @@ export class Runtime {
     await this.functions.table.close()
     await this.actors.linesEnded()
     await this.connection.close()
+    this.#store.close()
   }
 }
 

@@ -50,6 +50,11 @@ export class FileStore implements ObjectStore {
     return readStoredFile({ file: path.join(this.#directory, name), offset: 0, crc: undefined }, name, bytes)
   }
 
+  /** Files are read without holding the program up. */
+  readHere(): undefined {
+    return undefined
+  }
+
   isHere(name: string): boolean {
     return statSync(path.join(this.#directory, name), { throwIfNoEntry: false }) !== undefined
   }

@@ -1,5 +1,5 @@
 import { ObjectLostError, ObjectStoreFullError } from '../../protocols/errors.ts'
-import type { ObjectStore } from './object-store.ts'
+import type { ObjectStore, StoredBytes } from './object-store.ts'
 
 /** An {@link ObjectStore} inside one process, for tests and simulations. */
 export class MemoryStore implements ObjectStore {
@@ -22,11 +22,14 @@ export class MemoryStore implements ObjectStore {
   }
 
   async read(name: string, bytes: number): Promise<Uint8Array> {
-    const value = this.#values.get(name)
-    if (value === undefined || value.length !== bytes) {
-      throw lost(name, bytes)
-    }
-    return Uint8Array.from(value)
+    const here = this.readHere(name, bytes)
+    if (here === undefined) throw lost(name, bytes)
+    return here.bytes
+  }
+
+  readHere(name: string, bytes: number): StoredBytes | undefined {
+    const shown = this.#values.get(name)
+    return shown?.length === bytes ? { bytes: Uint8Array.from(shown), shown } : undefined
   }
 
   isHere(name: string, bytes: number): boolean {

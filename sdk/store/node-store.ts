@@ -1,9 +1,9 @@
-import { NotSupportedError } from '../../protocols/errors.ts'
+import { NotInitializedError, NotSupportedError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import { systemMemory } from '../system/linux-memory.ts'
 import { FileStore } from './file-store.ts'
-import type { ObjectStore, ReadPriority, StoreLink, ValueOwner, WritePlace } from './object-store.ts'
+import type { ObjectStore, ReadPriority, StoredBytes, StoreLink, ValueOwner, WritePlace } from './object-store.ts'
 import { SegmentStore } from './segment-store.ts'
 import { SharedSegment } from './shared-segment.ts'
 import { StoreChannel } from './store-channel.ts'
@@ -20,6 +20,7 @@ export class NodeStore implements ObjectStore {
   #store: ObjectStore | undefined
   #segment: SharedSegment | undefined
   #channel: StoreChannel | undefined
+  #isClosed = false
 
   constructor(options: NodeStoreOptions) {
     this.#options = options
@@ -31,6 +32,10 @@ export class NodeStore implements ObjectStore {
 
   async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
     return this.#opened().read(name, bytes, whose, priority)
+  }
+
+  readHere(name: string, bytes: number): StoredBytes | undefined {
+    return this.#store?.readHere(name, bytes)
   }
 
   isHere(name: string, bytes: number): boolean {
@@ -58,11 +63,20 @@ export class NodeStore implements ObjectStore {
     return this.#segment?.viewCount ?? 0
   }
 
-  close(): void {
+  /** Nothing can be written any more. What lies here can be read. */
+  disconnect(): void {
     this.#channel?.close()
   }
 
+  close(): void {
+    this.disconnect()
+    this.#isClosed = true
+    this.#store = undefined
+    this.#segment?.close()
+  }
+
   #opened(): ObjectStore {
+    if (this.#isClosed) throw new NotInitializedError()
     return (this.#store ??= this.#open())
   }
 

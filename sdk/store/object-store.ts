@@ -11,6 +11,17 @@ export interface ValueOwner {
 /** For what a value is read: when many are to come from other nodes, `get` is first and `args` last. */
 export type ReadPriority = 'get' | 'wait' | 'args'
 
+/** The bytes of a value. */
+export interface StoredBytes {
+  /** For the caller alone. */
+  readonly bytes: Uint8Array
+  /**
+   * The same, where everybody has them: to be looked at, and neither written to nor kept for longer than `bytes`. Of a large
+   * value the system must provide each page of `bytes` first that is looked at.
+   */
+  readonly shown: Uint8Array
+}
+
 /**
  * Where values over 100 KiB lie on this machine, readable by every process of the node. This is all that the SDK knows
  * of the store.
@@ -33,6 +44,8 @@ export interface ObjectStore {
    * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk.
    */
   read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array>
+  /** The same, when it is known without a question to anybody where the value lies. Undefined when it is not. */
+  readHere(name: string, bytes: number): StoredBytes | undefined
   /** True when it is known, without a question to anybody, that the value can be read here at this moment. */
   isHere(name: string, bytes: number): boolean
   /**

@@ -1,6 +1,6 @@
 import { ObjectLostError } from '../../protocols/errors.ts'
 import type { BlockPlace } from '../../protocols/store-segment.ts'
-import type { ObjectStore, ReadPriority, StoreLink, ValueOwner } from './object-store.ts'
+import type { ObjectStore, ReadPriority, StoredBytes, StoreLink, ValueOwner } from './object-store.ts'
 import type { SharedSegment } from './shared-segment.ts'
 import { readStoredFile, sumOf, writeStoredFile } from './stored-file.ts'
 
@@ -42,9 +42,8 @@ export class SegmentStore implements ObjectStore {
   }
 
   async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
-    const known = this.#places.get(name)
-    const here = known === undefined ? undefined : this.#segment.read(known, name, bytes)
-    if (here !== undefined) return here
+    const here = this.readHere(name, bytes)
+    if (here !== undefined) return here.bytes
     let damaged = ''
     for (let opens = 0; opens < opensMax; opens++) {
       const place = await this.#link.open({ ...whose, name, bytes, priority, damaged })
@@ -61,10 +60,15 @@ export class SegmentStore implements ObjectStore {
       const value = this.#segment.read(place, name, bytes)
       if (value !== undefined) {
         this.#remember(name, place)
-        return value
+        return value.bytes
       }
     }
     throw new ObjectLostError(`the value ${name} (${bytes} bytes) is not in the object store as such`, { name, bytes })
+  }
+
+  readHere(name: string, bytes: number): StoredBytes | undefined {
+    const known = this.#places.get(name)
+    return known === undefined ? undefined : this.#segment.read(known, name, bytes)
   }
 
   isHere(name: string, bytes: number): boolean {

@@ -9,37 +9,54 @@ import {
   segmentBytesOf,
   type BlockPlace,
 } from '../../protocols/store-segment.ts'
-import type { PrivateMapping, SystemMemory } from '../system/linux-memory.ts'
+import type { PrivateMapping, SharedMapping, SystemMemory } from '../system/linux-memory.ts'
+import type { StoredBytes } from './object-store.ts'
 import { addView } from './views.ts'
 
 /** Smaller values are copied: that takes no longer than to map them, and leaves no pin behind. */
 const mappedBytesMin = 256 * 1024
 
+/** Mappings that nothing looks at any more are kept for the next view on the same value: to make one takes longer. */
+const sparesMax = 16
+
 /** What is to be done when nothing looks at a view any more. */
 interface ViewEnd {
   readonly pin: number
-  unmap(): void
+  readonly mapping: PrivateMapping
+  /** Of which part of the memory. */
+  readonly part: string
 }
+
+/** Those that are closed, and that views still show. */
+const closedAndViewed = new Set<SharedSegment>()
 
 /** The node's shared memory, as a program sees it. */
 export class SharedSegment {
   readonly #memory: SystemMemory
   readonly #descriptor: number
+  readonly #mapping: SharedMapping
   readonly #buffer: ArrayBuffer
+  readonly #bytes: Buffer
   readonly #words: Int32Array
   readonly #pins: Int32Array | undefined
   /** Places in the table of pins that are free. */
   readonly #freePins: number[] = []
   #pinsUsed = 0
+  /** By what part they are of, in the order in which they were put here. */
+  readonly #spares = new Map<string, PrivateMapping>()
   #views = 0
+  #isClosed = false
   /** So far the pages are there for this process. */
   #touchedTo = 0
   readonly #onCollected = new FinalizationRegistry<ViewEnd>((end) => this.#drop(end))
 
-  private constructor(memory: SystemMemory, descriptor: number, buffer: ArrayBuffer, pinTable: number) {
+  private constructor(memory: SystemMemory, descriptor: number, mapping: SharedMapping, pinTable: number) {
+    const { buffer } = mapping
     this.#memory = memory
     this.#descriptor = descriptor
+    this.#mapping = mapping
     this.#buffer = buffer
+    this.#bytes = Buffer.from(buffer)
     this.#words = new Int32Array(buffer)
     this.#pins = pinTable < 0 ? undefined : new Int32Array(buffer, pinTableAt(pinTable), pinsPerClient)
   }
@@ -50,8 +67,8 @@ export class SharedSegment {
     { path, bytesMax, pinTable }: { path: string; bytesMax: number; pinTable: number },
   ): SharedSegment | undefined {
     const descriptor = openSync(path, 'r+')
-    const buffer = memory.mapShared(descriptor, segmentBytesOf(bytesMax))
-    if (buffer !== undefined) return new SharedSegment(memory, descriptor, buffer, pinTable)
+    const mapping = memory.mapShared(descriptor, segmentBytesOf(bytesMax))
+    if (mapping !== undefined) return new SharedSegment(memory, descriptor, mapping, pinTable)
     closeSync(descriptor)
     return undefined
   }
@@ -70,9 +87,8 @@ export class SharedSegment {
       this.#memory.provide(this.#buffer, from, at + bytes - from)
       this.#touchedTo = at + bytes
     }
-    const target = new Uint8Array(this.#buffer)
     for (const part of parts) {
-      target.set(part, at)
+      this.#bytes.set(part, at)
       at += part.length
     }
   }
@@ -81,31 +97,37 @@ export class SharedSegment {
    * The bytes of the value at a place, for the caller alone: a copy, or a view whose pages are copied when they are written
    * to. As long as the view lives, so does what it shows. Undefined when the value lies there no more.
    */
-  read(place: BlockPlace, name: string, bytes: number): Uint8Array | undefined {
+  read(place: BlockPlace, name: string, bytes: number): StoredBytes | undefined {
+    if (this.#isClosed) return undefined
     const pin = this.#pin(place.offset)
     let isKept = false
     try {
       if (!this.isThere(place, name, bytes)) return undefined
       Atomics.store(this.#words, (place.offset + headerAt.used) / 4, 1)
-      const mapping =
-        pin === undefined || bytes < mappedBytesMin
-          ? undefined
-          : this.#memory.mapPrivate(this.#descriptor, place.offset, blockHeaderBytes, bytes)
-      if (mapping === undefined || pin === undefined) {
-        const copy = Buffer.allocUnsafeSlow(bytes)
-        copy.set(new Uint8Array(this.#buffer, place.offset + blockHeaderBytes, bytes))
-        // Without a pin the memory may have been given to another value meanwhile.
-        return pin !== undefined || this.isThere(place, name, bytes) ? copy : undefined
+      const start = place.offset + blockHeaderBytes
+      const shown = this.#bytes.subarray(start, start + bytes)
+      const view = pin === undefined || bytes < mappedBytesMin ? undefined : this.#view(place.offset, bytes, pin)
+      if (view !== undefined) {
+        isKept = true
+        return { bytes: new Uint8Array(view), shown }
       }
-      isKept = true
-      return new Uint8Array(this.#view(mapping, pin))
+      const copy = Buffer.allocUnsafeSlow(bytes)
+      shown.copy(copy)
+      // Without a pin the memory may have been given to another value meanwhile.
+      return pin !== undefined || this.isThere(place, name, bytes) ? { bytes: copy, shown: copy } : undefined
     } finally {
       if (pin !== undefined && !isKept) this.#unpin(pin)
     }
   }
 
-  #view({ buffer, unmap }: PrivateMapping, pin: number): ArrayBuffer {
-    const end = { pin, unmap }
+  /** Undefined when the system maps no more. */
+  #view(offset: number, bytes: number, pin: number): ArrayBuffer | undefined {
+    const part = `${offset} ${bytes}`
+    const mapping = this.#spares.get(part) ?? this.#memory.mapPrivate(this.#descriptor, offset, blockHeaderBytes, bytes)
+    if (mapping === undefined) return undefined
+    this.#spares.delete(part)
+    const buffer = mapping.view()
+    const end = { pin, mapping, part }
     this.#views += 1
     this.#onCollected.register(buffer, end, end)
     addView(buffer, () => {
@@ -117,16 +139,44 @@ export class SharedSegment {
     return withSafeTransfer(buffer)
   }
 
-  #drop({ pin, unmap }: ViewEnd): void {
+  #drop({ pin, mapping, part }: ViewEnd): void {
     this.#views -= 1
-    unmap()
     this.#unpin(pin)
+    if (!this.#isClosed && !this.#spares.has(part) && mapping.reset()) this.#keepSpare(part, mapping)
+    else mapping.unmap()
+    if (this.#isClosed && this.#views === 0) this.#end()
+  }
+
+  #keepSpare(part: string, mapping: PrivateMapping): void {
+    this.#spares.set(part, mapping)
+    if (this.#spares.size <= sparesMax) return
+    for (const [oldest, spare] of this.#spares) {
+      this.#spares.delete(oldest)
+      spare.unmap()
+      return
+    }
+  }
+
+  /** Nothing is read or written here any more. What views show stays until they are collected. */
+  close(): void {
+    this.#isClosed = true
+    for (const spare of this.#spares.values()) spare.unmap()
+    this.#spares.clear()
+    if (this.#views === 0) this.#end()
+    else closedAndViewed.add(this)
+  }
+
+  #end(): void {
+    closedAndViewed.delete(this)
+    this.#mapping.unmap()
+    closeSync(this.#descriptor)
   }
 
   /** True when the value lies there at this moment. */
   isThere({ offset, generation }: BlockPlace, name: string, bytes: number): boolean {
+    if (this.#isClosed) return false
     if (Atomics.load(this.#words, (offset + headerAt.generation) / 4) !== generation) return false
-    return isHeaderOf(new Uint8Array(this.#buffer, offset, blockHeaderBytes), name, bytes)
+    return isHeaderOf(this.#bytes, name, bytes, offset)
   }
 
   /** Undefined when the table is full. */
@@ -144,21 +194,19 @@ export class SharedSegment {
   }
 }
 
+const copying = { value: copyOf, configurable: false, enumerable: false }
+const safeTransfer = { transfer: copying, transferToFixedLength: copying }
+
 /**
  * Whoever took the memory away from this buffer would see it unmapped when the empty buffer is collected. Node itself does
  * not transfer buffers of this kind to other threads.
  */
 function withSafeTransfer(buffer: ArrayBuffer): ArrayBuffer {
-  const copied = {
-    value: (length = buffer.byteLength) => copyOf(buffer, length),
-    configurable: false,
-    enumerable: false,
-  }
-  return Object.defineProperties(buffer, { transfer: copied, transferToFixedLength: copied })
+  return Object.defineProperties(buffer, safeTransfer)
 }
 
-function copyOf(buffer: ArrayBuffer, length: number): ArrayBuffer {
+function copyOf(this: ArrayBuffer, length = this.byteLength): ArrayBuffer {
   const copy = new Uint8Array(length)
-  copy.set(new Uint8Array(buffer, 0, Math.min(length, buffer.byteLength)))
+  copy.set(new Uint8Array(this, 0, Math.min(length, this.byteLength)))
   return copy.buffer
 }

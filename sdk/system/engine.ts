@@ -12,8 +12,8 @@ export function collectGarbage(): void {
 const largeBytesMin = 4 * 1024 * 1024
 
 /** The engine's settings while a large view is made, and as they are otherwise. */
-const forLargeViews = ['--external-memory-accounted-in-global-limit', '--no-incremental-marking'] as const
-const otherwise = ['--no-external-memory-accounted-in-global-limit', '--incremental-marking'] as const
+const forLargeViews = '--external-memory-accounted-in-global-limit --no-incremental-marking'
+const otherwise = '--no-external-memory-accounted-in-global-limit --incremental-marking'
 
 /**
  * Makes a view on memory that is not the engine's. It would begin to look for garbage for each large one, on the whole more
@@ -22,10 +22,10 @@ const otherwise = ['--no-external-memory-accounted-in-global-limit', '--incremen
  */
 export function makeView<T>(bytes: number, make: () => T): T {
   if (bytes < largeBytesMin) return make()
-  for (const flag of forLargeViews) setFlagsFromString(flag)
+  setFlagsFromString(forLargeViews)
   try {
     return make()
   } finally {
-    for (const flag of otherwise) setFlagsFromString(flag)
+    setFlagsFromString(otherwise)
   }
 }

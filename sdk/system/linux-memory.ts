@@ -4,8 +4,8 @@ import { makeView } from './engine.ts'
 
 /** What the store needs of the system's own library. */
 export interface SystemMemory {
-  /** Maps a part of a file that all who map it share. Undefined when that fails. */
-  mapShared(descriptor: number, bytes: number): ArrayBuffer | undefined
+  /** Maps the beginning of a file that all who map it share. Undefined when that fails. */
+  mapShared(descriptor: number, bytes: number): SharedMapping | undefined
   /**
    * Maps a part of a file as it is: pages that are written to are copied for this mapping alone. `offset` is a multiple of
    * the page's size, the buffer begins `skip` bytes behind it. Undefined when that fails.
@@ -17,8 +17,17 @@ export interface SystemMemory {
   connect(path: string, timeoutMs: number): number
 }
 
-export interface PrivateMapping {
+export interface SharedMapping {
   readonly buffer: ArrayBuffer
+  /** The buffer is empty from then on. */
+  unmap(): void
+}
+
+export interface PrivateMapping {
+  /** A new buffer on it. */
+  view(): ArrayBuffer
+  /** Undoes all that has been written to it. False when the system does not. */
+  reset(): boolean
   unmap(): void
 }
 
@@ -26,6 +35,7 @@ const readAndWrite = 1 | 2
 const shared = 1
 const privately = 2
 const populateWrite = 23
+const dontNeed = 4
 const failed = 0xffff_ffff_ffff_ffffn
 const unix = 1
 const streamCloseOnExec = 1 | 0x8_0000
@@ -55,29 +65,39 @@ function load(): SystemMemory | undefined {
   }
   const libc = koffi.load(null)
   const mmap = libc.func(
-    'void *mmap(void *at, size_t bytes, int protection, int flags, int descriptor, int64_t offset)',
+    'uint64_t mmap(uint64_t at, size_t bytes, int protection, int flags, int descriptor, int64_t offset)',
   )
   const munmap = libc.func('int munmap(uint64_t at, size_t bytes)')
   const madvise = libc.func('int madvise(void *at, size_t bytes, int advice)')
+  const madviseAt = libc.func('int madvise(uint64_t at, size_t bytes, int advice)')
   const socket = libc.func('int socket(int domain, int type, int protocol)')
   const connect = libc.func('int connect(int descriptor, void *address, uint32_t bytes)')
   const setsockopt = libc.func('int setsockopt(int descriptor, int level, int name, void *value, uint32_t bytes)')
   const close = libc.func('int close(int descriptor)')
   const map = (descriptor: number, bytes: number, flags: number, offset: number): bigint | undefined => {
-    const at: unknown = mmap(null, bytes, readAndWrite, flags, descriptor, offset)
-    const address = at === null ? failed : koffi.address(at)
-    return address === failed ? undefined : address
+    const at = mmap(0, bytes, readAndWrite, flags, descriptor, offset) as number | bigint
+    return at === failed ? undefined : BigInt(at)
   }
   return {
     mapShared(descriptor, bytes) {
       const at = map(descriptor, bytes, shared, 0)
-      return at === undefined ? undefined : koffi.view(at, bytes)
+      if (at === undefined) return undefined
+      const buffer = koffi.view(at, bytes)
+      return {
+        buffer,
+        unmap: () => {
+          ArrayBuffer.prototype.transfer.call(buffer, 0)
+          munmap(at, bytes)
+        },
+      }
     },
     mapPrivate(descriptor, offset, skip, bytes) {
       const at = map(descriptor, skip + bytes, privately, offset)
       if (at === undefined) return undefined
+      const start = at + BigInt(skip)
       return {
-        buffer: makeView(bytes, () => koffi.view(at + BigInt(skip), bytes)),
+        view: () => makeView(bytes, () => koffi.view(start, bytes)),
+        reset: () => madviseAt(at, skip + bytes, dontNeed) === 0,
         unmap: () => void munmap(at, skip + bytes),
       }
     },

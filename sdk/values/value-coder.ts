@@ -22,7 +22,7 @@ import {
 import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
-import { readFrom } from '../store/views.ts'
+import { readFrom, releaseView } from '../store/views.ts'
 import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
 
 /** What the coder needs of the process that it works for. */
@@ -201,10 +201,26 @@ export class ValueCoder {
   async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
     if (wire.kind === 'inline') return this.#decode(wire, wire.classes)
     const { name, bytes, owner, sequence } = wire
-    const stored = await this.#host.store.read(name, bytes, { owner, sequence }, priority)
-    const value = await this.#decode(unflattenValue(stored), wire.classes)
+    const here = this.#host.store.readHere(name, bytes)
+    const stored = here?.bytes ?? (await this.#host.store.read(name, bytes, { owner, sequence }, priority))
+    const value = await this.#decode(unflattenValue(stored, here?.shown), wire.classes)
     readFrom(value, stored)
     return value
+  }
+
+  /** The same without a wait, when nothing has to be asked for or loaded. */
+  decodeHere(wire: StoredValue): { value: unknown } | undefined {
+    const here = this.#host.store.readHere(wire.name, wire.bytes)
+    if (here === undefined) return undefined
+    try {
+      const value = decodeValue(unflattenValue(here.bytes, here.shown), this.#decodeHooks)
+      readFrom(value, here.bytes)
+      return { value }
+    } catch (error) {
+      releaseView(here.bytes)
+      if (error instanceof ClassMissingError || error instanceof ReaderMissingError) return undefined
+      throw error
+    }
   }
 
   async #decode(encoded: EncodedValue, classes: readonly ObjectId[]): Promise<unknown> {

@@ -7,6 +7,8 @@ const owner = '0f'.repeat(16)
 const whose = { owner, sequence: 1 }
 
 export interface StoreSetup {
+  /** Values are read without a wait where it is known that they are here. */
+  readsHere: boolean
   /** A new, empty store that holds values of up to `bytesMax`. */
   create(bytesMax: number): ObjectStore | Promise<ObjectStore>
   dispose(): void
@@ -15,10 +17,12 @@ export interface StoreSetup {
 /** What every object store must do. Call it with a setup of each kind of store. */
 export function testObjectStore(name: string, setup: () => StoreSetup): void {
   describe(`object store: ${name}`, () => {
-    const run = async (bytesMax: number, body: (store: ObjectStore) => Promise<void> | void): Promise<void> => {
-      const { create, dispose } = setup()
+    type Body = (store: ObjectStore, setup: StoreSetup) => Promise<void> | void
+    const run = async (bytesMax: number, body: Body): Promise<void> => {
+      const made = setup()
+      const { create, dispose } = made
       try {
-        await body(await create(bytesMax))
+        await body(await create(bytesMax), made)
       } finally {
         dispose()
       }
@@ -67,6 +71,25 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
           assert.ok(Buffer.from(await store.read('00aa', bytes, whose, 'get')).equals(value))
           assert.ok(first.every((byte) => byte === 0))
           assert.ok(Buffer.from(second.subarray(0, -1)).equals(value.subarray(0, -1)))
+        }))
+
+      test(`what is read without a wait is the same, and the caller’s alone (${bytes} bytes)`, () =>
+        run(bytes, (store, { readsHere }) => {
+          const value = Buffer.alloc(bytes, 'value')
+          assert.equal(store.readHere('00aa', bytes), undefined)
+          store.write('00aa', [value], whose)
+          assert.equal(store.readHere('00aa', bytes - 1), undefined)
+          assert.equal(store.readHere('00bb', bytes), undefined)
+          for (let i = 0; i < 2; i++) {
+            const here = store.readHere('00aa', bytes)
+            assert.equal(here !== undefined, readsHere)
+            if (here === undefined) return
+            assert.ok(value.equals(here.shown))
+            assert.ok(value.equals(here.bytes))
+            here.bytes.fill(0)
+          }
+          store.free(['00aa'])
+          assert.equal(store.readHere('00aa', bytes), undefined)
         }))
 
       // What is looked at may keep its room after it was freed.

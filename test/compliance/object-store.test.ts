@@ -7,11 +7,16 @@ import { MemoryStore } from '../../sdk/store/memory-store.ts'
 import { SegmentHost } from '../support/segment-host.ts'
 import { testObjectStore } from './object-store-suite.ts'
 
-testObjectStore('memory', () => ({ create: (bytesMax) => new MemoryStore(bytesMax), dispose: () => undefined }))
+testObjectStore('memory', () => ({
+  readsHere: true,
+  create: (bytesMax) => new MemoryStore(bytesMax),
+  dispose: () => undefined,
+}))
 
 testObjectStore('files', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'shoal-store-'))
   return {
+    readsHere: false,
     create: (bytesMax) =>
       new FileStore(directory, bytesMax, {
         stored: () => {},
@@ -23,6 +28,7 @@ testObjectStore('files', () => {
 })
 
 testObjectStore('shared memory', () => ({
+  readsHere: true,
   create: async (bytesMax) => (await SegmentHost.create(bytesMax)).store,
   dispose: () => undefined,
 }))

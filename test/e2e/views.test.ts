@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import {
   DateDay,
@@ -175,4 +176,34 @@ describe('values that come back as views', () => {
       )
     }
   })
+})
+
+test('a program that leaves its node keeps nothing of its store, unless it looks at it', async () => {
+  const removeDirectory = freshRuntimeDirectory()
+  const stores = (): string[] =>
+    readdirSync('/proc/self/fd').flatMap((each) => {
+      // The one that lists them is closed by now.
+      const target =
+        statSync(`/proc/self/fd/${each}`, { throwIfNoEntry: false }) && readlinkSync(`/proc/self/fd/${each}`)
+      return target?.includes('shoal-store') === true ? [target] : []
+    })
+  try {
+    for (let i = 0; i < 2; i++) {
+      await init({ embedded: true, numCpus: 0 })
+      const ref = put(new Float64Array(count))
+      release(await get(ref))
+      assert.equal(stores().length, 1)
+      await shutdown()
+      assert.deepEqual(stores(), [])
+      await assert.rejects(get(ref), { code: 'NOT_INITIALIZED' })
+    }
+    await init({ embedded: true, numCpus: 0 })
+    const view = await get(put(new Float64Array(count).fill(3)))
+    await shutdown()
+    assert.ok(view.every((value) => value === 3))
+    release(view)
+    assert.deepEqual(stores(), [])
+  } finally {
+    removeDirectory()
+  }
 })

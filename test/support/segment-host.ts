@@ -13,6 +13,8 @@ export class SegmentHost {
   readonly book: StoreBook
   readonly segment: MemorySegment
   readonly store: SegmentStore
+  /** The memory as the program of `store` sees it. */
+  readonly shared: SharedSegment
   readonly pinTable: number
   nowMs = 0
   /** Where a value is said to be instead of where it is; undefined for all others. */
@@ -24,12 +26,13 @@ export class SegmentHost {
     this.segment = segment
     this.#bytesMax = bytesMax
     this.book = new StoreBook({ bytesMax, hasSegment: true, gate: segment, spill: undefined })
-    const { store, pinTable } = this.#program()
+    const { store, shared, pinTable } = this.#program()
     this.store = store
+    this.shared = shared
     this.pinTable = pinTable
   }
 
-  #program(): { store: SegmentStore; pinTable: number } {
+  #program(): { store: SegmentStore; shared: SharedSegment; pinTable: number } {
     const memory = systemMemory()
     const { segment } = this
     const pinTable = segment.takePinTable()
@@ -43,7 +46,7 @@ export class SegmentHost {
       open: async (question) => this.misplace(question) ?? this.#open(question.name),
       free: (names) => void this.step({ type: 'free', names }),
     })
-    return { store, pinTable }
+    return { store, shared, pinTable }
   }
 
   /** The store as another program sees it, which knows nothing of where values lie. */

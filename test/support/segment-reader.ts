@@ -1,4 +1,5 @@
 import { SharedSegment } from '../../sdk/store/shared-segment.ts'
+import { releaseView } from '../../sdk/store/views.ts'
 import { systemMemory } from '../../sdk/system/linux-memory.ts'
 import type { BlockPlace } from '../../protocols/store-segment.ts'
 
@@ -43,16 +44,22 @@ function readOnAndOn(path: string, bytesMax: number, pinTable: number): void {
   }
   const readOne = (): void => {
     const value = known[Math.floor(Math.random() * known.length)]
-    const view = value && segment.read(value.place, value.name, value.bytes)
+    const here = value && segment.read(value.place, value.name, value.bytes)
     if (value === undefined) return
-    if (view === undefined) counts.stale += 1
+    if (here === undefined) counts.stale += 1
     else {
+      const view = here.bytes
+      check(value, here.shown)
       check(value, view)
       views.push({ value, view })
       // What was looked at for a while must not have changed meanwhile.
       if (views.length > viewsMax) {
         const [old] = views.splice(Math.floor(Math.random() * viewsMax), 1)
-        if (old !== undefined) check(old.value, old.view)
+        if (old === undefined) return
+        check(old.value, old.view)
+        // The next view on it shows nothing of this.
+        old.view.fill(0)
+        releaseView(old.view)
       }
     }
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { fstatSync, readFileSync } from 'node:fs'
 import { describe, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
@@ -31,6 +32,13 @@ const read = (host: SegmentHost, n: number, bytes: number): Promise<Uint8Array> 
 
 function isRight(view: Uint8Array, n: number): boolean {
   return Buffer.compare(view, bytesFor(nameOf(n), view.length)) === 0
+}
+
+/** How often this process has mapped the memory of a store. */
+function mappingsOf({ segment }: SegmentHost): number {
+  const { ino } = fstatSync(segment.descriptor)
+  const lines = readFileSync('/proc/self/maps', 'utf8').split('\n')
+  return lines.filter((line) => line.split(/ +/)[4] === String(ino)).length
 }
 
 async function startReader(t: TestContext, host: SegmentHost, bytesMax: number): Promise<[ChildProcess, number]> {
@@ -85,6 +93,68 @@ describe('values in shared memory', () => {
     put(host, 2, mebibyte)
     assert.ok(mine.every((byte) => byte === 7))
     assert.ok(isRight(await read(host, 2, mebibyte), 2))
+  })
+
+  test('what was written into a view is gone from the next one, however the first one ended', async () => {
+    const host = await SegmentHost.create(2 * mebibyte)
+    put(host, 1, mebibyte)
+    for (let i = 0; i < 3; i++) {
+      const released = await read(host, 1, mebibyte)
+      assert.ok(isRight(released, 1))
+      released.fill(7)
+      releaseView(released)
+    }
+    let dropped: Uint8Array | undefined = await read(host, 1, mebibyte)
+    assert.ok(isRight(dropped, 1))
+    dropped.fill(7)
+    dropped = undefined
+    await until('the view is collected', () => {
+      collect()
+      return host.segment.pinCount(host.pinTable) === 0
+    })
+    const [one, two] = [await read(host, 1, mebibyte), await read(host, 1, mebibyte)]
+    assert.ok(isRight(one, 1) && isRight(two, 1))
+    // Another value at the same place.
+    releaseView(one)
+    releaseView(two)
+    host.store.free([nameOf(1)])
+    put(host, 2, mebibyte)
+    assert.ok(isRight(await read(host, 2, mebibyte), 2))
+  })
+
+  test('values of many sizes, one after the other at one place: what is kept for the next view has a bound', async () => {
+    const host = await SegmentHost.create(2 * mebibyte)
+    const mapped = (): number => mappingsOf(host)
+    const before = mapped()
+    for (let n = 1; n < 100; n++) {
+      put(host, n, mebibyte + n)
+      const view = await read(host, n, mebibyte + n)
+      assert.ok(isRight(view, n))
+      releaseView(view)
+      host.store.free([nameOf(n)])
+    }
+    assert.ok(mapped() - before <= 16, `${mapped() - before} mappings`)
+  })
+
+  test('a closed store gives all of its memory back, at once or when nothing is looked at any more', async () => {
+    const host = await SegmentHost.create(2 * mebibyte)
+    const nodesOwn = mappingsOf(host) - 1
+    put(host, 1, mebibyte)
+    releaseView(await read(host, 1, mebibyte))
+    let view: Uint8Array | undefined = await read(host, 1, mebibyte)
+    host.shared.close()
+    assert.ok(isRight(view, 1))
+    assert.equal(host.segment.pinCount(host.pinTable), 1)
+    assert.equal(host.store.readHere(nameOf(1), mebibyte), undefined)
+    view = undefined
+    await until('the view is collected', () => {
+      collect()
+      return host.segment.pinCount(host.pinTable) === 0
+    })
+    assert.equal(mappingsOf(host), nodesOwn)
+    const another = await SegmentHost.create(2 * mebibyte)
+    another.shared.close()
+    assert.equal(mappingsOf(another), nodesOwn)
   })
 
   test('a buffer that is given away stays readable where it is, and arrives whole', async () => {
