@@ -3,13 +3,15 @@ import { statSync } from 'node:fs'
 import path from 'node:path'
 import { Command } from 'commander'
 import { NodeUnavailableError } from '../../protocols/errors.ts'
+import { heapLimit } from '../system/heap-limit.ts'
 import { checkSyntax } from './check-syntax.ts'
 
 const forwardedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 const examples = `
 The program runs with this Node.js (${process.version}), TypeScript included. Its init() attaches to the node of this machine, or
-starts one for the program when none runs. \`import 'shoal'\` works even where shoal is not installed.
+starts one for the program when none runs. \`import 'shoal'\` works even where shoal is not installed. Its heap may grow to three
+quarters of the machine's memory, unless NODE_OPTIONS has --max-old-space-size.
 
 Examples:
   shoal run search.ts
@@ -31,7 +33,8 @@ async function run(file: string, args: string[]): Promise<void> {
   requireFile(file, full)
   await checkSyntax(full)
   const hook = new URL(`./resolve-shoal${path.extname(import.meta.url)}`, import.meta.url).href
-  const child = spawn(process.execPath, ['--import', hook, full, ...args], { stdio: 'inherit' })
+  const nodeArgs = [...heapLimit(process.env), '--import', hook]
+  const child = spawn(process.execPath, [...nodeArgs, full, ...args], { stdio: 'inherit' })
   let interrupts = 0
   for (const signal of forwardedSignals) {
     process.on(signal, () => {

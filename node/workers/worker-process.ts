@@ -1,11 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
-import { totalmem } from 'node:os'
-import { getHeapStatistics } from 'node:v8'
 import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import { gpuEnvironment, type GpuVendor } from '../resources/gpu-visibility.ts'
 import type { Client } from '../server/client.ts'
+import { heapLimit } from '../system/heap-limit.ts'
 
 export interface WorkerStart {
   workerId: number
@@ -36,8 +35,6 @@ const drainMs = 1_000
 const stderrTailChars = 2_000
 /** From -1000, never, to 1000, first of all. */
 const oomScore = 900
-/** Of the machine's memory. */
-const heapShare = 0.75
 /** Those that a process brings on itself. */
 const crashSignals = new Set(['SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGSYS', 'SIGTRAP'])
 
@@ -176,16 +173,6 @@ function killGroup(pid: number): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
-}
-
-/**
- * The heap of a worker may grow to most of the machine's memory, unless its environment says otherwise. Node would end it at
- * 4 GiB, and would stop it to collect garbage for each view on a value that is a good part of that.
- */
-function heapLimit({ NODE_OPTIONS = '' }: NodeJS.ProcessEnv): string[] {
-  if (/max[-_]old[-_]space[-_]size/.test(NODE_OPTIONS)) return []
-  const bytes = Math.max(totalmem() * heapShare, getHeapStatistics().heap_size_limit)
-  return [`--max-old-space-size=${Math.floor(bytes / 1024 ** 2)}`]
 }
 
 function workerEnvironment(options: WorkerProcessOptions, outputToken: string): NodeJS.ProcessEnv {

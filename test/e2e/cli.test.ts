@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { startLocalMesh } from '../../node/local-mesh/local-mesh.ts'
 import type { NodeStatus } from '../../node/status.ts'
+import { heapLimit } from '../../node/system/heap-limit.ts'
 import type { AdminValue } from '../../protocols/admin.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import { shoal, startCommand } from '../support/command-line.ts'
@@ -227,6 +229,13 @@ describe('shoal run', { concurrency: true }, () => {
     const missing = await shoal(runtime, 'run', program('missing.ts', "import 'no-such-package'\n"))
     assert.equal(missing.code, 1)
     assert.match(missing.stderr, /Cannot find package 'no-such-package'/)
+  })
+
+  test('the heap may grow to most of the memory, or as far as NODE_OPTIONS says', async () => {
+    const file = program('heap.mjs', "import v8 from 'node:v8'\nconsole.log(v8.getHeapStatistics().heap_size_limit)\n")
+    const { stdout } = await shoal(temporaryDirectory(), 'run', file)
+    assert.ok(Number(stdout) >= totalmem() * 0.7, stdout)
+    assert.deepEqual(heapLimit({ NODE_OPTIONS: '--max-old-space-size=300' }), [])
   })
 
   const bad: [string, string, RegExp][] = [
