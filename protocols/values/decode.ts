@@ -19,7 +19,7 @@ class Memory {
     if (this.#own === undefined) {
       const { buffer, byteOffset, byteLength } = this.bytes
       const isWhole = byteOffset === 0 && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer
-      this.#own = isWhole ? buffer : this.bytes.slice().buffer
+      this.#own = isWhole ? buffer : new Uint8Array(this.bytes).buffer
       this.bytes = new Uint8Array(this.#own)
     }
     return this.#own

@@ -194,12 +194,12 @@ export class ValueCoder {
   }
 
   decodeNow(wire: InlineValue): unknown {
-    return decodeValue(wire, this.#decodeHooks)
+    return decodeValue(withOwnBuffers(wire), this.#decodeHooks)
   }
 
   /** @param priority for what it is read, when it must come from elsewhere */
   async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
-    if (wire.kind === 'inline') return this.#decode(wire, wire.classes)
+    if (wire.kind === 'inline') return this.#decode(withOwnBuffers(wire), wire.classes)
     const { name, bytes, owner, sequence } = wire
     const here = this.#host.store.readHere(name, bytes)
     const stored = here?.bytes ?? (await this.#host.store.read(name, bytes, { owner, sequence }, priority))
@@ -317,4 +317,10 @@ export class ValueCoder {
     if (error !== undefined) return rebuildError(error, found)
     return Object.create(found.prototype as object) as object
   }
+}
+
+/** What is inline lies in a message, or with a ref, and may be read again. */
+function withOwnBuffers(wire: InlineValue): EncodedValue {
+  if (wire.buffers.length === 0) return wire
+  return { ...wire, buffers: wire.buffers.map((buffer) => new Uint8Array(buffer)) }
 }

@@ -41,12 +41,14 @@ describe('values that come back as views', () => {
   })
 
   const identity = remote((value: unknown) => value)
+  const patternOf = (length: number): Uint8Array<ArrayBuffer> => Uint8Array.from({ length }, (_, i) => (i * 7) & 255)
   const bytes = 1_000_000
-  const pattern = Uint8Array.from({ length: bytes }, (_, i) => (i * 7) & 255)
-  const kinds = {
-    Buffer: () => Buffer.from(pattern),
-    DataView: () => new DataView(pattern.slice().buffer),
-    ArrayBuffer: () => pattern.slice().buffer,
+  const pattern = patternOf(bytes)
+  type Make = (from: Uint8Array<ArrayBuffer>) => ArrayBuffer | ArrayBufferView
+  const kinds: Record<string, Make> = {
+    Buffer: (from) => Buffer.from(from),
+    DataView: (from) => new DataView(from.slice().buffer),
+    ArrayBuffer: (from) => from.slice().buffer,
     ...Object.fromEntries(
       [
         Uint8Array,
@@ -60,9 +62,11 @@ describe('values that come back as views', () => {
         Float64Array,
         BigInt64Array,
         BigUint64Array,
-      ].map((Kind) => [Kind.name, () => new Kind(pattern.slice().buffer)]),
+      ].map((Kind): [string, Make] => [Kind.name, (from) => new Kind(from.slice().buffer)]),
     ),
   }
+  /** Within a message, beside it, copied from the store, and mapped. */
+  const sizes = [8, 1600, 8008, 60_000, 150_000, 1_000_000]
   const bytesOf = (value: ArrayBuffer | ArrayBufferView): Uint8Array =>
     value instanceof ArrayBuffer
       ? new Uint8Array(value)
@@ -70,21 +74,27 @@ describe('values that come back as views', () => {
 
   for (const [kind, make] of Object.entries(kinds)) {
     test(`${kind}, put, as an argument, as a result, and inside of objects`, async () => {
-      const value = make() as ArrayBuffer | ArrayBufferView
-      const ref = put(value)
-      const got = [
-        await get(ref),
-        (await get(put({ deep: [value] }))).deep[0],
-        await get(identity.remote(value)),
-        await get(identity.remote(ref)),
-      ] as (ArrayBuffer | ArrayBufferView)[]
-      for (const each of got) {
-        assert.equal(each.constructor, value.constructor)
-        assert.equal(Buffer.compare(bytesOf(each), pattern), 0)
+      for (const size of sizes) {
+        const right = patternOf(size)
+        const value = make(right)
+        const ref = put(value)
+        const deep = put({ text: 'abc', deep: [value] })
+        const result = identity.remote(value)
+        const read = async (): Promise<(ArrayBuffer | ArrayBufferView)[]> => [
+          await get(ref),
+          (await get(deep)).deep[0] as ArrayBufferView,
+          (await get(result)) as ArrayBufferView,
+          (await get(identity.remote(ref))) as ArrayBufferView,
+        ]
+        const [first, second] = [await read(), await read()]
+        for (const each of [...first, ...second]) {
+          assert.equal(each.constructor, value.constructor)
+          assert.equal(Buffer.compare(bytesOf(each), right), 0, `${kind} of ${size} bytes`)
+        }
+        // Each is its holder's own.
+        for (const each of first) bytesOf(each).fill(99)
+        for (const each of [...second, ...(await read())]) assert.equal(Buffer.compare(bytesOf(each), right), 0)
       }
-      // Each is its holder's own.
-      bytesOf(got[0] as ArrayBufferView)[5] = 99
-      assert.equal(bytesOf((await get(ref)) as ArrayBufferView)[5], pattern[5])
     })
   }
 

@@ -221,13 +221,25 @@ describe('values come back the same', () => {
     assert.deepEqual(back, data)
   })
 
-  test('buffers that lie at odd places are copied to where their kind may lie', () => {
-    const encoded = encodeValue(new Float64Array(1000).fill(1.5))
-    const shifted = new Uint8Array(8001)
-    shifted.set(encoded.buffers[0] as Uint8Array, 1)
-    const back = decodeValue({ ...encoded, buffers: [shifted.subarray(1)] })
-    assert.deepEqual(back, new Float64Array(1000).fill(1.5))
-  })
+  for (const [kind, make] of [
+    ['bytes', (bytes: Uint8Array) => bytes],
+    ['node buffers', (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)],
+  ] as const) {
+    test(`buffers that lie at odd places are copied to where their kind may lie (${kind})`, () => {
+      const value = { view: new Float64Array(1000).fill(1.5), whole: new Uint16Array(5000).fill(7).buffer }
+      const encoded = encodeValue(value)
+      for (let shift = 0; shift < 16; shift++) {
+        const buffers = encoded.buffers.map((buffer) => {
+          const shifted = new Uint8Array(buffer.length + 32)
+          shifted.set(buffer, shift)
+          return make(shifted.subarray(shift, shift + buffer.length))
+        })
+        const back = decodeValue({ ...encoded, buffers }) as typeof value
+        assert.deepEqual(back, value)
+        assert.equal(back.whole.byteLength, 10_000)
+      }
+    })
+  }
 
   test('resizable buffers stay so', () => {
     const back = roundTrip(new ArrayBuffer(8, { maxByteLength: 64 })) as ArrayBuffer
