@@ -465,10 +465,13 @@ export class Runtime {
 
   async close(error: ShoalError): Promise<void> {
     this.#end(error)
-    await this.functions.table.close()
-    await this.actors.linesEnded()
-    await this.connection.close()
-    this.#store.close()
+    try {
+      await this.functions.table.close()
+      await this.actors.linesEnded()
+      await this.connection.close()
+    } finally {
+      this.#store.close()
+    }
   }
 }
 

@@ -16,15 +16,24 @@ import { addView } from './views.ts'
 /** Smaller values are copied: that takes no longer than to map them, and leaves no pin behind. */
 const mappedBytesMin = 256 * 1024
 
-/** Mappings that nothing looks at any more are kept for the next view on the same value: to make one takes longer. */
+/** Mappings of released views are kept for the next one on the same value: to make one takes longer. */
 const sparesMax = 16
+const spareBytesMaxDefault = 2 * 1024 ** 3
+
+export interface SharedSegmentOptions {
+  path: string
+  /** Of all values together. */
+  bytesMax: number
+  /** This process's table of pins; negative for none. */
+  pinTable: number
+  /** Of mappings that nothing looks at. @default 2 GiB */
+  spareBytesMax?: number
+}
 
 /** What is to be done when nothing looks at a view any more. */
 interface ViewEnd {
   readonly pin: number
   readonly mapping: PrivateMapping
-  /** Of which part of the memory. */
-  readonly part: string
 }
 
 /** Those that are closed, and that views still show. */
@@ -44,14 +53,26 @@ export class SharedSegment {
   #pinsUsed = 0
   /** By what part they are of, in the order in which they were put here. */
   readonly #spares = new Map<string, PrivateMapping>()
+  readonly #spareBytesMax: number
+  #spareBytes = 0
   #views = 0
   #isClosed = false
   /** So far the pages are there for this process. */
   #touchedTo = 0
-  readonly #onCollected = new FinalizationRegistry<ViewEnd>((end) => this.#drop(end))
+  readonly #onCollected = new FinalizationRegistry<ViewEnd>(({ pin, mapping }) => {
+    // Not kept: if its memory was given to another buffer, whoever looks at that must not see another value.
+    mapping.unmap()
+    this.#viewEnded(pin)
+  })
 
-  private constructor(memory: SystemMemory, descriptor: number, mapping: SharedMapping, pinTable: number) {
+  private constructor(
+    memory: SystemMemory,
+    descriptor: number,
+    mapping: SharedMapping,
+    { pinTable, spareBytesMax = spareBytesMaxDefault }: SharedSegmentOptions,
+  ) {
     const { buffer } = mapping
+    this.#spareBytesMax = spareBytesMax
     this.#memory = memory
     this.#descriptor = descriptor
     this.#mapping = mapping
@@ -62,13 +83,10 @@ export class SharedSegment {
   }
 
   /** Undefined when it cannot be mapped here. */
-  static open(
-    memory: SystemMemory,
-    { path, bytesMax, pinTable }: { path: string; bytesMax: number; pinTable: number },
-  ): SharedSegment | undefined {
-    const descriptor = openSync(path, 'r+')
-    const mapping = memory.mapShared(descriptor, segmentBytesOf(bytesMax))
-    if (mapping !== undefined) return new SharedSegment(memory, descriptor, mapping, pinTable)
+  static open(memory: SystemMemory, options: SharedSegmentOptions): SharedSegment | undefined {
+    const descriptor = openSync(options.path, 'r+')
+    const mapping = memory.mapShared(descriptor, segmentBytesOf(options.bytesMax))
+    if (mapping !== undefined) return new SharedSegment(memory, descriptor, mapping, options)
     closeSync(descriptor)
     return undefined
   }
@@ -123,45 +141,75 @@ export class SharedSegment {
   /** Undefined when the system maps no more. */
   #view(offset: number, bytes: number, pin: number): ArrayBuffer | undefined {
     const part = `${offset} ${bytes}`
-    const mapping = this.#spares.get(part) ?? this.#memory.mapPrivate(this.#descriptor, offset, blockHeaderBytes, bytes)
+    const mapping = this.#takeSpare(part) ?? this.#map(offset, bytes)
     if (mapping === undefined) return undefined
-    this.#spares.delete(part)
-    const buffer = mapping.view()
-    const end = { pin, mapping, part }
+    let buffer: ArrayBuffer
+    try {
+      buffer = mapping.view()
+    } catch (error) {
+      mapping.unmap()
+      throw error
+    }
+    const end = { pin, mapping }
     this.#views += 1
     this.#onCollected.register(buffer, end, end)
     addView(buffer, () => {
+      // Somebody has given its memory to another buffer, with which it stays for good.
+      if (buffer.detached) return false
       this.#onCollected.unregister(end)
       // Whoever still looks sees an empty buffer, and not memory that is gone.
       ArrayBuffer.prototype.transfer.call(buffer, 0)
-      this.#drop(end)
+      if (!this.#isClosed && mapping.reset()) this.#keepSpare(part, mapping)
+      else mapping.unmap()
+      this.#viewEnded(pin)
+      return true
     })
     return withSafeTransfer(buffer)
   }
 
-  #drop({ pin, mapping, part }: ViewEnd): void {
-    this.#views -= 1
+  #map(offset: number, bytes: number): PrivateMapping | undefined {
+    const map = (): PrivateMapping | undefined =>
+      this.#memory.mapPrivate(this.#descriptor, offset, blockHeaderBytes, bytes)
+    const mapping = map()
+    if (mapping !== undefined || this.#spares.size === 0) return mapping
+    this.#dropSpares(0)
+    return map()
+  }
+
+  #viewEnded(pin: number): void {
     this.#unpin(pin)
-    if (!this.#isClosed && !this.#spares.has(part) && mapping.reset()) this.#keepSpare(part, mapping)
-    else mapping.unmap()
+    this.#views -= 1
     if (this.#isClosed && this.#views === 0) this.#end()
   }
 
+  #takeSpare(part: string): PrivateMapping | undefined {
+    const spare = this.#spares.get(part)
+    if (spare === undefined) return undefined
+    this.#spares.delete(part)
+    this.#spareBytes -= spare.bytes
+    return spare
+  }
+
   #keepSpare(part: string, mapping: PrivateMapping): void {
+    this.#takeSpare(part)?.unmap()
     this.#spares.set(part, mapping)
-    if (this.#spares.size <= sparesMax) return
-    for (const [oldest, spare] of this.#spares) {
-      this.#spares.delete(oldest)
-      spare.unmap()
-      return
+    this.#spareBytes += mapping.bytes
+    this.#dropSpares(sparesMax)
+  }
+
+  /** Those that were put here first go first. */
+  #dropSpares(countMax: number): void {
+    for (const part of this.#spares.keys()) {
+      if (this.#spares.size <= countMax && this.#spareBytes <= this.#spareBytesMax) return
+      this.#takeSpare(part)?.unmap()
     }
   }
 
   /** Nothing is read or written here any more. What views show stays until they are collected. */
   close(): void {
+    if (this.#isClosed) return
     this.#isClosed = true
-    for (const spare of this.#spares.values()) spare.unmap()
-    this.#spares.clear()
+    this.#dropSpares(0)
     if (this.#views === 0) this.#end()
     else closedAndViewed.add(this)
   }

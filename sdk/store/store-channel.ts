@@ -1,4 +1,4 @@
-import { closeSync, readSync, writeSync } from 'node:fs'
+import { readSync, writeSync } from 'node:fs'
 import { ByteReader, ByteWriter } from '../../protocols/bytes.ts'
 import { NodeDiedError, ObjectStoreFullError, ProtocolError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
@@ -35,6 +35,7 @@ export interface RoomAsked {
  * a turn of the event loop.
  */
 export class StoreChannel {
+  readonly #memory: SystemMemory
   readonly #descriptor: number
   #lastRequestId = 0
   #isClosed = false
@@ -45,6 +46,7 @@ export class StoreChannel {
 
   /** Throws NodeDiedError when there is no node. */
   constructor(memory: SystemMemory, socketPath: string, clientId: ClientId) {
+    this.#memory = memory
     try {
       this.#descriptor = memory.connect(socketPath, answerMs)
     } catch (error) {
@@ -116,7 +118,7 @@ export class StoreChannel {
   }
 
   close(): void {
-    if (!this.#isClosed) closeSync(this.#descriptor)
+    if (!this.#isClosed) this.#memory.disconnect(this.#descriptor)
     this.#isClosed = true
     this.#ahead = undefined
     clearInterval(this.#timer)

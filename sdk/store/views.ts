@@ -1,10 +1,14 @@
 /** How to give back the memory under a buffer that is a view on a store's. */
-const releases = new WeakMap<ArrayBufferLike, () => void>()
+const releases = new WeakMap<ArrayBufferLike, () => boolean>()
 /** Values that have such a buffer inside. */
 const buffers = new WeakMap<object, ArrayBufferLike>()
 
-/** The buffer shows a store's memory until `release` is called, or the engine finds that nothing looks at it. */
-export function addView(buffer: ArrayBuffer, release: () => void): void {
+/**
+ * The buffer shows a store's memory until `release` is called, or the engine finds that nothing looks at it.
+ *
+ * @param release false when the memory is not the buffer's any more
+ */
+export function addView(buffer: ArrayBuffer, release: () => boolean): void {
   releases.set(buffer, release)
 }
 
@@ -18,6 +22,5 @@ export function releaseView(value: object): boolean {
   const buffer = buffers.get(value) ?? (ArrayBuffer.isView(value) ? value.buffer : (value as ArrayBuffer))
   const release = releases.get(buffer)
   releases.delete(buffer)
-  release?.()
-  return release !== undefined
+  return release?.() === true
 }

@@ -15,6 +15,8 @@ export interface SystemMemory {
   provide(buffer: ArrayBuffer, offset: number, bytes: number): void
   /** Connects to a Unix socket and waits there, without a turn of the event loop. Throws when nobody listens. */
   connect(path: string, timeoutMs: number): number
+  /** Closes what `connect` gave. Node warns of descriptors that it has not opened itself. */
+  disconnect(descriptor: number): void
 }
 
 export interface SharedMapping {
@@ -24,6 +26,7 @@ export interface SharedMapping {
 }
 
 export interface PrivateMapping {
+  readonly bytes: number
   /** A new buffer on it. */
   view(): ArrayBuffer
   /** Undoes all that has been written to it. False when the system does not. */
@@ -33,7 +36,8 @@ export interface PrivateMapping {
 
 const readAndWrite = 1 | 2
 const shared = 1
-const privately = 2
+/** No memory is set aside for pages that may be written to, and hardly ever are. */
+const privately = 2 | 0x4000
 const populateWrite = 23
 const dontNeed = 4
 const failed = 0xffff_ffff_ffff_ffffn
@@ -96,6 +100,7 @@ function load(): SystemMemory | undefined {
       if (at === undefined) return undefined
       const start = at + BigInt(skip)
       return {
+        bytes,
         view: () => makeView(bytes, () => koffi.view(start, bytes)),
         reset: () => madviseAt(at, skip + bytes, dontNeed) === 0,
         unmap: () => void munmap(at, skip + bytes),
@@ -123,5 +128,6 @@ function load(): SystemMemory | undefined {
       }
       return descriptor
     },
+    disconnect: (descriptor) => void close(descriptor),
   }
 }

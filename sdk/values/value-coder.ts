@@ -22,7 +22,7 @@ import {
 import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
-import { readFrom, releaseView } from '../store/views.ts'
+import { readFrom } from '../store/views.ts'
 import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
 
 /** What the coder needs of the process that it works for. */
@@ -217,7 +217,6 @@ export class ValueCoder {
       readFrom(value, here.bytes)
       return { value }
     } catch (error) {
-      releaseView(here.bytes)
       if (error instanceof ClassMissingError || error instanceof ReaderMissingError) return undefined
       throw error
     }

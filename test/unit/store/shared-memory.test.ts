@@ -7,8 +7,11 @@ import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { PinTables } from '../../../node/store/pin-tables.ts'
-import { pinsPerClient } from '../../../protocols/store-segment.ts'
+import { pinsPerClient, type BlockPlace } from '../../../protocols/store-segment.ts'
+import type { StoredBytes } from '../../../sdk/store/object-store.ts'
+import { SharedSegment } from '../../../sdk/store/shared-segment.ts'
 import { releaseView } from '../../../sdk/store/views.ts'
+import { systemMemory, type SystemMemory } from '../../../sdk/system/linux-memory.ts'
 import { isRunning, until } from '../../support/daemon-process.ts'
 import { SegmentHost } from '../../support/segment-host.ts'
 import { bytesFor, type ReadCounts } from '../../support/segment-reader.ts'
@@ -39,6 +42,29 @@ function mappingsOf({ segment }: SegmentHost): number {
   const { ino } = fstatSync(segment.descriptor)
   const lines = readFileSync('/proc/self/maps', 'utf8').split('\n')
   return lines.filter((line) => line.split(/ +/)[4] === String(ino)).length
+}
+
+/** The system's, of which no more than so many parts are mapped at a time. */
+function limitedMemory(mappingsMax: number): SystemMemory {
+  const memory = systemMemory() as SystemMemory
+  let mapped = 0
+  return {
+    ...memory,
+    mapPrivate: (...args) => {
+      const mapping = mapped < mappingsMax ? memory.mapPrivate(...args) : undefined
+      if (mapping === undefined) return undefined
+      mapped += 1
+      const unmap = (): void => {
+        mapped -= 1
+        mapping.unmap()
+      }
+      return { ...mapping, unmap }
+    },
+  }
+}
+
+function placeOf(host: SegmentHost, n: number): BlockPlace {
+  return host.book.entries.get(nameOf(n))?.memory as BlockPlace
 }
 
 async function startReader(t: TestContext, host: SegmentHost, bytesMax: number): Promise<[ChildProcess, number]> {
@@ -122,18 +148,70 @@ describe('values in shared memory', () => {
     assert.ok(isRight(await read(host, 2, mebibyte), 2))
   })
 
-  test('values of many sizes, one after the other at one place: what is kept for the next view has a bound', async () => {
-    const host = await SegmentHost.create(2 * mebibyte)
-    const mapped = (): number => mappingsOf(host)
-    const before = mapped()
-    for (let n = 1; n < 100; n++) {
-      put(host, n, mebibyte + n)
-      const view = await read(host, n, mebibyte + n)
-      assert.ok(isRight(view, n))
-      releaseView(view)
-      host.store.free([nameOf(n)])
+  test('what is kept for the next view has a bound, in number and in bytes', async () => {
+    const host = await SegmentHost.create(4 * mebibyte)
+    const { path } = host.segment
+    const open = (spareBytesMax: number): SharedSegment =>
+      SharedSegment.open(limitedMemory(100), {
+        path,
+        bytesMax: 4 * mebibyte,
+        pinTable: 5,
+        spareBytesMax,
+      }) as SharedSegment
+    for (const [spareBytesMax, kept] of [
+      [100 * mebibyte, 16],
+      [2.5 * mebibyte, 2],
+      [0, 0],
+    ] as const) {
+      const segment = open(spareBytesMax)
+      const before = mappingsOf(host)
+      for (let n = 1; n < 40; n++) {
+        put(host, n, mebibyte + n)
+        const view = segment.read(placeOf(host, n), nameOf(n), mebibyte + n)
+        assert.ok(view !== undefined && isRight(view.bytes, n))
+        releaseView(view.bytes)
+        host.store.free([nameOf(n)])
+      }
+      assert.equal(mappingsOf(host) - before, kept)
+      segment.close()
+      segment.close()
+      assert.equal(mappingsOf(host) - before, -1)
     }
-    assert.ok(mapped() - before <= 16, `${mapped() - before} mappings`)
+  })
+
+  test('where the system maps no more: views while there are mappings, copies when there are none', async () => {
+    const host = await SegmentHost.create(4 * mebibyte)
+    const { path } = host.segment
+    const segment = SharedSegment.open(limitedMemory(2), { path, bytesMax: 4 * mebibyte, pinTable: 5 }) as SharedSegment
+    const readOne = (n: number): Uint8Array => {
+      const { bytes } = segment.read(placeOf(host, n), nameOf(n), mebibyte) as StoredBytes
+      assert.ok(isRight(bytes, n))
+      return bytes
+    }
+    for (const n of [1, 2, 3]) put(host, n, mebibyte)
+    for (const n of [1, 2]) releaseView(readOne(n))
+    // The mappings of those two go first.
+    const views = [3, 1, 2].map(readOne)
+    assert.deepEqual(
+      views.map((view) => releaseView(view)),
+      [true, true, false],
+    )
+    segment.close()
+  })
+
+  test('a buffer whose memory was given to another one keeps its value for good', async () => {
+    const host = await SegmentHost.create(2 * mebibyte)
+    put(host, 1, mebibyte)
+    const view = await read(host, 1, mebibyte)
+    const { buffer } = view
+    // As a stream of bytes does.
+    const moved = new Uint8Array(ArrayBuffer.prototype.transfer.call(buffer))
+    assert.equal(releaseView(buffer), false)
+    host.store.free([nameOf(1)])
+    put(host, 2, mebibyte)
+    assert.ok(isRight(moved, 1))
+    assert.equal(host.segment.pinCount(host.pinTable), 1)
+    assert.equal(buffer.byteLength, 0)
   })
 
   test('a closed store gives all of its memory back, at once or when nothing is looked at any more', async () => {
