@@ -14,7 +14,7 @@ export function describeInfeasible(of: DemandClass, nodes: readonly PlannedNode[
     const why = of.whyNever(node) ?? 'it could'
     counts.set(why, (counts.get(why) ?? 0) + 1)
   }
-  const reasons = [...counts].toSorted(([, a], [, b]) => b - a)
+  const reasons = [...counts].toSorted(([whyA, a], [whyB, b]) => b - a || (whyA < whyB ? -1 : 1))
   const shown = reasons.slice(0, reasonsShown).map(([why, count]) => `${count}: ${why.replace(/^it /, '')}`)
   const more = reasons.length > reasonsShown ? ', and others' : ''
   return `${asked}; none of the ${nodes.length} nodes could ever run it (${shown.join(', ')}${more})`

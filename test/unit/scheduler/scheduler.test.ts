@@ -281,6 +281,22 @@ describe('what changes meanwhile', () => {
 })
 
 describe('what can never be', () => {
+  test('the reason is the same in whatever order the nodes are known', () => {
+    const all = [node(a), node(b, { labels: { zone: 'lab1' } }), node(c)]
+    const reasons = [all, all.toReversed()].map((nodes) => {
+      const scheduler = schedulerOf(...nodes)
+      addAll(scheduler, 1, {
+        resources: { GPU: 2 },
+        strategy: { kind: 'labels', selector: { zone: { in: ['lab1'] } } },
+      })
+      const [told] = scheduler.step(0)
+      assert.ok(told?.type === 'infeasible')
+      return told.reason
+    })
+    assert.match(reasons[0] ?? '', /\(2: has no label zone, 1: has GPU 0 in all\)$/)
+    assert.equal(reasons[1], reasons[0])
+  })
+
   test('is named once, and again when the reason changes; a node that can ends it', () => {
     const scheduler = schedulerOf(node(a), node(b, { labels: { zone: 'lab1' } }))
     const [only] = addAll(scheduler, 1, {
@@ -291,7 +307,7 @@ describe('what can never be', () => {
     assert.ok(told?.type === 'infeasible')
     assert.equal(
       told.reason,
-      'asked for GPU 2 on nodes with zone=lab1; none of the 2 nodes could ever run it (1: has no label zone, 1: has GPU 0 in all)',
+      'asked for GPU 2 on nodes with zone=lab1; none of the 2 nodes could ever run it (1: has GPU 0 in all, 1: has no label zone)',
     )
     assert.deepEqual(scheduler.step(1), [])
     scheduler.nodeChanged(node(b, { version: 2, total: { CPU: 4, GPU: 1 }, labels: { zone: 'lab1' } }))
