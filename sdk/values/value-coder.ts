@@ -23,7 +23,7 @@ import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
 import { readFrom } from '../store/views.ts'
-import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
+import { fillInstance, putTogether, takeApart, type InstanceData } from './instance-parts.ts'
 
 /** What the coder needs of the process that it works for. */
 export interface ValueCoderHost {
@@ -88,11 +88,6 @@ class ReaderMissingError extends Error {
   }
 }
 
-interface InstanceData {
-  classId: string
-  error?: ErrorFields
-}
-
 /** Turns values into what is sent and back: the value codec, with refs, remote functions and users' classes on top. */
 export class ValueCoder {
   readonly #host: ValueCoderHost
@@ -105,7 +100,7 @@ export class ValueCoder {
   constructor(host: ValueCoderHost) {
     this.#host = host
     this.#encodeHooks = { extend: (value) => this.#extend(value) }
-    this.#decodeHooks = { revive: (tag, data) => this.#revive(tag, data) }
+    this.#decodeHooks = { revive: (tag, data) => this.#revive(tag, data), fill: fillInstance }
   }
 
   /**
@@ -266,8 +261,7 @@ export class ValueCoder {
     if (described === undefined) return this.#extendTable(value)
     const { classId, functionId } = described
     ;(this.#classes ??= new Set()).add(functionId)
-    const data: InstanceData = value instanceof Error ? { classId, error: errorFields(value) } : { classId }
-    return { tag: 'instance', data, fields: { ...value } }
+    return { tag: 'instance', ...takeApart(value, classId) }
   }
 
   #extendTable(value: object): Extension | undefined {
@@ -310,11 +304,10 @@ export class ValueCoder {
       if (table === undefined) throw new ReaderMissingError(functionId)
       return table
     }
-    const { classId, error } = data as InstanceData
-    const found = this.#host.classOf(classId)
-    if (found === undefined) throw new ClassMissingError(`the class ${classId} of a value is not known here`)
-    if (error !== undefined) return rebuildError(error, found)
-    return Object.create(found.prototype as object) as object
+    const parts = data as InstanceData
+    const found = this.#host.classOf(parts.classId)
+    if (found === undefined) throw new ClassMissingError(`the class ${parts.classId} of a value is not known here`)
+    return putTogether(parts, found)
   }
 }
 
