@@ -30,7 +30,7 @@ export class NodeStore implements ObjectStore {
     this.#opened().write(name, parts, whose)
   }
 
-  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
+  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<StoredBytes> {
     return this.#opened().read(name, bytes, whose, priority)
   }
 

@@ -21,8 +21,7 @@ import {
 } from '../../protocols/wire-value.ts'
 import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
-import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
-import { readFrom } from '../store/views.ts'
+import type { ObjectStore, ReadPriority, StoredBytes } from '../store/object-store.ts'
 import { fillInstance, putTogether, takeApart, type InstanceData } from './instance-parts.ts'
 
 /** What the coder needs of the process that it works for. */
@@ -194,41 +193,45 @@ export class ValueCoder {
 
   /** @param priority for what it is read, when it must come from elsewhere */
   async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
-    if (wire.kind === 'inline') return this.#decode(withOwnBuffers(wire), wire.classes)
-    const { name, bytes, owner, sequence } = wire
-    const here = this.#host.store.readHere(name, bytes)
-    const stored = here?.bytes ?? (await this.#host.store.read(name, bytes, { owner, sequence }, priority))
-    const value = await this.#decode(unflattenValue(stored, here?.shown), wire.classes)
-    readFrom(value, stored)
-    return value
+    // What is missing shows one after the other: first perhaps a reader of tables, then classes, or the other way round.
+    for (let tries = 1; ; tries++) {
+      const stored = wire.kind === 'inline' ? undefined : await this.#read(wire, priority)
+      try {
+        return wire.kind === 'inline' ? this.decodeNow(wire) : this.#decodeStored(stored as StoredBytes)
+      } catch (error) {
+        const isReader = error instanceof ReaderMissingError
+        if (tries > missingKinds || !(isReader || error instanceof ClassMissingError)) throw error
+        if (isReader) await this.#host.loadTableReader(error.functionId)
+        // Only now: a process that has the class already, under its own definition, must not get a second one.
+        else await this.#host.loadClasses(wire.classes)
+      }
+    }
+  }
+
+  #read({ name, bytes, owner, sequence }: StoredValue, priority: ReadPriority): StoredBytes | Promise<StoredBytes> {
+    const { store } = this.#host
+    return store.readHere(name, bytes) ?? store.read(name, bytes, { owner, sequence }, priority)
   }
 
   /** The same without a wait, when nothing has to be asked for or loaded. */
   decodeHere(wire: StoredValue): { value: unknown } | undefined {
-    const here = this.#host.store.readHere(wire.name, wire.bytes)
-    if (here === undefined) return undefined
+    const stored = this.#host.store.readHere(wire.name, wire.bytes)
+    if (stored === undefined) return undefined
     try {
-      const value = decodeValue(unflattenValue(here.bytes, here.shown), this.#decodeHooks)
-      readFrom(value, here.bytes)
-      return { value }
+      return { value: this.#decodeStored(stored) }
     } catch (error) {
       if (error instanceof ClassMissingError || error instanceof ReaderMissingError) return undefined
       throw error
     }
   }
 
-  async #decode(encoded: EncodedValue, classes: readonly ObjectId[]): Promise<unknown> {
-    // What is missing shows one after the other: first perhaps a reader of tables, then classes, or the other way round.
-    for (let tries = 1; ; tries++) {
-      try {
-        return decodeValue(encoded, this.#decodeHooks)
-      } catch (error) {
-        const isReader = error instanceof ReaderMissingError
-        if (tries > missingKinds || !(isReader || error instanceof ClassMissingError)) throw error
-        if (isReader) await this.#host.loadTableReader(error.functionId)
-        // Only now: a process that has the class already, under its own definition, must not get a second one.
-        else await this.#host.loadClasses(classes)
-      }
+  #decodeStored(stored: StoredBytes): unknown {
+    try {
+      const value = decodeValue(unflattenValue(stored.shown, stored.own), this.#decodeHooks)
+      stored.views.cameIn(value)
+      return value
+    } finally {
+      stored.close()
     }
   }
 
