@@ -207,6 +207,7 @@ class Encoder {
     if (kind !== undefined) this.#view(value as ArrayBufferView, kind)
     else if (prototype === Buffer.prototype) {
       if (this.#isKnown(value)) return
+      this.#assertThere((value as Buffer).buffer)
       head.byte(tags.nodeBuffer)
       this.#payload(value as Buffer)
     } else if (prototype === Map.prototype) this.#map(value as Map<unknown, unknown>)
@@ -309,7 +310,7 @@ class Encoder {
 
   #arrayBuffer(value: ArrayBuffer): void {
     if (this.#isKnown(value)) return
-    if (value.detached) throw this.#refuse('an ArrayBuffer that was transferred away')
+    this.#assertThere(value)
     this.#head.byte(tags.arrayBuffer)
     this.#head.count(value.resizable ? value.maxByteLength + 1 : 0)
     this.#payload(new Uint8Array(value))
@@ -326,6 +327,7 @@ class Encoder {
       throw this.#refuse('a view on a SharedArrayBuffer, whose memory belongs to this process: copy it first')
     }
     if (this.#isKnown(value)) return
+    this.#assertThere(buffer)
     const head = this.#head
     head.byte(tags.view)
     head.byte(kind)
@@ -393,6 +395,12 @@ class Encoder {
       const from = start - (start % viewAlignment)
       this.#buffers[index] = new Uint8Array(buffer, from, end - from)
       for (const { place, byteOffset } of offsets) this.#head.setCount(place, byteOffset - from)
+    }
+  }
+
+  #assertThere(buffer: ArrayBufferLike): void {
+    if ('detached' in buffer && buffer.detached) {
+      throw this.#refuse('a buffer whose memory is gone: it was released, or transferred away')
     }
   }
 

@@ -125,7 +125,7 @@ export class SharedSegment {
       return this.#stored(start, shown, pin)
     }
     const copy = Buffer.allocUnsafeSlow(bytes)
-    shown.copy(copy)
+    copy.set(shown)
     // Without a pin the memory may have been given to another value meanwhile.
     return this.isThere(place, name, bytes) ? privateBytes(copy) : undefined
   }

@@ -327,6 +327,20 @@ describe('values come back the same', () => {
     assert.deepEqual([back.reason.name, back.reason.message, back.reason.code], ['AbortError', 'stop it', 20])
   })
 
+  test('buffers that were given away are refused, with their path', () => {
+    for (const make of [
+      () => new Float64Array(2000),
+      () => Buffer.from(new ArrayBuffer(9)),
+      () => new DataView(new ArrayBuffer(9)),
+    ]) {
+      const view = make()
+      structuredClone(view, { transfer: [view.buffer] })
+      const message = /cannot copy the value at \.list\[0\]: a buffer whose memory is gone/
+      assert.throws(() => encodeValue({ list: [view] }), message)
+      assert.throws(() => encodeValue({ list: [view.buffer] }), message)
+    }
+  })
+
   test('a key named __proto__ is a field like any other', () => {
     const value = JSON.parse('{"__proto__":{"polluted":true}}') as object
     const back = roundTrip(value) as Record<string, unknown>
