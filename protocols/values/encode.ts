@@ -322,12 +322,13 @@ class Encoder {
    * as large as what they see of it, either.
    */
   #view(value: ArrayBufferView, kind: number): void {
-    const { buffer, byteLength, byteOffset } = value
+    const { buffer } = value
     if (!(buffer instanceof ArrayBuffer)) {
       throw this.#refuse('a view on a SharedArrayBuffer, whose memory belongs to this process: copy it first')
     }
-    if (this.#isKnown(value)) return
     this.#assertThere(buffer)
+    const { byteLength, byteOffset } = value
+    if (this.#isKnown(value)) return
     const head = this.#head
     head.byte(tags.view)
     head.byte(kind)
