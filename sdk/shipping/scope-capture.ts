@@ -1,16 +1,17 @@
 import type { Capture } from './capture.ts'
 import type { CapturedUnit } from './captured.ts'
+import { readVariable, type LiveVariables } from './inspect.ts'
 import type { ScopeVariable, ValueRef } from './manifest.ts'
 import { Refusal, step, type Trail } from './refusal.ts'
 import type { Script } from './script.ts'
 import type { Scope, Site, Variable } from './script-syntax.ts'
 import { isClassNode, isFunctionNode, isLoopNode, literalText, moduleName, type Node } from './syntax.ts'
 
-type Variables = Record<string, unknown>
+type Read = ReturnType<typeof readVariable>
 
 interface ScopeInstance {
   id: number
-  live: Variables
+  live: LiveVariables
   /** Functions and classes of the text that were made in it, and can have been made only once. */
   made: Set<Node>
 }
@@ -32,25 +33,27 @@ export class ScopeCapture {
     unit: CapturedUnit,
     scope: Scope,
     names: ReadonlySet<string>,
-    liveScopes: readonly Variables[],
+    liveScopes: readonly LiveVariables[],
     site: Site,
     trail: Trail,
   ): number {
     const { script } = unit
+    if (scope.type === 'function-expression-name') throw hiddenName(script, scope.set).along(trail)
     const live = liveScopes.find((candidate) => [...names].some((name) => name in candidate)) ?? {}
     const instance = this.#instanceOf(scope, live, isMadeOncePer(script, scope, site.node) ? site.node : undefined)
     const variables = this.#capture.scopes[instance.id] as ScopeVariable[]
     for (const name of names) {
       if (variables.some(([known]) => known === name)) continue
-      // A variable without a value yet is not listed either, but for functions every one is kept.
+      // For functions every variable is kept.
       if (!(name in live) && isClassNode(site.node)) throw unreadable(script, name, scope.set.get(name)).along(trail)
-      const ref = this.#encodeVariable(unit, scope.set.get(name), live[name], step(trail, name))
+      const value = readVariable(live, name)?.value
+      const ref = this.#encodeVariable(unit, scope.set.get(name), value, step(trail, name))
       variables.push([name, ref, readyAt(scope.set.get(name))])
     }
     return instance.id
   }
 
-  #instanceOf(scope: Scope, live: Variables, madeOnce: Node | undefined): ScopeInstance {
+  #instanceOf(scope: Scope, live: LiveVariables, madeOnce: Node | undefined): ScopeInstance {
     let instances = this.#instances.get(scope)
     if (instances === undefined) this.#instances.set(scope, (instances = []))
     let found = instances.find(
@@ -97,9 +100,27 @@ function unreadable(script: Script, name: string, variable: Variable | undefined
   )
 }
 
-function haveSameValues(a: Variables, b: Variables): boolean {
+/** V8 does not list the name that a function expression has inside of itself. */
+function hiddenName(script: Script, names: ReadonlyMap<string, Variable>): Refusal {
+  const [name = '', variable] = [...names][0] ?? []
+  const declared = variable?.defs[0]
+  return new Refusal(
+    `it uses \`${name}\`, the name of the function expression around it, which cannot be read from outside`,
+    `give the function a variable, as in const ${name} = function () {…}, or declare it`,
+    declared === undefined ? undefined : script.where(declared.name.start),
+  )
+}
+
+function haveSameValues(a: LiveVariables, b: LiveVariables): boolean {
   const keys = Object.keys(a)
-  return keys.length === Object.keys(b).length && keys.every((key) => key in b && Object.is(a[key], b[key]))
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => key in b && isSame(readVariable(a, key), readVariable(b, key)))
+  )
+}
+
+function isSame(a: Read, b: Read): boolean {
+  return a === undefined || b === undefined ? a === b : Object.is(a.value, b.value)
 }
 
 /** True when each run of the code that makes `scope` makes the function at `node` at most once. */

@@ -58,6 +58,13 @@ function local<T>(value: T): () => T {
 }
 
 const cases: Record<string, () => Refused> = {
+  'the name of a function expression around it': () => ({
+    fn: (function inner(): () => unknown {
+      return () => inner
+    })(),
+    reason: 'it uses `inner`, the name of the function expression around it, which cannot be read from outside',
+    fix: 'give the function a variable, as in const inner = function () {…}, or declare it',
+  }),
   'a Promise': () => ({
     fn: local(Promise.resolve(1)),
     reason: 'it holds a Promise',
