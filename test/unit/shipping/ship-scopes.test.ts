@@ -1,5 +1,7 @@
-/** Which variables closures are given, where V8 and the text do not have the same scopes, or variables are not set. */
+/** Which variables functions are given: where V8 and the text do not have the same scopes, unset ones, and globals. */
+import { earlyGlobals } from './fixtures/early-globals.ts'
 import assert from 'node:assert/strict'
+import { EventEmitter as Emitter } from 'node:events'
 import { after, describe, test } from 'node:test'
 // @ts-expect-error it has no types
 import common from './fixtures/common.cjs'
@@ -99,13 +101,12 @@ function shippingOn({ a }: { a: number }) {
   const b = a + 1
   return ({ c } = { c: 3 }) => {
     const d = a + b + c
-    return shipOn(({ e = 9 }: { e?: number } = {}) => {
+    return process.shipOn(({ e = 9 }: { e?: number } = {}) => {
       const f = e + d
       return [() => [a, b, c, d, e, f]].map((read) => read())
     })
   }
 }
-declare const shipOn: (fn: (...args: never[]) => unknown) => Promise<unknown>
 
 describe('parameters that V8 keeps apart', () => {
   testShipCases({
@@ -163,3 +164,37 @@ describe('variables without a value', () => {
     assert.deepEqual(readResult(), [1, 1])
   })
 })
+
+describe('globals', () => {
+  testShipCases({
+    'set before the SDK was loaded': () => ({
+      fn: () => [earlyConfig.x, earlyRead(), earlyGetter],
+      expected: [earlyGlobals.earlyConfig.x, earlyGlobals.earlyRead(), 'got'],
+    }),
+    'of this platform, and of JavaScript': () => {
+      const { max } = Math
+      return {
+        fn: () => [
+          fetch.name,
+          typeof crypto,
+          navigator.hardwareConcurrency > 0,
+          Iterator.name,
+          max(1, 2),
+          typeof gcOfV8,
+        ],
+      }
+    },
+    'exports of built-in modules': () => {
+      Object.defineProperty(globalThis, 'EventEmitter', { value: Emitter, configurable: true })
+      return { fn: () => typeof EventEmitter }
+    },
+    'built-in classes that other versions of Node may lack': () => {
+      const value: unknown = (async () => {}).constructor
+      Object.defineProperty(globalThis, 'AsyncFunction', { value, configurable: true })
+      return { fn: () => typeof AsyncFunction, expected: 'undefined' }
+    },
+  })
+})
+declare const gcOfV8: unknown
+declare const EventEmitter: unknown
+declare const AsyncFunction: unknown
