@@ -75,6 +75,7 @@ export class Capture {
         at = next.trail
         this.nodes[next.id] = this.#encodeNode(next)
       }
+      this.#objects.finish()
       this.#warnAboutSize(name)
       const { nodes, scopes, units, libs, handles, warnings } = this
       return { name, kind: this.#kindOf(fn), at: this.#mainAt, main, nodes, scopes, units, libs, handles, warnings }
