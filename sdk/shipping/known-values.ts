@@ -41,6 +41,16 @@ const slowGlobals = new Set([
   'EventSource',
 ])
 
+/**
+ * What says how this process was started travels as data, like the numbers and strings of `process`. Its environment
+ * does not: tasks have one of their own, with what their runtime environment sets.
+ */
+const dataOfProcess = ['argv', 'execArgv', 'versions', 'release'] as const
+
+function isProcessData(value: unknown): boolean {
+  return dataOfProcess.some((name) => process[name] === value)
+}
+
 let globals: Map<unknown, string[]> | undefined
 
 /** The path from globalThis to a value, such as `['Math', 'max']`. */
@@ -66,6 +76,7 @@ function listGlobals(): Map<unknown, string[]> {
 
 function addPaths(found: Map<unknown, string[]>, value: unknown, path: string[], depth: number): void {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null || found.has(value)) return
+  if (isProcessData(value)) return
   found.set(value, path)
   if (depth === 0) return
   for (const key of Object.getOwnPropertyNames(value)) {
@@ -111,7 +122,7 @@ function listBuiltins(loaded: ReadonlySet<string>): Map<unknown, { module: strin
     if (!found.has(exports)) found.set(exports, { module: `node:${module}`, name: '' })
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(exports))) {
       const isObject = typeof value === 'function' || (typeof value === 'object' && value !== null)
-      if (isObject && !found.has(value)) found.set(value, { module: `node:${module}`, name })
+      if (isObject && !found.has(value) && !isProcessData(value)) found.set(value, { module: `node:${module}`, name })
     }
   }
   return found

@@ -277,6 +277,13 @@ describe('values', () => {
         ],
       }
     },
+    'how the process was started': () => {
+      const { argv, execArgv, versions, release, env, cwd } = process
+      return {
+        fn: () => [argv, execArgv, versions.node, release.name, env === process.env, cwd === process.cwd],
+        expected: [argv, execArgv, versions.node, 'node', true, true],
+      }
+    },
     'functions in collections': () => {
       const table = new Map([
         ['add', (a: number, b: number) => a + b],
