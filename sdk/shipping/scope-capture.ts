@@ -14,12 +14,15 @@ interface ScopeInstance {
   live: LiveVariables
   /** Functions and classes of the text that were made in it, and can have been made only once. */
   made: Set<Node>
+  /** What closures over it were found in. */
+  holders: Set<Trail | undefined>
 }
 
 /**
  * Local variables of the functions around closures. Closures that were made in one run of a function share its
  * variables on the worker too. V8 does not tell which those are, so it is inferred: two scopes are one when they belong
  * to the same text and every variable has the same value, unless both made a function that each run makes only once.
+ * When it can be several, it is the one of the other closures of the same object.
  */
 export class ScopeCapture {
   readonly #capture: Capture
@@ -40,7 +43,8 @@ export class ScopeCapture {
     const { script } = unit
     if (scope.type === 'function-expression-name') throw hiddenName(script, scope.set).along(trail)
     const live = liveScopes.find((candidate) => [...names].some((name) => name in candidate)) ?? {}
-    const instance = this.#instanceOf(scope, live, isMadeOncePer(script, scope, site.node) ? site.node : undefined)
+    const madeOnce = isMadeOncePer(script, scope, site.node) ? site.node : undefined
+    const instance = this.#instanceOf(scope, live, madeOnce, trail.parent)
     const variables = this.#capture.scopes[instance.id] as ScopeVariable[]
     for (const name of names) {
       if (variables.some(([known]) => known === name)) continue
@@ -53,18 +57,20 @@ export class ScopeCapture {
     return instance.id
   }
 
-  #instanceOf(scope: Scope, live: LiveVariables, madeOnce: Node | undefined): ScopeInstance {
+  #instanceOf(scope: Scope, live: LiveVariables, madeOnce: Node | undefined, holder: Trail | undefined): ScopeInstance {
     let instances = this.#instances.get(scope)
     if (instances === undefined) this.#instances.set(scope, (instances = []))
-    let found = instances.find(
+    const possible = instances.filter(
       (instance) => haveSameValues(instance.live, live) && (madeOnce === undefined || !instance.made.has(madeOnce)),
     )
+    let found = possible.find(({ holders }) => holders.has(holder)) ?? possible[0]
     if (found === undefined) {
-      found = { id: this.#capture.scopes.length, live, made: new Set() }
+      found = { id: this.#capture.scopes.length, live, made: new Set(), holders: new Set() }
       this.#capture.scopes.push([])
       instances.push(found)
     }
     if (madeOnce !== undefined) found.made.add(madeOnce)
+    found.holders.add(holder)
     return found
   }
 
