@@ -1,6 +1,6 @@
 import type { AnyClass } from './any-function.ts'
 import { registerClass, registeredClass, registeredClassId, setClassFinder } from './class-registry.ts'
-import { inspectFunction } from './inspect.ts'
+import { inspectFunction, readVariable } from './inspect.ts'
 import type { Script } from './script.ts'
 import type { Site } from './script-syntax.ts'
 
@@ -47,7 +47,8 @@ export function installClassFinder(): void {
     const inspected = inspectFunction(witness)
     if (inspected.type !== 'script') return undefined
     const name = id.slice(hash + 1)
-    const found = inspected.scopes.findLast((scope) => name in scope)?.[name]
+    const holder = inspected.scopes.findLast((scope) => name in scope)
+    const found = readVariable(holder, name)?.value
     if (typeof found !== 'function') return undefined
     registerClass(id, found as unknown as AnyClass)
     return found as unknown as AnyClass

@@ -8,9 +8,6 @@ import { Command } from 'commander'
 import { LibraryError, makeHidden, Vector } from './fixtures/library.ts'
 import { ShipWorker } from './ship-worker.ts'
 
-declare const classIdOnWorker: (cls: unknown) => string | undefined
-declare const classByIdOnWorker: (id: string) => unknown
-
 const worker = new ShipWorker()
 after(() => worker.stop())
 
@@ -33,13 +30,13 @@ const Expression = class {}
 
 describe('identity', () => {
   test('a class of the main file', async () => {
-    const id = await worker.run(() => classIdOnWorker(new Derived().constructor))
+    const id = await worker.run(() => process.classIdOnWorker(new Derived().constructor))
     assert.equal(id, classId(Derived))
     assert.equal(classById(id as string), Derived)
   })
 
   test('a class expression and an error', async () => {
-    const ids = await worker.run(() => [Expression, Failure].map((cls) => classIdOnWorker(cls)))
+    const ids = await worker.run(() => [Expression, Failure].map((cls) => process.classIdOnWorker(cls)))
     assert.deepEqual(
       (ids as string[]).map((id) => classById(id)),
       [Expression, Failure],
@@ -48,7 +45,7 @@ describe('identity', () => {
 
   test('classes of imported files, also those that only the file knows', async () => {
     const ids = (await worker.run(() =>
-      [Vector, LibraryError, makeHidden().constructor].map((cls) => classIdOnWorker(cls)),
+      [Vector, LibraryError, makeHidden().constructor].map((cls) => process.classIdOnWorker(cls)),
     )) as string[]
     assert.deepEqual(
       ids.map((id) => classById(id)),
@@ -63,8 +60,8 @@ describe('identity', () => {
     assert.deepEqual(
       await worker.run(
         (...given: string[]) => [
-          classByIdOnWorker(given[0] ?? '') === Local,
-          classByIdOnWorker(given[1] ?? '') === Vector,
+          process.classByIdOnWorker(given[0] ?? '') === Local,
+          process.classByIdOnWorker(given[1] ?? '') === Vector,
         ],
         ...ids,
       ),
@@ -75,9 +72,9 @@ describe('identity', () => {
   test('two functions that use a class use one', async () => {
     const first = await worker.run(() => {
       Object.assign(Local, { mark: 'seen' })
-      return classIdOnWorker(Local)
+      return process.classIdOnWorker(Local)
     })
-    const second = await worker.run(() => [classIdOnWorker(Local), (Local as { mark?: string }).mark])
+    const second = await worker.run(() => [process.classIdOnWorker(Local), (Local as { mark?: string }).mark])
     assert.deepEqual(second, [first, 'seen'])
   })
 
