@@ -54,6 +54,31 @@ describe('odd tasks, on one CPU', () => {
     await assertWorks()
   })
 
+  test('an instance of a class that a task made is not mistaken for one of the same text', async () => {
+    const named = (name: string): new () => { name: () => string } =>
+      class {
+        name(): string {
+          return name
+        }
+      }
+    const [mine] = await get([put(new (named('driver'))())])
+    const task = remote((name: string) => new (named(name))())
+    const theirs = await get([task.remote('a'), task.remote('b')])
+    assert.deepEqual(
+      [mine, ...theirs].map((instance) => instance?.name()),
+      ['driver', 'a', 'b'],
+    )
+    const back = remote((...given: { name: () => string }[]) => given)
+    const again = await get(back.remote(...theirs))
+    assert.deepEqual(
+      again.map((instance, i) => [instance.name(), instance.constructor === theirs[i]?.constructor]),
+      [
+        ['a', true],
+        ['b', true],
+      ],
+    )
+  })
+
   test('a dropped stream whose generator hangs frees its CPU', async () => {
     const hanging = remote(async function* () {
       yield 1

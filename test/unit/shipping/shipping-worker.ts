@@ -2,7 +2,7 @@
 import { taskGlobals } from './worker-globals.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { buildFunction, captureFunction } from '../../../sdk/shipping/index.ts'
+import { buildFunction, captureFunction, classId } from '../../../sdk/shipping/index.ts'
 import { FunctionLoader, type FunctionLoaderOptions } from '../../../sdk/shipping/instantiate.ts'
 import type { FunctionManifest } from '../../../sdk/shipping/manifest.ts'
 import { classById, registeredClassId } from '../../../sdk/shipping/class-registry.ts'
@@ -42,7 +42,12 @@ function isTestHandle(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'isTestHandle' in value
 }
 
-Object.assign(taskGlobals, { shipOn, classIdOnWorker: registeredClassId, classByIdOnWorker: classById })
+Object.assign(taskGlobals, {
+  shipOn,
+  classIdOnWorker: registeredClassId,
+  idOfAnyOnWorker: classId,
+  classByIdOnWorker: classById,
+})
 
 process.on('message', (request: ShipRequest) => void answer(request))
 
