@@ -14,6 +14,7 @@ import { ObjectEncoder } from './object-encoder.ts'
 import { packageReferenceTo } from './package-references.ts'
 import { explainRefusal, Refusal, step, type Trail } from './refusal.ts'
 import { canBeImported } from './importable.ts'
+import { liveRoot } from './root-capture.ts'
 import { scriptOf, type Script } from './script.ts'
 import { sdkPathOf } from './sdk-files.ts'
 
@@ -160,7 +161,9 @@ export class Capture {
     }
     const unit = this.unitOf(script, inspected.scopes)
     const rootName = script.syntax.rootNameOf(site.node)
-    if (rootName !== undefined) return this.code.encodeRoot(unit, rootName, live, classId, trail)
+    // Its variable may hold something else by now.
+    const isRoot = rootName !== undefined && [undefined, fn].includes(liveRoot(unit, rootName).value as AnyFunction)
+    if (isRoot) return this.code.encodeRoot(unit, rootName, live, classId, trail)
     return this.code.encodeClosure(unit, site, live, classId, trail)
   }
 

@@ -9,6 +9,7 @@ import {
   functionOrClassIn,
   isClassNode,
   isFunctionNode,
+  isLoopNode,
   isRequireCall,
   literalText,
   moduleName,
@@ -222,6 +223,28 @@ export class ScriptSyntax {
 
   specialsIn(start: number, end: number): Special[] {
     return this.#specials.filter(({ node }) => node.start >= start && node.end <= end)
+  }
+
+  /** True for what runs once when the script does: not in a function, a loop or the initializer of a field. */
+  isMadeOnce(node: Node): boolean {
+    for (let at = node, around = this.#parents.get(at); around !== undefined; around = this.#parents.get(at)) {
+      if (this.#statements.has(at)) return true
+      if (isLoopNode(around) || (isFunctionNode(around) && !this.#declaresClass(around))) return false
+      if (around.type === 'PropertyDefinition' && !around.static && around.value === at) return false
+      at = around
+    }
+    return false
+  }
+
+  /** True for the function in a unit that declares a class of the top level. */
+  #declaresClass(node: Node): boolean {
+    const call = this.#parents.get(node)
+    return (
+      this.kind === 'unit' &&
+      call?.type === 'CallExpression' &&
+      call.callee.type === 'MemberExpression' &&
+      moduleName(call.callee.property) === 'declareClass'
+    )
   }
 
   /** The top-level name of a function or class. */

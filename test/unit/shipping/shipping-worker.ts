@@ -1,7 +1,7 @@
 /** The worker process of the shipping tests: rebuilds functions and runs them. It knows none of the drivers' files. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { buildFunction, captureFunction } from '../../../sdk/shipping/index.ts'
+import { buildFunction, captureFunction, classId } from '../../../sdk/shipping/index.ts'
 import { FunctionLoader, type FunctionLoaderOptions } from '../../../sdk/shipping/instantiate.ts'
 import type { FunctionManifest } from '../../../sdk/shipping/manifest.ts'
 import { classById, registeredClassId } from '../../../sdk/shipping/class-registry.ts'
@@ -13,6 +13,7 @@ declare global {
       /** What `remote()` does inside of a task: captures a function that was shipped here, and ships it on. */
       shipOn(fn: (...args: never[]) => unknown, ...args: unknown[]): Promise<unknown>
       classIdOnWorker(cls: unknown): string | undefined
+      idOfAnyOnWorker(cls: unknown): string
       classByIdOnWorker(id: string): unknown
     }
   }
@@ -52,7 +53,12 @@ function isTestHandle(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'isTestHandle' in value
 }
 
-Object.assign(process, { shipOn, classIdOnWorker: registeredClassId, classByIdOnWorker: classById })
+Object.assign(process, {
+  shipOn,
+  classIdOnWorker: registeredClassId,
+  idOfAnyOnWorker: classId,
+  classByIdOnWorker: classById,
+})
 
 process.on('message', (request: ShipRequest) => void answer(request))
 
