@@ -32,6 +32,8 @@ export class GroupCalls {
   readonly #host: GroupCallsHost
   readonly #groups = new Map<GroupId, KnownGroup>()
   #ownCount = 0
+  /** Why nothing is heard of any group any more. */
+  #end: { readonly error: unknown } | undefined
 
   constructor(host: GroupCallsHost) {
     this.#host = host
@@ -66,6 +68,7 @@ export class GroupCalls {
    */
   async until(group: GroupId, onStatus: (status: GroupStatus) => boolean, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
+    if (this.#end !== undefined) throw this.#end.error
     const known = this.#watched(group)
     if (known.status !== undefined && onStatus(known.status)) {
       this.#unwatch(group, known)
@@ -103,7 +106,9 @@ export class GroupCalls {
     await removed
   }
 
+  /** The node is gone, or this process has taken leave of it: what waits fails, and so does whoever asks later. */
   failAll(error: unknown): void {
+    this.#end ??= { error }
     for (const { waiters } of this.#groups.values()) for (const waiter of waiters) waiter.onFailed(error)
     this.#groups.clear()
   }
