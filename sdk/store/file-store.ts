@@ -45,8 +45,14 @@ export class FileStore implements ObjectStore {
     throw storeFull(bytes, { bytesMax: this.#bytesMax, usedBytes: this.#countedBytes })
   }
 
-  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
-    await this.bring(name, bytes, whose, priority)
+  async read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
+    await this.bring(name, bytes, whose, priority, signal)
     return readStoredFile({ file: path.join(this.#directory, name), offset: 0, crc: undefined }, name, bytes)
   }
 

@@ -31,8 +31,14 @@ export class NodeStore implements ObjectStore {
     this.#opened().write(name, parts, whose)
   }
 
-  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
-    return this.#opened().read(name, bytes, whose, priority)
+  async read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
+    return this.#opened().read(name, bytes, whose, priority, signal)
   }
 
   readHere(name: string, bytes: number): StoredBytes | undefined {

@@ -41,9 +41,16 @@ export interface ObjectStore {
    * The bytes of a value, for the caller alone: writing to them changes nobody else's. Large ones are shared with others
    * until they are written to, page by page.
    *
-   * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk.
+   * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk; and with
+   * the signal's reason when that aborts while the value is brought here.
    */
-  read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array>
+  read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array>
   /** The same, when it is known without a question to anybody where the value lies. Undefined when it is not. */
   readHere(name: string, bytes: number): StoredBytes | undefined
   /** True when it is known, without a question to anybody, that the value can be read here at this moment. */

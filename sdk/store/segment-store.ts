@@ -41,12 +41,18 @@ export class SegmentStore implements ObjectStore {
     this.#link.stored({ ...whose, name, bytes, crc, isFile: false })
   }
 
-  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
+  async read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
     const here = this.readHere(name, bytes)
     if (here !== undefined) return here.bytes
     let damaged = ''
     for (let opens = 0; opens < opensMax; opens++) {
-      const place = await this.#link.open({ ...whose, name, bytes, priority, damaged })
+      const place = await this.#link.open({ ...whose, name, bytes, priority, damaged }, signal)
       if (place.in === 'file') {
         try {
           return await readStoredFile(place, name, bytes)

@@ -197,12 +197,15 @@ export class ValueCoder {
     return decodeValue(withOwnBuffers(wire), this.#decodeHooks)
   }
 
-  /** @param priority for what it is read, when it must come from elsewhere */
-  async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
+  /**
+   * @param priority for what it is read, when it must come from elsewhere
+   * @param signal when it aborts, the value is not brought any further
+   */
+  async decode(wire: WireValue, priority: ReadPriority = 'get', signal?: AbortSignal): Promise<unknown> {
     if (wire.kind === 'inline') return this.#decode(withOwnBuffers(wire), wire.classes)
     const { name, bytes, owner, sequence } = wire
     const here = this.#host.store.readHere(name, bytes)
-    const stored = here?.bytes ?? (await this.#host.store.read(name, bytes, { owner, sequence }, priority))
+    const stored = here?.bytes ?? (await this.#host.store.read(name, bytes, { owner, sequence }, priority, signal))
     const value = await this.#decode(unflattenValue(stored, here?.shown), wire.classes)
     readFrom(value, stored)
     return value
