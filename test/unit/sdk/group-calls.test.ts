@@ -36,6 +36,31 @@ class Program {
 }
 
 describe('placement groups of a process', () => {
+  test('a group is counted until it is removed, and asked about as any other afterwards', async () => {
+    const program = new Program()
+    const { calls, sent } = program
+    const group = program.create()
+    program.create()
+    const removed = calls.remove(group)
+    program.said(group, 'removed')
+    await removed
+    assert.equal(calls.ownCount, 1)
+    const again = calls.remove(group)
+    program.said(group, 'removed')
+    await again
+    assert.equal(calls.ownCount, 1)
+    const abort = new AbortController()
+    const asked = calls.until(group, () => false, abort.signal)
+    abort.abort(new Error('enough'))
+    await assert.rejects(asked, /enough/)
+    assert.deepEqual(sent, [
+      ...['groupCreate', 'groupCreate', 'groupRemove'],
+      ...['groupWatch', 'groupRemove'],
+      ...['groupWatch', 'groupWatch'],
+    ])
+    assert.equal(calls.ownCount, 1)
+  })
+
   test('when the node is gone, what waits fails, and so does what is asked later', async () => {
     const program = new Program()
     const { calls, sent } = program
