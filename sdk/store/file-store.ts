@@ -46,8 +46,14 @@ export class FileStore implements ObjectStore {
     throw storeFull(bytes, { bytesMax: this.#bytesMax, usedBytes: this.#countedBytes })
   }
 
-  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<StoredBytes> {
-    await this.bring(name, bytes, whose, priority)
+  async read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<StoredBytes> {
+    await this.bring(name, bytes, whose, priority, signal)
     const place = { file: path.join(this.#directory, name), offset: 0, crc: undefined }
     return privateBytes(await readStoredFile(place, name, bytes))
   }

@@ -47,9 +47,16 @@ export interface ObjectStore {
   /**
    * A value, to be closed when it has been read.
    *
-   * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk.
+   * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk; and with
+   * the signal's reason when that aborts while the value is brought here.
    */
-  read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<StoredBytes>
+  read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<StoredBytes>
   /** The same, when it is known without a question to anybody where the value lies. Undefined when it is not. */
   readHere(name: string, bytes: number): StoredBytes | undefined
   /** True when it is known, without a question to anybody, that the value can be read here at this moment. */

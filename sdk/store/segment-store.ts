@@ -42,12 +42,18 @@ export class SegmentStore implements ObjectStore {
     this.#link.stored({ ...whose, name, bytes, crc, isFile: false })
   }
 
-  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<StoredBytes> {
+  async read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<StoredBytes> {
     const here = this.readHere(name, bytes)
     if (here !== undefined) return here
     let damaged = ''
     for (let opens = 0; opens < opensMax; opens++) {
-      const place = await this.#link.open({ ...whose, name, bytes, priority, damaged })
+      const place = await this.#link.open({ ...whose, name, bytes, priority, damaged }, signal)
       if (place.in === 'file') {
         try {
           return privateBytes(await readStoredFile(place, name, bytes))

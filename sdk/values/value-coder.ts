@@ -191,11 +191,14 @@ export class ValueCoder {
     return decodeValue(withOwnBuffers(wire), this.#decodeHooks)
   }
 
-  /** @param priority for what it is read, when it must come from elsewhere */
-  async decode(wire: WireValue, priority: ReadPriority = 'get'): Promise<unknown> {
+  /**
+   * @param priority for what it is read, when it must come from elsewhere
+   * @param signal when it aborts, the value is not brought any further
+   */
+  async decode(wire: WireValue, priority: ReadPriority = 'get', signal?: AbortSignal): Promise<unknown> {
     // What is missing shows one after the other: first perhaps a reader of tables, then classes, or the other way round.
     for (let tries = 1; ; tries++) {
-      const stored = wire.kind === 'inline' ? undefined : await this.#read(wire, priority)
+      const stored = wire.kind === 'inline' ? undefined : await this.#read(wire, priority, signal)
       try {
         return wire.kind === 'inline' ? this.decodeNow(wire) : this.#decodeStored(stored as StoredBytes)
       } catch (error) {
@@ -208,9 +211,10 @@ export class ValueCoder {
     }
   }
 
-  #read({ name, bytes, owner, sequence }: StoredValue, priority: ReadPriority): StoredBytes | Promise<StoredBytes> {
+  #read(wire: StoredValue, priority: ReadPriority, signal?: AbortSignal): StoredBytes | Promise<StoredBytes> {
     const { store } = this.#host
-    return store.readHere(name, bytes) ?? store.read(name, bytes, { owner, sequence }, priority)
+    const { name, bytes, owner, sequence } = wire
+    return store.readHere(name, bytes) ?? store.read(name, bytes, { owner, sequence }, priority, signal)
   }
 
   /** The same without a wait, when nothing has to be asked for or loaded. */
