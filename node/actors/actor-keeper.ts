@@ -110,6 +110,7 @@ export class ActorKeeper implements LeaseEnd {
       // Who takes it over says that it has it when those in reserve are ready, of which this node may be one.
       isLedHere: (actor, by) => this.#actors.has(actor) && this.#actors.get(actor)?.handing?.node !== by,
       hasRoom: (count, more) => this.#hasRoom(count, more),
+      isThere: (node) => this.#with.nodesInReserve().includes(node),
     })
   }
 
@@ -693,6 +694,10 @@ export class ActorKeeper implements LeaseEnd {
       entry.handing = undefined
       // It may have it already. It is told until it has answered.
       entry.reserves.set(handing.node, { isReady: false, saidAtMs: 0 })
+    }
+    // The next head would have it started again by those who could, if it has not heard of its end.
+    for (const node of this.#with.nodesInReserve()) {
+      if (!entry.reserves.has(node)) entry.reserves.set(node, { isReady: false, saidAtMs: 0 })
     }
     this.#killed.add(kept.named.actor)
     if (this.#killed.size > killedMax) this.#killed.delete(this.#killed.values().next().value as ObjectId)

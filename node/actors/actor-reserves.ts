@@ -16,6 +16,8 @@ export interface ActorReservesOptions {
   /** It is led here, and is not just being handed to that node. */
   isLedHere(actor: ObjectId, by: NodeId): boolean
   hasRoom(count: number, more: KeptActor): boolean
+  /** There is a link to the node. */
+  isThere(node: NodeId): boolean
 }
 
 /** Dead actors that are remembered. */
@@ -114,10 +116,10 @@ export class ActorReserves {
     this.#with.names.giveBack(this.#holdOf(reserve))
   }
 
-  /** Who leads the actor, or has led it, says that it is dead. */
+  /** Who leads the actor, or has led it, says that it is dead; or somebody else, when who leads it is gone. */
   onDead(from: NodeId, actor: ObjectId): void {
     const leader = this.get(actor)?.named.manager
-    if (leader !== undefined && nodeOf(leader) !== from) return
+    if (leader !== undefined && nodeOf(leader) !== from && this.#with.isThere(nodeOf(leader))) return
     this.forget(actor)
     this.#ended.add(actor)
     if (this.#ended.size > endedMax) this.#ended.delete(this.#ended.values().next().value as ObjectId)

@@ -459,7 +459,7 @@ export class KeeperWorld {
         }
         this.#crash(node)
         // Some of those that it has led are killed before they run again.
-        for (let i = 0; i < 4; i++) this.#after(this.#random() * 4000, () => this.#killAnywhere())
+        for (let i = 0; i < 2; i++) this.#after(this.#random() * 4000, () => this.#killAnywhere())
       }
       this.#after(this.#random() * 1500, () => this.#elect(this.#side.get(node) ?? 0))
     } else this.#move(what < 0.85 ? this.#nodes.map(() => Math.floor(this.#random() * 2)) : this.#nodes.map(() => 0))
@@ -517,8 +517,8 @@ export class KeeperWorld {
       const act = (): void => {
         if (this.clock.nowMs >= endMs) return
         const what = this.#random()
-        if (what < 0.5) this.#make()
-        else if (what < 0.9) this.#kill()
+        if (what < 0.55) this.#make()
+        else if (what < 0.95) this.#kill()
         else this.#killAnywhere()
         this.#after(this.#random() * 1500, act)
       }
