@@ -30,7 +30,7 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 6
+export const peerProtocolVersion = 7
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)

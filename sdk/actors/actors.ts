@@ -41,6 +41,8 @@ export interface ActorsHost {
   readonly coder: ValueCoder
   readonly calls: TaskCalls
   encodeError(error: unknown): WireValue
+  /** Throws when the node is gone. */
+  assertAlive(): void
   /** The value of an object. Rejects with it when it is an error. */
   read(ref: ObjectRef): Promise<unknown>
 }
@@ -294,6 +296,7 @@ export class Actors {
   // --- making actors
 
   create(remote: RemoteClass, args: readonly unknown[], options: ResolvedActorOptions): ActorHandle {
+    this.#host.assertAlive()
     return this.#maker.create(remote, args, options)
   }
 
@@ -376,6 +379,7 @@ export class Actors {
   // --- calls
 
   call({ handle, method, isGenerator, methodOptions }: BoundMethod, args: readonly unknown[]): unknown {
+    this.#host.assertAlive()
     const { objects, calls, role } = this.#host
     const { id, life, description } = partsOf(handle)
     const { className, maxPendingCalls } = description

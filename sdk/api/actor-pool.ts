@@ -44,8 +44,8 @@ export class ActorPool<A extends ActorHandle = ActorHandle, S = unknown> {
   readonly #desk = deskOf<A>()
   /** What was submitted and not taken, in its order. */
   readonly #submitted = new Map<number, Submission<S>>()
-  /** Those of them that are done, as they were. */
-  readonly #settled: Submission<S>[] = []
+  /** Those of them that are done, the first one first. */
+  readonly #settled = new Map<number, Submission<S>>()
   #submittedCount = 0
   #wake: (() => void)[] = []
 
@@ -120,7 +120,7 @@ export class ActorPool<A extends ActorHandle = ActorHandle, S = unknown> {
     const submission = { index, result }
     this.#submitted.set(index, submission)
     const onSettled = (): void => {
-      if (this.#submitted.has(index)) this.#settled.push(submission)
+      if (this.#submitted.has(index)) this.#settled.set(index, submission)
       for (const wake of this.#wake.splice(0)) wake()
     }
     result.then(onSettled, onSettled)
@@ -157,11 +157,8 @@ export class ActorPool<A extends ActorHandle = ActorHandle, S = unknown> {
   async getNextUnordered(options: GetOptions = {}): Promise<S> {
     checkOptions(options, getChecks, 'ActorPool.getNextUnordered()')
     for (;;) {
-      const next = this.#settled.shift()
-      if (next !== undefined) {
-        if (this.#submitted.has(next.index)) return this.#taken(next)
-        continue
-      }
+      const [next] = this.#settled.values()
+      if (next !== undefined) return this.#taken(next)
       if (this.#submitted.size === 0) throw nothingSubmitted('getNextUnordered')
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#wake.push(resolve)
@@ -171,6 +168,7 @@ export class ActorPool<A extends ActorHandle = ActorHandle, S = unknown> {
 
   async #taken({ index, result }: Submission<S>): Promise<S> {
     this.#submitted.delete(index)
+    this.#settled.delete(index)
     try {
       return await result
     } catch (error) {

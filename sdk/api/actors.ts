@@ -4,6 +4,7 @@ import { shown } from '../actors/actor-names.ts'
 import { defaultNamespace, shortName } from '../actors/actor-options.ts'
 import type { AnyClass } from '../actors/actor-types.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
+import { timerMs } from '../runtime/timer-ms.ts'
 import type { RemoteClass } from './remote-class.ts'
 import { amount, boolean, checkOptions, show } from './task-options.ts'
 
@@ -68,7 +69,7 @@ export async function getActor<T extends RemoteClass | AnyClass = AnyClass>(
   const where = shown({ namespace, name })
   const timer = setTimeout(() => {
     reject(new GetTimeoutError(`the mesh has not told within ${timeoutMs} ms which actor is called ${where}`))
-  }, timeoutMs)
+  }, timerMs(timeoutMs))
   try {
     return (await Promise.race([found, late])) as ActorHandle<ClassOf<T>>
   } finally {

@@ -63,7 +63,7 @@ export const parallelMapSkip: Skip = skip
 /**
  * Calls `mapper(item, index)` on workers, anywhere in the mesh, for each item, and gives all results in the order of the items.
  * The mapper is shipped once, and each call is a task. Items are read as they are needed; promises among them are awaited, and
- * an ObjectRef is replaced by its value.
+ * an ObjectRef is replaced by its value. A remote function keeps its own options, but for those given here.
  *
  * A mapper that returns `parallelMap.skip` has no result for that item.
  *
@@ -137,7 +137,7 @@ export async function* parallelMapIterable<T, R>(
 interface MapWork<T, R> {
   items: Items<T>
   mapper: Mapper<ItemValue<T>, R>
-  taskOptions: TaskOptions
+  taskOptions: Omit<TaskOptions, 'numReturns'>
   concurrency: number
   backpressure?: number
   signal: AbortSignal | undefined
@@ -148,7 +148,8 @@ function runOf<T, R>(where: string, work: MapWork<T, R>): ItemRun<T, readonly un
   const { items, mapper, taskOptions, signal, isOrdered } = work
   const concurrency = Math.min(work.concurrency, concurrencyMax)
   const shipped = shippedOf(mapper)
-  const task = remote(mapItem, { name: (mapper.name || 'mapper').slice(0, 200), ...taskOptions })
+  const own = { name: (mapper.name || 'mapper').slice(0, 200), ...shipped.callOptions }
+  const task = remote(mapItem, own).options(taskOptions)
   return new ItemRun<T, readonly unknown[]>({
     source: new ItemSource(items, where),
     start: (item, index) => {

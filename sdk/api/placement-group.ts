@@ -15,6 +15,7 @@ import {
 import { formatResources, type ResourceSet } from '../../protocols/resources.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { groupRemoved, type GroupDefinition, type GroupStatus } from '../runtime/group-calls.ts'
+import { timerMs } from '../runtime/timer-ms.ts'
 import type { LabelOption } from './label-option.ts'
 import { abortSignal, amount, boolean, checkOptions, invalid, text } from './option-checks.ts'
 
@@ -107,7 +108,7 @@ export class PlacementGroup {
     signal?.addEventListener('abort', onAbort)
     if (signal?.aborted === true) onAbort()
     const onTime = (): void => ends.abort(this.#notReady(timeoutMs ?? 0, last))
-    const timer = timeoutMs === undefined ? undefined : setTimeout(onTime, timeoutMs)
+    const timer = timeoutMs === undefined ? undefined : setTimeout(onTime, timerMs(timeoutMs))
     try {
       const isReady = (status: GroupStatus): boolean => {
         last = status

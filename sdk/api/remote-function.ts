@@ -69,6 +69,12 @@ export class RemoteFunction<
     return this.#options.name ?? this.#target.name
   }
 
+  /** @internal What it was given that counts for another function, too, which calls it: all but what its results are. */
+  get callOptions(): Omit<TaskOptions, 'numReturns'> {
+    const { numReturns: _, ...options } = this.#options
+    return options
+  }
+
   /** @internal The function, when this process can ship it. */
   get local(): { fn: AnyFunction; name: string } | undefined {
     return 'fn' in this.#target ? this.#target : undefined

@@ -4,6 +4,7 @@ import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { LocalWait } from '../runtime/local-wait.ts'
 import type { Runtime } from '../runtime/runtime.ts'
+import { timerMs } from '../runtime/timer-ms.ts'
 import { releaseView } from '../store/views.ts'
 import { abortSignal, amount, boolean, checkOptions, oneOrMore, show } from './task-options.ts'
 
@@ -125,16 +126,47 @@ function valueOf(runtime: Runtime, record: ObjectRecord, options: GetOptions, en
     if (wire?.isError === true) throw read.value
     return read.value
   }
+  if (endMs !== undefined || options.signal !== undefined) return readWithin(runtime, record, options, endMs)
   return runtime.reader.read(record, {
     decode: (value) =>
       value.classes.length > 0 ? runtime.waiting(runtime.coder.decode(value)) : runtime.coder.decode(value),
     // It was lost; making it again takes as long as making it did.
-    ready: () => ready(runtime, [record], 1, endMs === undefined ? options : leftOf(options, endMs), true),
+    ready: () => ready(runtime, [record], 1, {}, true),
   })
 }
 
-function leftOf(options: GetOptions, endMs: number): GetOptions {
-  return { ...options, timeoutMs: Math.max(0, endMs - performance.now()) }
+/** What lies on this node, and has not been read here, is given so long at least: it takes a moment, and is not waited for. */
+const readHereMsMin = 1000
+
+/** Reads the value. Rejects when the time is up, and with the signal's reason; it is not brought here any further then. */
+function readWithin(
+  runtime: Runtime,
+  record: ObjectRecord,
+  { timeoutMs, signal }: GetOptions,
+  endMs: number | undefined,
+): Promise<unknown> {
+  const isHere = record.value !== undefined && runtime.isHere(record.value)
+  const leftMs = endMs === undefined ? undefined : Math.max(isHere ? readHereMsMin : 0, endMs - performance.now())
+  const ends = new AbortController()
+  const { promise: ended, reject } = Promise.withResolvers<never>()
+  const end = (reason: unknown): void => {
+    reject(reason)
+    ends.abort(reason)
+  }
+  const read = runtime.reader.read(record, {
+    decode: (value) => runtime.coder.decode(value, 'get', ends.signal),
+    ready: () => ready(runtime, [record], 1, { signal: ends.signal }, true),
+  })
+  return within(
+    runtime,
+    Promise.race([read, ended]),
+    { timeoutMs: leftMs, signal },
+    {
+      onTimeout: () => end(timeoutError(1, 1, timeoutMs as number)),
+      onAbort: end,
+      onEnd: () => undefined,
+    },
+  )
 }
 
 /**
@@ -285,13 +317,13 @@ interface Limits {
 }
 
 /** Waits for the promise; tells when the time is up, and when the signal aborts. */
-function within(
+function within<T>(
   runtime: Runtime,
-  promise: Promise<void>,
-  { timeoutMs, signal }: GetOptions,
+  promise: Promise<T>,
+  { timeoutMs, signal }: { timeoutMs?: number | undefined; signal?: AbortSignal | undefined },
   { onTimeout, onAbort, onEnd }: Limits,
-): Promise<void> {
-  const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, Math.min(timeoutMs, 2 ** 31 - 1))
+): Promise<T> {
+  const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timerMs(timeoutMs))
   const onSignal = (): void => onAbort(signal?.reason)
   if (signal?.aborted === true) onSignal()
   else signal?.addEventListener('abort', onSignal, { once: true })

@@ -7,7 +7,7 @@ import {
 } from '../../protocols/errors.ts'
 import { partsOf, type ActorHandle } from '../actors/actor-handle.ts'
 import { cancel, get } from '../api/values.ts'
-import { currentRuntime } from '../runtime/current-runtime.ts'
+import { currentRuntime, hasRuntime } from '../runtime/current-runtime.ts'
 import { ActorDesk } from './actor-desk.ts'
 
 /** A desk for actors of this mesh. */
@@ -15,7 +15,8 @@ export function deskOf<A extends ActorHandle>(): ActorDesk<A> {
   return new ActorDesk<A>({
     get: (ref) => get(ref),
     cancel: (ref) => cancel(ref),
-    isDead: (actor) => currentRuntime().actors.isDead(actor),
+    // Without a runtime every call fails by itself.
+    isDead: (actor) => hasRuntime() && currentRuntime().actors.isDead(actor),
     isDeathOf: (actor, error) => isDeathOf(actor, error),
     retriesOf: (actor) => partsOf(actor).description.maxTaskRetries,
   })

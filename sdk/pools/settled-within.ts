@@ -1,6 +1,5 @@
 import type { GetOptions } from '../api/values.ts'
-
-const timerMsMax = 2 ** 31 - 1
+import { timerMs } from '../runtime/timer-ms.ts'
 
 /**
  * Resolves when the promise is settled, either way. Rejects with the given error when the time is up first, and with the
@@ -15,9 +14,7 @@ export async function settledWithin(
   const { promise: limit, reject } = Promise.withResolvers<void>()
   const onAbort = (): void => reject(signal?.reason)
   const timer =
-    timeoutMs === undefined
-      ? undefined
-      : setTimeout(() => reject(timeoutError(timeoutMs)), Math.min(timeoutMs, timerMsMax))
+    timeoutMs === undefined ? undefined : setTimeout(() => reject(timeoutError(timeoutMs)), timerMs(timeoutMs))
   signal?.addEventListener('abort', onAbort, { once: true })
   const settled = promise.then(nothing, nothing)
   try {

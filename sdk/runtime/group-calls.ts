@@ -1,5 +1,5 @@
 import { PlacementGroupRemovedError } from '../../protocols/errors.ts'
-import { objectId, ownerOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import { objectId, type ClientId, type NodeId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import type { BundleSpec, GroupId, PlacementStrategy } from '../../protocols/placement-groups.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
@@ -23,6 +23,8 @@ export interface GroupDefinition {
 export type GroupStatus = Omit<MessageBody<'groupState'>, 'group'>
 
 interface KnownGroup {
+  /** This process has made it, and is told of it as long as it is there. */
+  readonly isOwn: boolean
   status: GroupStatus | undefined
   readonly waiters: Set<{ onStatus(status: GroupStatus): void; onFailed(error: unknown): void }>
 }
@@ -32,6 +34,8 @@ export class GroupCalls {
   readonly #host: GroupCallsHost
   readonly #groups = new Map<GroupId, KnownGroup>()
   #ownCount = 0
+  /** Why nothing is heard of any group any more. */
+  #end: { readonly error: unknown } | undefined
 
   constructor(host: GroupCallsHost) {
     this.#host = host
@@ -49,7 +53,7 @@ export class GroupCalls {
   create({ bundles, ...definition }: GroupDefinition): GroupId {
     const { connection, job, takeSequence } = this.#host
     const group = objectId(connection.welcome.clientId, takeSequence())
-    this.#groups.set(group, { status: undefined, waiters: new Set() })
+    this.#groups.set(group, { isOwn: true, status: undefined, waiters: new Set() })
     this.#ownCount++
     connection.send('groupCreate', { group, job: job(), ...definition, bundles: [...bundles] })
     return group
@@ -66,6 +70,7 @@ export class GroupCalls {
    */
   async until(group: GroupId, onStatus: (status: GroupStatus) => boolean, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
+    if (this.#end !== undefined) throw this.#end.error
     const known = this.#watched(group)
     if (known.status !== undefined && onStatus(known.status)) {
       this.#unwatch(group, known)
@@ -103,28 +108,26 @@ export class GroupCalls {
     await removed
   }
 
+  /** The node is gone, or this process has taken leave of it: what waits fails, and so does whoever asks later. */
   failAll(error: unknown): void {
+    this.#end ??= { error }
     for (const { waiters } of this.#groups.values()) for (const waiter of waiters) waiter.onFailed(error)
     this.#groups.clear()
-  }
-
-  #isOwn(group: GroupId): boolean {
-    return ownerOf(group) === this.#host.connection.welcome.clientId
   }
 
   #watched(group: GroupId): KnownGroup {
     let known = this.#groups.get(group)
     if (known === undefined) {
-      known = { status: undefined, waiters: new Set() }
+      // One that this process has made is there no more.
+      known = { isOwn: false, status: undefined, waiters: new Set() }
       this.#groups.set(group, known)
       this.#host.connection.send('groupWatch', { group, isOn: true })
     }
     return known
   }
 
-  /** Who has made a group is told of it as long as it is there. */
   #unwatch(group: GroupId, known: KnownGroup): void {
-    if (known.waiters.size > 0 || this.#isOwn(group) || this.#groups.get(group) !== known) return
+    if (known.waiters.size > 0 || known.isOwn || this.#groups.get(group) !== known) return
     this.#groups.delete(group)
     this.#host.connection.send('groupWatch', { group, isOn: false })
   }
@@ -135,7 +138,7 @@ export class GroupCalls {
     known.status = status
     if (status.state === 'removed' || status.state === 'refused') {
       this.#groups.delete(group)
-      if (this.#isOwn(group)) this.#ownCount--
+      if (known.isOwn) this.#ownCount--
     }
     for (const { onStatus } of [...known.waiters]) onStatus(status)
   }

@@ -11,12 +11,16 @@ interface Request {
 export class Requests {
   readonly #requests = new Map<number, Request>()
   #nextId = 1
+  /** Why nobody answers any more. */
+  #end: { readonly error: Error } | undefined
 
   /**
    * Sends a question and waits for its answer. `client` is who was asked, when it was not the node: if that process ends
-   * first, the answer is an OwnerDiedError.
+   * first, the answer is an OwnerDiedError. Rejects at once when nobody answers any more: the node is gone, or this process
+   * has taken leave of it.
    */
   ask<T>(client: ClientId | undefined, send: (requestId: number) => void): Promise<T> {
+    if (this.#end !== undefined) return Promise.reject(this.#end.error)
     const requestId = this.#nextId++
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     this.#requests.set(requestId, { client, resolve, reject })
@@ -66,7 +70,9 @@ export class Requests {
     }
   }
 
-  failAll(error: unknown): void {
+  /** Nobody answers any more: what waits fails, and so does whatever is asked later. The first error stays. */
+  failAll(error: Error): void {
+    this.#end ??= { error }
     for (const requestId of [...this.#requests.keys()]) this.fail(requestId, error)
   }
 }

@@ -163,6 +163,7 @@ export class Runtime {
       coder: this.coder,
       calls: this.calls,
       encodeError,
+      assertAlive: () => this.#assertAlive(),
     })
     this.reader = new ObjectReader(this.objects, this.calls.recovery)
     this.groups = new GroupCalls({
@@ -442,7 +443,7 @@ export class Runtime {
   #end(error: ShoalError): void {
     this.#gone ??= error
     this.calls.close()
-    this.#store.disconnect()
+    this.#store.disconnect(error)
     this.calls.submitter.failAll(error)
     this.actors.failAll(error)
     this.#requests.failAll(error)

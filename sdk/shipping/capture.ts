@@ -6,7 +6,7 @@ import type { CapturedFunction, CapturedLib, CapturedUnit, ImportRequest } from 
 import { addWitness, assignClassId } from './class-ids.ts'
 import { CodeCapture } from './code-capture.ts'
 import { originOf } from './code-files.ts'
-import { inspectFunction, type Inspected, type InspectedFunction } from './inspect.ts'
+import { inspectFunction, type Inspected, type InspectedFunction, type LiveVariables } from './inspect.ts'
 import { knownLib } from './known-libs.ts'
 import { builtinOf, globalPathOf } from './known-values.ts'
 import type { FunctionKind, GraphNode, LibManifest, PropertyNode, ScopeVariable, ValueRef } from './manifest.ts'
@@ -76,6 +76,7 @@ export class Capture {
         at = next.trail
         this.nodes[next.id] = this.#encodeNode(next)
       }
+      this.#objects.finish()
       this.#warnAboutSize(name)
       const { nodes, scopes, units, libs, handles, warnings } = this
       return { name, kind: this.#kindOf(fn), at: this.#mainAt, main, nodes, scopes, units, libs, handles, warnings }
@@ -214,7 +215,7 @@ export class Capture {
     return this.#ids.has(value)
   }
 
-  unitOf(script: Script, liveScopes: readonly Record<string, unknown>[]): CapturedUnit {
+  unitOf(script: Script, liveScopes: readonly LiveVariables[]): CapturedUnit {
     let unit = this.units.find((candidate) => candidate.script === script)
     if (unit === undefined) {
       unit = {

@@ -4,7 +4,7 @@ import { registerClass, registeredClass, registeredClassId, setClassFinder } fro
 import { loadedFileByUrl } from './code-files.ts'
 import { commonJsExport, commonJsPathOf } from './common-js.ts'
 import { originOfFunction } from './copyability.ts'
-import { inspectFunction } from './inspect.ts'
+import { inspectFunction, readVariable } from './inspect.ts'
 import type { Script } from './script.ts'
 import type { Site } from './script-syntax.ts'
 
@@ -79,7 +79,8 @@ function rootOf(url: string, name: string): unknown {
   const witness = witnesses.get(url)?.deref()
   const inspected = witness && inspectFunction(witness)
   if (inspected?.type !== 'script') return undefined
-  return inspected.scopes.findLast((scope) => name in scope)?.[name]
+  const holder = inspected.scopes.findLast((scope) => name in scope)
+  return readVariable(holder, name)?.value
 }
 
 /** What a user's class is called in every process. Undefined for classes of packages, and for built-in ones. */

@@ -98,8 +98,9 @@ export type GraphNode =
   | { type: 'regexp'; source: string; flags: string; lastIndex: number }
   | { type: 'url'; href: string }
   | { type: 'urlSearch'; text: string }
-  | { type: 'arrayBuffer'; bytes: Uint8Array }
-  | { type: 'view'; view: string; buffer: ValueRef; byteOffset: number; length: number }
+  | { type: 'arrayBuffer'; bytes: Uint8Array; maxByteLength?: number }
+  /** Without a length it reaches to the end of its buffer, whatever its size. */
+  | { type: 'view'; view: string; buffer: ValueRef; byteOffset: number; length?: number }
   /** An array of nothing but primitives. */
   | { type: 'list'; items: Primitive[] }
   | ({ type: 'array'; length: number; items: [index: number, value: ValueRef][] } & ObjectParts)

@@ -5,6 +5,7 @@ import type { CapturedUnit } from './captured.ts'
 import { addWitness, assignClassId, rootClassId } from './class-ids.ts'
 import { findRefusal } from './find-refusal.ts'
 import { moduleExportOf } from './importable.ts'
+import { readVariable } from './inspect.ts'
 import { Refusal, type Trail } from './refusal.ts'
 import { importsAlongside, type RootBinding } from './root-bindings.ts'
 import { scriptOf } from './script.ts'
@@ -74,8 +75,7 @@ export class RootCapture {
     const made = functionOrClassIn(init)
     const isUnchanged = !live.has || (made !== undefined && this.#isMadeHere(unit, live.value, made))
     const isImport = script.syntax.kind === 'commonjs' && requiredIn(init) !== undefined
-    const isNotSetYet = live.value === undefined && binding.declaredBy === 'const'
-    if (isImport || isUnchanged || isNotSetYet) return this.takeDeclaration(unit, name, trail)
+    if (isImport || isUnchanged) return this.takeDeclaration(unit, name, trail)
     const refusal = findRefusal(this.#capture, live.value)
     if (refusal === undefined) return this.takeValue(unit, name, live.value, declaration.start, trail)
     if (init !== undefined || script.syntax.topLevelWrites(binding).length > 0) {
@@ -170,10 +170,11 @@ export class RootCapture {
   }
 }
 
-/** The value that a top-level name has now; names that no function uses cannot be read. */
+/** The value that a top-level name has now: it has none before it is initialized, or when no function uses it. */
 export function liveRoot(unit: CapturedUnit, name: string): Live {
   const holder = unit.liveScopes.findLast((scope) => name in scope)
-  return holder === undefined ? { has: false, value: undefined } : { has: true, value: holder[name] }
+  const read = readVariable(holder, name)
+  return { has: read !== undefined, value: read?.value }
 }
 
 /** What has to be taken over to declare a name: the declarator alone where that is possible. */

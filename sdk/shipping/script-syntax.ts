@@ -1,6 +1,7 @@
 import * as acorn from 'acorn'
 import type { Identifier, MetaProperty, Program } from 'acorn'
 import { analyze } from 'eslint-scope'
+import { splitParameters } from './parameter-scopes.ts'
 import { findRoots, type RootBinding } from './root-bindings.ts'
 import type { Position } from './script.ts'
 import {
@@ -110,6 +111,7 @@ export class ScriptSyntax {
       sourceType: this.kind === 'commonjs' ? 'commonjs' : 'module',
       ignoreEval: true,
     }) as unknown as { scopes: Scope[]; globalScope: Scope }
+    splitParameters(manager.scopes)
     for (const scope of manager.scopes) this.#references.push(...scope.references)
     this.#references.sort((a, b) => a.identifier.start - b.identifier.start)
     return manager.globalScope

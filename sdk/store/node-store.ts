@@ -1,11 +1,11 @@
-import { NotInitializedError, NotSupportedError } from '../../protocols/errors.ts'
+import { NodeDiedError, NotInitializedError, NotSupportedError, type ShoalError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
-import { systemMemory } from '../system/linux-memory.ts'
+import { systemMemory, type SystemMemory } from '../system/linux-memory.ts'
 import { FileStore } from './file-store.ts'
 import type { ObjectStore, ReadPriority, StoredBytes, StoreLink, ValueOwner, WritePlace } from './object-store.ts'
 import { SegmentStore } from './segment-store.ts'
-import { SharedSegment } from './shared-segment.ts'
+import { SharedSegment, type SharedSegmentOptions } from './shared-segment.ts'
 import { StoreChannel } from './store-channel.ts'
 
 export interface NodeStoreOptions {
@@ -20,7 +20,8 @@ export class NodeStore implements ObjectStore {
   #store: ObjectStore | undefined
   #segment: SharedSegment | undefined
   #channel: StoreChannel | undefined
-  #isClosed = false
+  /** Why the store cannot be opened any more. */
+  #end: ShoalError | undefined
 
   constructor(options: NodeStoreOptions) {
     this.#options = options
@@ -30,8 +31,14 @@ export class NodeStore implements ObjectStore {
     this.#opened().write(name, parts, whose)
   }
 
-  async read(name: string, bytes: number, whose: ValueOwner, priority: ReadPriority): Promise<Uint8Array> {
-    return this.#opened().read(name, bytes, whose, priority)
+  async read(
+    name: string,
+    bytes: number,
+    whose: ValueOwner,
+    priority: ReadPriority,
+    signal?: AbortSignal,
+  ): Promise<StoredBytes> {
+    return this.#opened().read(name, bytes, whose, priority, signal)
   }
 
   readHere(name: string, bytes: number): StoredBytes | undefined {
@@ -63,21 +70,22 @@ export class NodeStore implements ObjectStore {
     return this.#segment?.viewCount ?? 0
   }
 
-  /** Nothing can be written any more. What lies here can be read. */
-  disconnect(): void {
+  /** Nothing can be written any more, because of the error. What lies here can be read, if anything was read before. */
+  disconnect(error: ShoalError): void {
+    this.#end ??= error
     this.#channel?.close()
   }
 
   close(): void {
-    this.disconnect()
-    this.#isClosed = true
+    this.disconnect(new NotInitializedError())
     this.#store = undefined
     this.#segment?.close()
   }
 
   #opened(): ObjectStore {
-    if (this.#isClosed) throw new NotInitializedError()
-    return (this.#store ??= this.#open())
+    if (this.#store !== undefined) return this.#store
+    if (this.#end !== undefined) throw this.#end
+    return (this.#store = this.#open())
   }
 
   #open(): ObjectStore {
@@ -85,7 +93,7 @@ export class NodeStore implements ObjectStore {
     const { storeSegment: path, storeBytesMax: bytesMax, pinTable, storeDirectory } = welcome
     if (path === '') return new FileStore(storeDirectory, bytesMax, link)
     const memory = systemMemory()
-    const segment = memory && SharedSegment.open(memory, { path, bytesMax, pinTable })
+    const segment = memory && openSegment(memory, { path, bytesMax, pinTable })
     if (memory === undefined || segment === undefined) {
       throw new NotSupportedError(
         'this program cannot map the shared memory of its node, where large values lie: is the package koffi installed for it, and does its user own the node?',
@@ -103,5 +111,17 @@ export class NodeStore implements ObjectStore {
       this.#channel = new StoreChannel(memory, socketPath, welcome.clientId)
     }
     return this.#channel.allocate(value)
+  }
+}
+
+/** Undefined when it cannot be mapped here. Throws NodeDiedError when it is there no more. */
+function openSegment(memory: SystemMemory, options: SharedSegmentOptions): SharedSegment | undefined {
+  try {
+    return SharedSegment.open(memory, options)
+  } catch (error) {
+    // It lies in the memory of the node's process, and this one may not have heard yet that it has ended.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    const { path } = options
+    throw new NodeDiedError(`the node is gone, and with it the shared memory where its values were (${path})`, { path })
   }
 }

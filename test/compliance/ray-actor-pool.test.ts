@@ -1,6 +1,7 @@
 /** What Ray's tests of its actor pool say (test_actor_pool.py), by their names, and what ours does besides. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import {
   ActorDiedError,
   ActorPool,
@@ -13,12 +14,16 @@ import {
   remote,
   type ActorHandle,
 } from '../../sdk/index.ts'
+import { collectGarbage } from '../../sdk/system/engine.ts'
 import { attachToNode } from '../support/driver.ts'
 
 class Worker {
   #opened = Promise.withResolvers<void>()
   double(x: number): number {
     return 2 * x
+  }
+  boxed(x: number): object {
+    return { x }
   }
   /** Not before it is opened. */
   async hold(x: number): Promise<number> {
@@ -53,6 +58,23 @@ describe('ActorPool, as Ray has it', () => {
     const results: unknown[] = []
     while (pool.hasNext()) results.push(await pool.getNext())
     assert.deepEqual(results, [0, 2, 4, 6, 8])
+  })
+
+  test('what was taken is not kept, by whichever way', async () => {
+    const pool = new ActorPool<WorkerHandle, object>([first()])
+    const taken: WeakRef<object>[] = []
+    for (let i = 0; i < 10; i++) {
+      pool.submit((actor, x: number) => actor.boxed.remote(x), i)
+      taken.push(new WeakRef(await (i < 5 ? pool.getNextUnordered() : pool.getNext())))
+    }
+    const left = (): number => taken.filter((each) => each.deref() !== undefined).length
+    // What a turn has touched is there until it ends; and the last one may be, for as long as this function runs.
+    for (let turns = 0; turns < 100 && left() > 1; turns++) {
+      await setImmediate()
+      collectGarbage()
+    }
+    assert.ok(left() <= 1, `${left()} of ${taken.length} are there`)
+    assert.equal(pool.size, 1)
   })
 
   test('test_get_next_unordered: as they are there', async () => {

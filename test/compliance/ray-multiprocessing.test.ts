@@ -14,6 +14,7 @@ import {
   put,
   remote,
   taskContext,
+  WorkerCrashedError,
   type MapProgress,
   type ObjectRef,
 } from '../../sdk/index.ts'
@@ -301,6 +302,23 @@ describe('Pool, as Ray has it', () => {
         { done: 1, total: 2 },
         { done: 2, total: 2 },
       ])
+    })
+
+    test('a remote function keeps its own options, but for those given', async () => {
+      const runtimeEnv = { envVars: { MAPPED: 'yes' } }
+      const told = remote(() => [process.env['MAPPED'], taskContext().taskName], { runtimeEnv, name: 'own' })
+      assert.deepEqual(await parallelMap([1], told), [['yes', 'own']])
+      assert.deepEqual(await parallelMap([1], told, { name: 'given' }), [['yes', 'given']])
+      assert.deepEqual(await parallelMap([1], told.options({ numReturns: 2 }) as never), [['yes', 'own']])
+      const crashing = remote(
+        () => {
+          if (taskContext().attempt === 0) process.exit(1)
+          return 'again'
+        },
+        { maxRetries: 0 },
+      )
+      await assert.rejects(parallelMap([1], crashing), WorkerCrashedError)
+      assert.deepEqual(await parallelMap([1], crashing, { maxRetries: 1 }), ['again'])
     })
 
     test('a ref among the items stands for its value', async () => {

@@ -103,6 +103,60 @@ console.log('workers', new Set(pids).size)
     assertGone(folders)
   })
 
+  test('after kill -9 of the node whatever is asked of it fails with the reason', async () => {
+    await using program = new DriverProgram(`
+import * as shoal from 'SDK'
+const { ActorPool, get, getActor, init, parallelMap, placementGroup, Pool, put, Queue, remote, shutdown, wait } = shoal
+const { nodePid } = await init({ numCpus: 6 })
+const Counter = remote(class { add(x: number) { return x } })
+const counter = Counter.remote()
+await get(counter.add.remote(1))
+const actors = new ActorPool([counter])
+const pool = new Pool({ size: 1 })
+await pool.map((x: number) => x, [1])
+const queue = new Queue<number>()
+await queue.size()
+const group = await placementGroup([{ CPU: 1 }]).ready()
+const one = remote(() => 1)
+const large = remote(() => new Uint8Array(1_000_000)).remote()
+await wait([large], { fetchLocal: false })
+const endless = remote(() => new Promise(() => {})).remote()
+process.kill(nodePid, 'SIGKILL')
+await get(endless).catch(() => undefined)
+const asked: Record<string, () => unknown> = {
+  task: () => get(one.remote()),
+  put: () => put(1),
+  call: () => get(counter.add.remote(1)),
+  actor: () => get(Counter.remote().add.remote(1)),
+  queue: () => queue.put(1),
+  actorPool: () => Array.fromAsync(actors.map((actor, x) => actor.add.remote(x), [1, 2, 3])),
+  poolMap: () => pool.map((x: number) => x, [1]),
+  parallelMap: () => parallelMap([1], (x) => x),
+  getActor: () => getActor('nobody'),
+  ready: () => group.ready(),
+  remove: () => group.remove(),
+  large: () => get(large),
+}
+for (const [name, ask] of Object.entries(asked)) {
+  try {
+    await ask()
+    console.log(name, 'no error')
+  } catch (error) {
+    const { code, cause } = error as { code: string; cause?: { code: string } }
+    console.log(name, code === 'ITEM_FAILED' ? cause?.code : code)
+  }
+}
+await pool[Symbol.asyncDispose]()
+await shutdown()
+console.log('ended')
+`)
+    const { stdout, stderr, code } = await program.ended()
+    const asked = 'task put call actor queue actorPool poolMap parallelMap getActor ready remove large'.split(' ')
+    const expected = [...asked.map((name) => `${name} NODE_DIED`), 'ended']
+    assert.deepEqual(stdout.trim().split('\n'), expected, stderr)
+    assert.equal(code, 0, stderr)
+  })
+
   test('kill -9 of the program: its node and workers go, busy ones too', async () => {
     const { env, mark } = marked()
     await using program = new DriverProgram(busyProgram, env)

@@ -79,7 +79,8 @@ describe('placement groups on one node', () => {
       const [, report] = await placementGroups()
       assert.equal(report?.state, 'pending')
       assert.match(report.reason, /waits for room/)
-      const becomesReady = second.ready()
+      // Longer than a timer takes.
+      const becomesReady = second.ready({ timeoutMs: 3e9 })
       await first.remove()
       await becomesReady
       await second.remove()

@@ -52,6 +52,41 @@ describe('wait, for values of another node', { timeout: 60_000 }, () => {
     assert.deepEqual(await saidBy(driver), [2, 1, 1, 1, 1, 'ObjectLostError'])
   })
 
+  test('get waits for them no longer than it may', async () => {
+    await using mesh = await startLocalMesh({ nodes: 2 })
+    const [home, other] = mesh.nodes as [LocalNode, LocalNode]
+    await using driver = program(
+      home,
+      other,
+      `
+      const [late, ended, over] = [make.remote(1), make.remote(2), make.remote(3)]
+      await wait([late, ended, over], { count: 3, fetchLocal: false })
+      console.log('READY')
+      await new Promise((resolve) => process.stdin.once('data', resolve))
+      process.stdin.destroy()
+      const name = (error: Error) => error.name + ' ' + error.message
+      const abort = new AbortController()
+      const waits = [
+        get(late, { timeoutMs: 100 }).catch(name),
+        get(ended, { signal: abort.signal }).catch(name),
+        get([over], { signal: AbortSignal.abort(new Error('enough')) }).catch(name),
+      ]
+      await waits[0]
+      abort.abort(new Error('enough'))
+      const errors = await Promise.all(waits)
+      console.log('LATE')
+      say([...errors, isRight(await get(late), 1), isRight(await get(ended, { timeoutMs: 60_000 }), 2)])
+      `,
+    )
+    await driver.printed(/READY/)
+    process.kill(other.pid, 'SIGSTOP')
+    driver.write('stopped\n')
+    await driver.printed(/LATE/)
+    process.kill(other.pid, 'SIGCONT')
+    const late = 'GetTimeoutError the value is not there after 100 ms; the tasks go on'
+    assert.deepEqual(await saidBy(driver), [late, 'Error enough', 'Error enough', true, true])
+  })
+
   test('gets on although nobody waits for long, and lets the program end', async () => {
     await using mesh = await startLocalMesh({ nodes: 2 })
     const [home, other] = mesh.nodes as [LocalNode, LocalNode]

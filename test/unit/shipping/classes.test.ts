@@ -8,10 +8,6 @@ import { Command } from 'commander'
 import { LibraryError, makeHidden, Vector } from './fixtures/library.ts'
 import { ShipWorker } from './ship-worker.ts'
 
-declare const classIdOnWorker: (cls: unknown) => string | undefined
-declare const idOfAnyOnWorker: (cls: unknown) => string
-declare const classByIdOnWorker: (id: string) => unknown
-
 const worker = new ShipWorker()
 after(() => worker.stop())
 
@@ -49,13 +45,13 @@ for (const step of [1, 2]) {
 
 describe('identity', () => {
   test('a class of the main file', async () => {
-    const id = await worker.run(() => classIdOnWorker(new Derived().constructor))
+    const id = await worker.run(() => process.classIdOnWorker(new Derived().constructor))
     assert.equal(id, classId(Derived))
     assert.equal(classById(id as string), Derived)
   })
 
   test('a class expression and an error', async () => {
-    const ids = await worker.run(() => [Expression, Failure].map((cls) => classIdOnWorker(cls)))
+    const ids = await worker.run(() => [Expression, Failure].map((cls) => process.classIdOnWorker(cls)))
     assert.deepEqual(
       (ids as string[]).map((id) => classById(id)),
       [Expression, Failure],
@@ -64,7 +60,7 @@ describe('identity', () => {
 
   test('classes of imported files, also those that only the file knows', async () => {
     const ids = (await worker.run(() =>
-      [Vector, LibraryError, makeHidden().constructor].map((cls) => classIdOnWorker(cls)),
+      [Vector, LibraryError, makeHidden().constructor].map((cls) => process.classIdOnWorker(cls)),
     )) as string[]
     assert.deepEqual(
       ids.map((id) => classById(id)),
@@ -79,8 +75,8 @@ describe('identity', () => {
     assert.deepEqual(
       await worker.run(
         (...given: string[]) => [
-          classByIdOnWorker(given[0] ?? '') === Local,
-          classByIdOnWorker(given[1] ?? '') === Vector,
+          process.classByIdOnWorker(given[0] ?? '') === Local,
+          process.classByIdOnWorker(given[1] ?? '') === Vector,
         ],
         ...ids,
       ),
@@ -91,9 +87,9 @@ describe('identity', () => {
   test('two functions that use a class use one', async () => {
     const first = await worker.run(() => {
       Object.assign(Local, { mark: 'seen' })
-      return classIdOnWorker(Local)
+      return process.classIdOnWorker(Local)
     })
-    const second = await worker.run(() => [classIdOnWorker(Local), (Local as { mark?: string }).mark])
+    const second = await worker.run(() => [process.classIdOnWorker(Local), (Local as { mark?: string }).mark])
     assert.deepEqual(second, [first, 'seen'])
   })
 
@@ -109,7 +105,7 @@ describe('identity', () => {
       class Made {
         tag = tag
       }
-    const idsOf = (): string[] => ['a', 'b'].map((tag) => idOfAnyOnWorker(make(tag)))
+    const idsOf = (): string[] => ['a', 'b'].map((tag) => process.idOfAnyOnWorker(make(tag)))
     const other = new ShipWorker()
     try {
       const there = [...((await worker.run(idsOf)) as string[]), ...((await other.run(idsOf)) as string[])]
@@ -132,7 +128,7 @@ describe('identity', () => {
   })
 
   test('a class that is made once at the top level has one id in every process, also without a name there', async () => {
-    const there = await worker.run(() => [group.Member, Outer.Inner].map((cls) => idOfAnyOnWorker(cls)))
+    const there = await worker.run(() => [group.Member, Outer.Inner].map((cls) => process.idOfAnyOnWorker(cls)))
     assert.deepEqual(there, [classId(group.Member), classId(Outer.Inner)])
   })
 
@@ -142,14 +138,17 @@ describe('identity', () => {
   })
 
   test('a top-level class is not mistaken for what its variable holds now', async () => {
-    const ids = (await worker.run(() => [idOfAnyOnWorker(Replaced), idOfAnyOnWorker(Local)])) as string[]
+    const ids = (await worker.run(() => [
+      process.idOfAnyOnWorker(Replaced),
+      process.idOfAnyOnWorker(Local),
+    ])) as string[]
     assert.deepEqual(
       ids.map((id) => classById(id)),
       [Replaced, Local],
     )
     Replaced = mixin(Replaced)
     assert.notEqual(classId(Replaced), ids[0])
-    assert.equal(await worker.run(() => idOfAnyOnWorker(Replaced)), classId(Replaced))
+    assert.equal(await worker.run(() => process.idOfAnyOnWorker(Replaced)), classId(Replaced))
   })
 })
 

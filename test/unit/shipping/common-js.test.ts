@@ -10,10 +10,6 @@ import { ShipWorker } from './ship-worker.ts'
 
 type Made = new () => object
 
-declare const shipOn: (fn: (...args: never[]) => unknown, ...args: unknown[]) => Promise<unknown>
-declare const idOfAnyOnWorker: (cls: unknown) => string
-declare const classByIdOnWorker: (id: string) => unknown
-
 const counter = untyped as {
   add: () => number
   read: () => number
@@ -42,8 +38,8 @@ test('its classes are one class in all processes', async () => {
   assert.deepEqual(
     await worker.run(
       (...given: string[]) => [
-        classByIdOnWorker(given[0] ?? '') === counter.Point,
-        classByIdOnWorker(given[1] ?? '') === counter.Renamed,
+        process.classByIdOnWorker(given[0] ?? '') === counter.Point,
+        process.classByIdOnWorker(given[1] ?? '') === counter.Renamed,
       ],
       point,
       renamed,
@@ -55,7 +51,7 @@ test('its classes are one class in all processes', async () => {
 test('a class that was not met before is found by its id', async () => {
   const other = new ShipWorker()
   try {
-    const ids = await other.run(() => [counter.Point, counter.Renamed].map((cls) => idOfAnyOnWorker(cls)))
+    const ids = await other.run(() => [counter.Point, counter.Renamed].map((cls) => process.idOfAnyOnWorker(cls)))
     assert.deepEqual(
       (ids as string[]).map((id) => classById(id)),
       [counter.Point, counter.Renamed],
@@ -66,13 +62,13 @@ test('a class that was not met before is found by its id', async () => {
 })
 
 test('classes that it makes again and again are different', async () => {
-  const ids = (await worker.run(() => ['a', 'b'].map((tag) => idOfAnyOnWorker(counter.make(tag))))) as string[]
+  const ids = (await worker.run(() => ['a', 'b'].map((tag) => process.idOfAnyOnWorker(counter.make(tag))))) as string[]
   assert.equal(new Set([...ids, classId(counter.make('a'))]).size, 3)
 })
 
 test('a function of it is shipped on as that of the module', async () => {
   const before = (await worker.run(() => counter.add())) as number
-  assert.equal(await worker.run(() => shipOn(counter.read)), before)
+  assert.equal(await worker.run(() => process.shipOn(counter.read)), before)
 })
 
 test('a module in a ring is not imported for a function of it', async () => {
