@@ -38,6 +38,8 @@ export class Client implements LeaseEnd {
   storeChannel: Client | undefined
   /** Its table of pins in shared memory. */
   pinTable: number | undefined
+  /** It has asked where a value lies, or is to be written. */
+  usesStore = false
 
   constructor(socket: Socket, events: ClientEvents) {
     this.socket = socket
