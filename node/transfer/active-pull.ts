@@ -49,6 +49,9 @@ export class ActivePull {
   readonly #outcome = Promise.withResolvers<void>()
   readonly #reading = new Map<NodeId, { source: PullSource; stream?: BulkStream }>()
   #changed = Promise.withResolvers<void>()
+  /** Fulfilled when there are more chunks than these. */
+  #grown = Promise.withResolvers<void>()
+  #grownFrom = 0
   #room: IncomingRoom | undefined
   #waiters = 0
   /** Others are being given parts of it, or it is written to by others than this thread. */
@@ -85,7 +88,7 @@ export class ActivePull {
       bytes: this.#spec.bytes,
       have: this.#pull.have,
       use: (offset, length, work) => this.#use(() => work(room.slice(offset, length))),
-      more: () => this.#changed.promise,
+      more: () => this.#grown.promise,
     }
   }
 
@@ -313,6 +316,11 @@ export class ActivePull {
   #tell(): void {
     this.#changed.resolve()
     this.#changed = Promise.withResolvers()
+    const { count } = this.#pull.have
+    if (count === this.#grownFrom) return
+    this.#grownFrom = count
+    this.#grown.resolve()
+    this.#grown = Promise.withResolvers()
   }
 
   async #change(timeoutMs?: number): Promise<void> {

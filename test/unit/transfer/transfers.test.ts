@@ -184,6 +184,39 @@ describe('pulling a value', { concurrency: true }, () => {
     for (const { store } of pullers) assert.equal(store.openRooms, 0)
   })
 
+  test('by some who wait for the same source makes them ask each other seldom', async (t) => {
+    const world = lab(t)
+    const [origin, ...pullers] = [world.add(1), world.add(2, 60_000), world.add(3, 60_000), world.add(4, 60_000)]
+    const original = value(24 * mib)
+    origin.store.values.set(name, original)
+    const [slow, asksMax] = [Promise.withResolvers<void>(), 200]
+    let reads = 0
+    origin.store.open = () =>
+      Promise.resolve({
+        bytes: original.length,
+        place: undefined,
+        read: async (offset, length) => {
+          reads += 1
+          if (reads === 10) setTimeout(() => slow.resolve(), 500)
+          if (reads >= 10) await slow.promise
+          return original.subarray(offset, offset + length)
+        },
+        close: () => {},
+      })
+    let answers = 0
+    for (const puller of pullers) {
+      puller.send = (bytes) => {
+        if (bytes.length < 1000) answers += 1
+        // They would leave no time for a timer.
+        if (answers > asksMax) slow.resolve()
+        return [bytes]
+      }
+    }
+    await Promise.all(pullers.map((puller) => pull(puller, original.length, [origin])))
+    for (const puller of pullers) assertSame(puller, original)
+    assert.ok(answers <= asksMax, `${answers} answers`)
+  })
+
   test('by two from each other goes on from a third that is found when their source dies', async (t) => {
     const world = lab(t)
     const [origin, other, ...pullers] = [world.add(1), world.add(4), world.add(2), world.add(3)]
