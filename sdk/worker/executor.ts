@@ -40,6 +40,8 @@ export class Executor {
   #lease: LeaseStart | undefined
   #running: RunningTask | undefined
   #isLooping = false
+  /** The last task that has begun may not run twice. */
+  #wasCareful = false
   #isNeeded = false
   #results: TaskResult[] = []
   /** Refs inside of results: they are to live until those are on their way. */
@@ -128,10 +130,20 @@ export class Executor {
   async #loop(): Promise<void> {
     this.#isLooping = true
     this.#sliceEndMs = performance.now() + sliceMs
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       const { spec, holds } = next
-      // Whoever may not run twice must not be taken for begun because results of others are still here.
-      if (spec.isCareful) this.send()
+      if (spec.isCareful || this.#wasCareful) {
+        // Whoever may not run twice must not be taken for begun because results of others are still here, and whoever has
+        // must not be taken for unfinished. What has not left this process dies with it.
+        this.send()
+        const written = this.#connection.written()
+        if (written !== undefined) {
+          await written
+          continue
+        }
+      }
+      this.#wasCareful = spec.isCareful
+      this.#queue.shift()
       const task = new RunningTask(spec, this.#lease as LeaseStart, holds, this.#connection.welcome.nodeId)
       this.#running = task
       const outcome = this.#runner.run(task)
