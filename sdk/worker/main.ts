@@ -11,6 +11,7 @@ import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import { ActorHost } from './actor-host.ts'
 import { Executor } from './executor.ts'
 import { taskStorage } from './running-task.ts'
+import { outliveCancelled } from './stray-rejections.ts'
 import { WorkerOutput } from './worker-output.ts'
 
 /**
@@ -18,6 +19,7 @@ import { WorkerOutput } from './worker-output.ts'
  */
 async function main(): Promise<void> {
   process.setSourceMapsEnabled(true)
+  outliveCancelled()
   const socketPath = process.env['SHOAL_SOCKET'] ?? ''
   const workerId = Number(process.env['SHOAL_WORKER_ID'])
   const connection = await NodeConnection.connect({ socketPath, role: 'worker', workerId })
