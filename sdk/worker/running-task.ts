@@ -54,7 +54,8 @@ export class RunningTask implements TaskContext {
   /** Calls of `get` and `wait` that it waits in. */
   waits = 0
   isCancelled = false
-  #isAbandoned = false
+  /** Nobody takes its result any more. */
+  isAbandoned = false
   /** End what it waits for now. */
   readonly #interrupts = new Set<(reason: TaskCancelledError) => void>()
   #abort: AbortController | undefined
@@ -98,7 +99,7 @@ export class RunningTask implements TaskContext {
 
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
-    if (this.isCancelled || this.#isAbandoned) this.#abort.abort(this.#reason())
+    if (this.isCancelled || this.isAbandoned) this.#abort.abort(this.#reason())
     return this.#abort.signal
   }
 
@@ -124,7 +125,7 @@ export class RunningTask implements TaskContext {
 
   /** Nobody takes the result any more: who looks at its signal may stop, and everything else goes on. */
   abandon(): void {
-    this.#isAbandoned = true
+    this.isAbandoned = true
     this.#abort?.abort(this.#reason())
     this.stream?.stop()
   }

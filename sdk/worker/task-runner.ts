@@ -127,7 +127,7 @@ export class TaskRunner {
         beginStall: () => this.#host.beginWait(),
       })
       task.stream = sender
-      if (task.isCancelled) sender.stop()
+      if (task.isCancelled || task.isAbandoned) sender.stop()
       await sender.run()
     } catch (error) {
       return this.#failed(task, error, startMs)
