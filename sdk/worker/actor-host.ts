@@ -255,7 +255,7 @@ export class ActorHost {
     const task = new RunningTask(call.task, lease, holds, this.context.nodeId, method)
     if (queued.isAbandoned === true) task.abandon()
     this.#began(task)
-    const outcome = this.#runner.run(task)
+    const outcome = this.#runner.run(task, group.starts)
     if (!(outcome instanceof Promise)) {
       this.#ended(task, outcome)
       this.#add(from, outcome, isDirect)

@@ -1,8 +1,10 @@
 import { TaskQueue } from '../tasks/task-queue.ts'
+import { StartOrder } from './start-order.ts'
 
 /** Calls of one concurrency group: those that wait, and how many run. */
 export class CallQueue<T> {
   readonly waiting = new TaskQueue<T>()
+  readonly starts = new StartOrder()
   running = 0
   concurrencyMax = 1
   /** Somebody is at it, so that nobody else must be. */

@@ -35,6 +35,18 @@ describe('Queue, as Ray has it', () => {
     assert.deepEqual(items, [0, 1, 2, 3, 4])
   })
 
+  test('… however large the items are', async () => {
+    const queue = new Queue<number | Uint8Array>()
+    const puts: Promise<void>[] = []
+    for (let i = 0; i < 20; i++) puts.push(queue.put(i % 3 === 0 ? new Uint8Array(300_000).fill(i) : i))
+    await Promise.all(puts)
+    const items = await queue.getNowaitBatch(20)
+    assert.deepEqual(
+      items.map((item) => (typeof item === 'number' ? item : item[0])),
+      Array.from({ length: 20 }, (_, i) => i),
+    )
+  })
+
   test('test_get, test_get_async: waits for an item; Empty when the time is up', async () => {
     const queue = new Queue<string | undefined>()
     await assert.rejects(queue.getNowait(), QueueEmptyError)
