@@ -42,6 +42,8 @@ export class Executor {
   #isLooping = false
   /** The last task that has begun may not run twice. */
   #wasCareful = false
+  /** To be called when the running task has ended. */
+  #onEnded: (() => void) | undefined
   #isNeeded = false
   #results: TaskResult[] = []
   /** Refs inside of results: they are to live until those are on their way. */
@@ -150,7 +152,7 @@ export class Executor {
       const result = outcome instanceof Promise ? await this.#awaitResult(outcome) : outcome
       this.#running = undefined
       // It may have left a get() behind that nobody awaits.
-      if (task.waits > 0) this.#tellBlocked(false)
+      if (task.waits > 0 && this.#onEnded === undefined) this.#tellBlocked(false)
       this.#add(result)
       const nowMs = performance.now()
       this.#recorder.ended(task, result, nowMs)
@@ -163,6 +165,7 @@ export class Executor {
       ) {
         this.send()
       }
+      if (this.#onEnded !== undefined) await this.#tellEnded(this.#onEnded)
       if (nowMs > this.#sliceEndMs) {
         await new Promise(setImmediate)
         this.#sliceEndMs = performance.now() + sliceMs
@@ -250,6 +253,44 @@ export class Executor {
     return () => {
       if (--task.waits === 0 && task === this.#running) this.#tellBlocked(false)
     }
+  }
+
+  /** This process is about to end: what is queued has not begun, and goes elsewhere. */
+  giveBack(): void {
+    this.#handBack()
+    this.#tellBlocked(true)
+    this.send()
+    // A listener of the user's code may keep the process alive.
+    setImmediate(() => this.#tellBlocked(this.#running !== undefined && this.#running.waits > 0))
+  }
+
+  /**
+   * Called in code that a task has left behind and that is to end this process. When another task runs by now, which has no part
+   * in that, it may end first, while nothing new begins: true, and `onEnded` is called then.
+   */
+  afterRunning(onEnded: () => void): boolean {
+    const task = taskStorage.getStore()
+    const running = this.#running
+    if (task === undefined || running === undefined || task === running) return false
+    if (this.#onEnded !== undefined) return true
+    this.#onEnded = onEnded
+    // As if it waited for others without end.
+    if (running.waits++ === 0) {
+      this.#handBack()
+      this.send()
+      this.#tellBlocked(true)
+    }
+    return true
+  }
+
+  async #tellEnded(onEnded: () => void): Promise<void> {
+    this.send()
+    await this.#connection.written()
+    onEnded()
+    await new Promise(setImmediate)
+    // Somebody has kept the process alive.
+    this.#onEnded = undefined
+    this.#tellBlocked(false)
   }
 
   /** Tells the node when others begin or cease to need this process, so that it does not end an idle worker too early. */

@@ -11,7 +11,7 @@ import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import { ActorHost } from './actor-host.ts'
 import { Executor } from './executor.ts'
 import { taskStorage } from './running-task.ts'
-import { outliveCancelled } from './stray-rejections.ts'
+import { watchRejections } from './stray-rejections.ts'
 import { WorkerOutput } from './worker-output.ts'
 
 /**
@@ -19,7 +19,6 @@ import { WorkerOutput } from './worker-output.ts'
  */
 async function main(): Promise<void> {
   process.setSourceMapsEnabled(true)
-  outliveCancelled()
   const socketPath = process.env['SHOAL_SOCKET'] ?? ''
   const workerId = Number(process.env['SHOAL_WORKER_ID'])
   const connection = await NodeConnection.connect({ socketPath, role: 'worker', workerId })
@@ -51,6 +50,11 @@ async function main(): Promise<void> {
   })
   output.install()
   const executor = new Executor(connection, runtime, () => output.forget())
+  // What a task has left behind is not charged to those that come after it, as far as possible.
+  watchRejections((end) => executor.afterRunning(end))
+  process.on('uncaughtExceptionMonitor', () => {
+    if (actor === undefined) executor.giveBack()
+  })
   const become = (start: MessageBody<'actorStart'>): void => {
     const { lease } = executor
     if (lease?.leaseId !== start.leaseId || actor !== undefined) return

@@ -6,6 +6,7 @@ import { ObjectRecord } from '../../../sdk/objects/object-record.ts'
 import type { Runtime } from '../../../sdk/runtime/runtime.ts'
 import { taskSpecOf } from '../../../sdk/tasks/task-spec.ts'
 import { Executor } from '../../../sdk/worker/executor.ts'
+import { RunningTask, taskStorage } from '../../../sdk/worker/running-task.ts'
 import { inlineValue, taskOf } from '../../support/task-records.ts'
 
 const owner = '0a'.repeat(16)
@@ -21,12 +22,19 @@ class Worker {
   readonly events: string[] = []
   readonly executor: Executor
   readonly #writes: (() => void)[] = []
+  readonly #last = Promise.withResolvers<void>()
   isFull = false
 
   constructor() {
     const connection: Partial<NodeConnection> = {
       welcome: { nodeId: '' } as MessageBody<'welcome'>,
       send: (name: MessageName, body: unknown) => {
+        if (name === 'taskHandBack') {
+          for (const each of (body as MessageBody<'taskHandBack'>).sequences) this.events.push(`handed back ${each}`)
+        }
+        if (name === 'leaseBlocked') {
+          this.events.push((body as MessageBody<'leaseBlocked'>).isBlocked ? 'takes nothing' : 'takes more')
+        }
         if (name !== 'taskDone') return
         for (const { sequence } of (body as MessageBody<'taskDone'>).results) this.events.push(`sent ${sequence}`)
       },
@@ -35,7 +43,7 @@ class Worker {
     }
     const runtime = {
       calls: { runs: { sum: () => true } },
-      functions: { table: { loaded: () => (sequence: number) => this.events.push(`ran ${sequence}`) } },
+      functions: { table: { loaded: () => (sequence: number) => this.#run(sequence) } },
       objects: { adopt: () => undefined, lend: () => undefined },
       coder: {
         isHere: () => true,
@@ -51,6 +59,17 @@ class Worker {
 
   #tell<N extends 'leaseStart' | 'taskPush' | 'taskCancel'>(name: N, body: MessageBody<N>): void {
     this.executor.handlers()[name]?.(body)
+  }
+
+  /** Those from 100 on end when the test says so. */
+  #run(sequence: number): unknown {
+    this.events.push(`ran ${sequence}`)
+    return sequence < 100 ? undefined : this.#last.promise
+  }
+
+  /** The task that runs ends. */
+  end(): void {
+    this.#last.resolve()
   }
 
   /** Tasks that may not run twice, or may. */
@@ -125,5 +144,44 @@ describe('a task that may not run twice', () => {
     worker.cancel(2)
     worker.drain()
     assert.deepEqual(await worker.until('sent 3'), ['ran 1', 'sent 1', 'sent 2', 'ran 3', 'sent 3'])
+  })
+})
+
+describe('what a task has left behind, and what ends the process', () => {
+  const ended = new RunningTask(
+    taskSpecOf(taskOf(1, [new ObjectRecord(owner, 1)]), specHost),
+    { owner, gpuIds: [], job: owner, depth: 1 },
+    [],
+    '',
+  )
+
+  test('waits for the task that runs by now; nothing is begun any more', async () => {
+    const worker = new Worker()
+    const { executor, events } = worker
+    const later = (what: string): boolean =>
+      taskStorage.run(ended, () => executor.afterRunning(() => events.push(`${what} told`)))
+    assert.equal(later('nobody'), false)
+    worker.push([100, 'careful'])
+    assert.equal(
+      executor.afterRunning(() => undefined),
+      false,
+    )
+    assert.deepEqual([later('first'), later('second')], [true, true])
+    worker.push([2, 'careful'])
+    assert.deepEqual(await worker.until('handed back 2'), ['ran 100', 'takes nothing', 'handed back 2'])
+    worker.end()
+    assert.deepEqual(await worker.until('takes more'), ['sent 100', 'first told', 'takes more'])
+    worker.push([3, 'careful'])
+    assert.deepEqual(await worker.until('sent 3'), ['ran 3', 'sent 3'])
+  })
+
+  test('has what is queued go elsewhere', async () => {
+    const worker = new Worker()
+    worker.isFull = true
+    worker.push([1, 'usual'], [2, 'careful'])
+    await worker.untilFull()
+    worker.executor.giveBack()
+    const events = await worker.until('takes more')
+    assert.deepEqual(events, ['ran 1', 'sent 1', 'handed back 2', 'takes nothing', 'takes more'])
   })
 })

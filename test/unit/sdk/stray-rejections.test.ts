@@ -2,15 +2,15 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { describe, test } from 'node:test'
 
-/** Runs this in a process that outlives cancelled tasks, or in one that does not. */
+/** Runs this in a process that watches its rejections, or in one that does not. */
 function run(code: string, isWorker = true): Promise<{ exitCode: number; stdout: string; stderr: string }> {
   const { href: worker } = new URL('../../../sdk/worker/', import.meta.url)
   const program = `
 import { RunningTask } from '${worker}running-task.ts'
-import { outliveCancelled } from '${worker}stray-rejections.ts'
+import { watchRejections } from '${worker}stray-rejections.ts'
 const task = new RunningTask({ name: 'train', sequence: 1 }, { owner: '', gpuIds: [], job: '', depth: 1 }, [], '')
 const never = new Promise(() => undefined)
-if (${isWorker}) outliveCancelled()
+if (${isWorker}) watchRejections(() => false)
 setTimeout(() => console.log('alive'), 20)
 ${code}
 `
@@ -58,5 +58,17 @@ setTimeout(() => {
     assert.equal(exitCode, 0)
     const cancelled = 'unhandled task train was cancelled\n'
     assert.equal(stdout, `uncaught first\nunhandled second\n${cancelled}${cancelled}alive\n`)
+  })
+
+  test('ends the process later when that is said', async () => {
+    const { exitCode, stdout, stderr } = await run(
+      `
+watchRejections((end) => Boolean(setTimeout(end, 40)))
+Promise.reject(new RangeError('mine'))
+`,
+      false,
+    )
+    assert.deepEqual([exitCode, stdout], [1, 'alive\n'])
+    assert.match(stderr, /^RangeError: mine$/m)
   })
 })
