@@ -1,7 +1,8 @@
-import { list, string, struct, u32, type Codec } from './schema.ts'
+import { list, shownText, string, struct, u32, type Codec } from './schema.ts'
 import { taskSpec, type TaskSpec } from './task-messages.ts'
 
-const nameMax = 512
+/** The most bytes of the name of a method. */
+export const methodNameBytesMax = 512
 /** Concurrency groups that an actor may have, and methods that one may list. */
 export const concurrencyGroupsMax = 64
 export const methodsMax = 1000
@@ -15,7 +16,11 @@ export interface ActorCall {
   task: TaskSpec
 }
 
-export const actorCall: Codec<ActorCall> = struct({ method: string(nameMax), group: string(nameMax), task: taskSpec })
+export const actorCall: Codec<ActorCall> = struct({
+  method: string(methodNameBytesMax),
+  group: string(methodNameBytesMax),
+  task: taskSpec,
+})
 
 /** How the worker of an actor runs its calls, and what the actor can know of itself. */
 export interface ActorSettings {
@@ -31,13 +36,17 @@ export interface ActorSettings {
 }
 
 export const actorSettings: Codec<ActorSettings> = struct({
-  name: string(nameMax),
-  namespace: string(nameMax),
-  className: string(nameMax),
+  name: string(methodNameBytesMax),
+  namespace: string(methodNameBytesMax),
+  className: shownText(methodNameBytesMax),
   restarts: u32,
   maxConcurrency: u32,
   groups: list(
-    struct({ name: string(nameMax), maxConcurrency: u32, methods: list(string(nameMax), methodsMax) }),
+    struct({
+      name: string(methodNameBytesMax),
+      maxConcurrency: u32,
+      methods: list(string(methodNameBytesMax), methodsMax),
+    }),
     concurrencyGroupsMax,
   ),
 })

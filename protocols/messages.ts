@@ -8,7 +8,22 @@ import { schedulingStrategy } from './scheduling.ts'
 import { actorCall, actorSettings } from './actor-messages.ts'
 import { actorDescriptionBytesMax, actorNameBytesMax, namedActor } from './actor-names.ts'
 import { keptActor, keptFunctions } from './kept-actor.ts'
-import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
+import {
+  bool,
+  bytes,
+  f64,
+  hex,
+  json,
+  list,
+  map,
+  oneOf,
+  shownText,
+  string,
+  struct,
+  u32,
+  u48,
+  type Codec,
+} from './schema.ts'
 import { taskResult, taskSpec } from './task-messages.ts'
 import { wireValue } from './wire-value.ts'
 
@@ -18,7 +33,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 9
+export const protocolVersion = 10
 
 export interface MessageType<T> {
   code: number
@@ -30,7 +45,8 @@ const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
 const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
-const text = string(16 * 1024)
+const text = shownText(16 * 1024)
+const filePath = string(16 * 1024)
 const storedName = string(64)
 /** A client tells of so many actors that it owns. */
 export const ownedActorsMax = 2000
@@ -70,12 +86,12 @@ export const messages = {
       nodeId,
       nodePid: u32,
       /** The shared memory of the object store, as a file to map; empty when there is none. */
-      storeSegment: text,
+      storeSegment: filePath,
       /** Which table of pins in it is this client's; -1 for none. */
       pinTable: f64,
       /** Where values lie in files of their own, when there is no shared memory. */
-      storeDirectory: text,
-      codeDirectory: text,
+      storeDirectory: filePath,
+      codeDirectory: filePath,
       storeBytesMax: f64,
       cpus: f64,
     }),
@@ -93,7 +109,7 @@ export const messages = {
       envVars: map(string(small), 1024),
       envKey: string(128),
       depth: u32,
-      label: string(1024),
+      label: shownText(1024),
       /** Its tasks can be tried again, so that they go first when memory runs out. */
       isRetriable: bool,
       /** The driver at the root of this work: console output goes there. */
@@ -275,7 +291,7 @@ export const messages = {
   /** A process of the same node would call the actor of this worker without the node between them. */
   actorMeet: message(206, small, struct({ to: clientId, from: clientId })),
   /** The answer: a socket that waits for a connection of whoever knows the key; '' when there is none. */
-  actorMet: message(207, small, struct({ to: clientId, from: clientId, socketPath: text, key: string(64) })),
+  actorMet: message(207, small, struct({ to: clientId, from: clientId, socketPath: filePath, key: string(64) })),
   /** The first message on that connection, and its answer. Then come `actorPush`, `actorCancel` and `actorDone`. */
   actorHello: message(208, small, struct({ key: string(64) })),
   /** On that connection: the worker returns it when it has taken in everything before it. */
@@ -379,7 +395,7 @@ export const messages = {
       kind: oneOf('memory', 'file', 'refused'),
       offset: f64,
       generation: u32,
-      file: text,
+      file: filePath,
       message: text,
       details: json,
     }),
@@ -412,7 +428,7 @@ export const messages = {
       owner: clientId,
       object: string(64),
       priority: oneOf('get', 'wait', 'args'),
-      damaged: text,
+      damaged: filePath,
     }),
   ),
   /** The client waits for the answer no more. A value that has begun to come is brought here all the same. */
@@ -426,7 +442,7 @@ export const messages = {
       kind: oneOf('memory', 'file', 'error'),
       offset: f64,
       generation: u32,
-      file: text,
+      file: filePath,
       crc: u32,
       code: string(64),
       message: text,
@@ -445,7 +461,7 @@ export const messages = {
         struct({
           object: objectId,
           name: storedName,
-          made: string(1024),
+          made: shownText(1024),
           borrowers: list(clientId, referenceBorrowersMax),
           tasks: u32,
           rebuilds: u32,
@@ -461,7 +477,13 @@ export const messages = {
   groupCreate: message(
     102,
     1024 * 1024,
-    struct({ group: objectId, job: clientId, name: string(1024), strategy: placementStrategy, bundles: bundleSpecs }),
+    struct({
+      group: objectId,
+      job: clientId,
+      name: shownText(1024),
+      strategy: placementStrategy,
+      bundles: bundleSpecs,
+    }),
   ),
   /** Asks to be told how a group stands, now and when that changes; or not any more. */
   groupWatch: message(103, small, struct({ group: objectId, isOn: bool })),
@@ -495,9 +517,9 @@ export const messages = {
           job: clientId,
           sequence: u48,
           attempt: u32,
-          name: string(1024),
+          name: shownText(1024),
           state: oneOf('finished', 'failed', 'cancelled'),
-          code: string(256),
+          code: shownText(256),
           isHere: bool,
           node: string(64),
           pid: u32,
@@ -522,7 +544,7 @@ export const messages = {
       actors: list(
         struct({
           actor: objectId,
-          className: string(1024),
+          className: shownText(1024),
           namespace: string(actorNameBytesMax),
           name: string(actorNameBytesMax),
           state: oneOf('pending', 'alive', 'restarting', 'dead'),
@@ -545,7 +567,7 @@ export const messages = {
       tasks: list(
         struct({
           sequence: u48,
-          name: string(1024),
+          name: shownText(1024),
           job: clientId,
           attempt: u32,
           state: oneOf('waiting', 'queued', 'running'),
@@ -566,7 +588,7 @@ export const messages = {
   log: message(
     80,
     limits.frameBytesMax,
-    struct({ pid: u32, name: string(1024), isError: bool, lines: list(string(limits.frameBytesMax), 100_000) }),
+    struct({ pid: u32, name: shownText(1024), isError: bool, lines: list(string(limits.frameBytesMax), 100_000) }),
   ),
   logFlush: message(81, small, struct({ requestId: u32 })),
   logFlushed: message(82, small, struct({ requestId: u32 })),

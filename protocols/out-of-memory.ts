@@ -1,4 +1,4 @@
-import { f64, list, string, struct, u32, type Codec } from './schema.ts'
+import { f64, list, shownText, string, struct, u32, type Codec } from './schema.ts'
 
 /** What is known of a worker that was ended because memory ran out. */
 export interface OutOfMemoryDetails {
@@ -20,5 +20,5 @@ export const outOfMemoryDetails: Codec<OutOfMemoryDetails> = struct({
   limitBytes: f64,
   totalBytes: f64,
   rssBytes: f64,
-  workers: list(struct({ pid: u32, label: string(1024), rssBytes: f64 }), 16),
+  workers: list(struct({ pid: u32, label: shownText(1024), rssBytes: f64 }), 16),
 })

@@ -5,7 +5,22 @@ import { clientIdBytes, nodeIdBytes, objectIdBytes } from './ids.ts'
 import { keptActor } from './kept-actor.ts'
 import { limits } from './limits.ts'
 import { messageBytesMax, messages, type MessageName, type MessageType } from './messages.ts'
-import { bool, bytes, f64, hex, json, list, map, oneOf, string, struct, u32, u48, type Codec } from './schema.ts'
+import {
+  bool,
+  bytes,
+  f64,
+  hex,
+  json,
+  list,
+  map,
+  oneOf,
+  shownText,
+  string,
+  struct,
+  u32,
+  u48,
+  type Codec,
+} from './schema.ts'
 import { bundleResources, bundlesMax, bundleSpec, groupsMax, placementStrategy } from './placement-groups.ts'
 import { schedulingStrategy } from './scheduling.ts'
 
@@ -15,14 +30,14 @@ import { schedulingStrategy } from './scheduling.ts'
  */
 
 /** Nodes whose links speak another protocol refuse each other. */
-export const peerProtocolVersion = 6
+export const peerProtocolVersion = 7
 
 const small = 64 * 1024
 const nodeId = hex(nodeIdBytes)
 const clientId = hex(clientIdBytes)
 const objectId = hex(objectIdBytes)
 const actorName = string(actorNameBytesMax)
-const text = string(16 * 1024)
+const text = shownText(16 * 1024)
 const term = struct({ counter: u48, head: nodeId })
 
 /** A request of a client: numbers are the client's own, so this names it in the whole mesh. */
@@ -33,7 +48,7 @@ const ask = {
   ...requestKey,
   resources: map(f64, 256),
   depth: u32,
-  label: string(1024),
+  label: shownText(1024),
 }
 
 const groupId = hex(objectIdBytes)
@@ -152,7 +167,7 @@ export const peerMessages = {
     struct({
       askId: u32,
       standings: list(
-        struct({ name: string(64), standing: oneOf('kept', 'coming', 'nowhere'), problem: string(1024) }),
+        struct({ name: string(64), standing: oneOf('kept', 'coming', 'nowhere'), problem: shownText(1024) }),
         500,
       ),
     }),

@@ -24,6 +24,8 @@ const ownNames = {
   gpuMemory: 'gpuMemoryBytes',
   memory: 'memoryBytes',
 } as const satisfies Record<string, keyof ResourceOptions>
+/** Names that one set may have. */
+const namesMax = 200
 const namePattern = /^[A-Za-z][\w.:/-]{0,63}$/
 
 /** Shares of a resource are counted in ten-thousandths, so that 0.1 ten times is exactly 1. */
@@ -58,8 +60,12 @@ export function checkResources(input: Readonly<Record<string, number>>, what = '
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw new InvalidArgumentError(`${what}: expected an object of names and amounts, such as { CPU: 1 }`, { input })
   }
+  const entries = Object.entries(input)
+  if (entries.length > namesMax) {
+    throw new InvalidArgumentError(`${what}: ${entries.length} names; at most ${namesMax} are possible`, { namesMax })
+  }
   const set: Record<string, number> = {}
-  for (const [name, amount] of Object.entries(input)) {
+  for (const [name, amount] of entries) {
     checkName(name, what)
     checkAmount(name, amount, `${what}: ${name}`)
     if (amount > 0) set[name] = fromUnits(name, toUnits(name, amount))

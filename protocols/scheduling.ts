@@ -36,6 +36,8 @@ export const defaultStrategy: SchedulingStrategy = Object.freeze({ kind: 'defaul
 
 export const labelsMax = 64
 const labelValuesMax = 64
+/** What a selector takes in a message, which has room for other things. */
+const selectorBytesMax = 8 * 1024
 /** Nodes that a task avoids: the last ones. */
 export const avoidMax = 8
 const namePattern = /^[A-Za-z][\w./-]{0,62}$/
@@ -75,11 +77,17 @@ export function checkLabelSelector(input: unknown, what = 'labels'): LabelSelect
   }
   const entries = Object.entries(input)
   assertCount(entries.length, labelsMax, what)
-  return Object.fromEntries(
+  const selector = Object.fromEntries(
     entries.map(([name, match]: [string, unknown]) => {
       checkLabelName(name, what)
       return [name, checkMatch(match, `${what}.${name}`)]
     }),
+  )
+  const bytes = JSON.stringify(selector).length
+  if (bytes <= selectorBytesMax) return selector
+  throw new InvalidArgumentError(
+    `${what} takes ${bytes} bytes to describe; at most ${selectorBytesMax} are possible: give the nodes that are meant a label of their own`,
+    { bytes, selectorBytesMax },
   )
 }
 

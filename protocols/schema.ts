@@ -1,4 +1,5 @@
 import type { ByteReader, ByteWriter } from './bytes.ts'
+import { clip } from './clip.ts'
 import { ProtocolError } from './errors.ts'
 
 /** How one kind of value is written to and read from the wire. Readers check every limit before they allocate. */
@@ -17,6 +18,11 @@ export const bytes: Codec<Uint8Array> = { write: (w, v) => w.bytes(v), read: (r)
 
 export function string(bytesMax: number): Codec<string> {
   return { write: (w, v) => w.string(v), read: (r) => r.string(bytesMax) }
+}
+
+/** A text for people to read: one that is too long is cut off where it is written, so that no reader refuses it. */
+export function shownText(bytesMax: number): Codec<string> {
+  return { write: (w, v) => w.string(clip(v, bytesMax)), read: (r) => r.string(bytesMax) }
 }
 
 /** Fixed-length bytes that are a lower-case hex string in memory. */
@@ -41,6 +47,9 @@ export function list<T>(item: Codec<T>, countMax: number): Codec<T[]> {
   }
 }
 
+/** The most bytes of a name in a {@link map}. */
+export const mapKeyBytesMax = 1024
+
 export function map<T>(value: Codec<T>, countMax: number): Codec<Record<string, T>> {
   const entries = list(
     {
@@ -48,7 +57,7 @@ export function map<T>(value: Codec<T>, countMax: number): Codec<Record<string, 
         writer.string(key)
         value.write(writer, item)
       },
-      read: (reader: ByteReader): [string, T] => [reader.string(1024), value.read(reader)],
+      read: (reader: ByteReader): [string, T] => [reader.string(mapKeyBytesMax), value.read(reader)],
     },
     countMax,
   )

@@ -1,3 +1,4 @@
+import { clip } from './clip.ts'
 import { objectIdBytes, type ObjectId } from './ids.ts'
 import type { Codec } from './schema.ts'
 import { list } from './schema.ts'
@@ -45,6 +46,8 @@ const resolvedArguments = list(resolvedArgument, 1_000_000)
 const flagCareful = 1
 const flagExtras = 2
 const flagGroup = 4
+/** For people: longer ones are cut off. */
+const nameBytesMax = 1024
 /** Bundles and their labels. */
 const groupCharsMax = 512 * 1024
 
@@ -55,7 +58,7 @@ export const taskSpec: Codec<TaskSpec> = {
     writer.hex(task.functionId, objectIdBytes)
     const hasGroup = task.group !== ''
     writer.u8((task.isCareful ? flagCareful : 0) | (hasExtras ? flagExtras : 0) | (hasGroup ? flagGroup : 0))
-    writer.string(task.name)
+    writer.string(clip(task.name, nameBytesMax))
     wireValue.write(writer, task.args)
     if (hasExtras) {
       writer.u32(task.attempt)
@@ -70,7 +73,7 @@ export const taskSpec: Codec<TaskSpec> = {
     const sequence = reader.u48()
     const functionId = reader.hex(objectIdBytes)
     const flags = reader.u8()
-    const name = reader.string(1024)
+    const name = reader.string(nameBytesMax)
     const args = wireValue.read(reader)
     const hasExtras = (flags & flagExtras) !== 0
     return {

@@ -186,10 +186,9 @@ export class ObjectStore implements TransferStore {
     return true
   }
 
-  /** A client does not write the value for which it was given room. */
+  /** A client does not write the value for which it was given room, whether anybody needs that value by now or not. */
   abandon(name: string): void {
-    const entry = this.#book.entries.get(name)
-    if (entry !== undefined && !entry.isSealed) this.#step({ type: 'abandon', key: entry.key, name })
+    this.#step({ type: 'abandon', name })
   }
 
   // --- what clients read

@@ -183,7 +183,7 @@ export class StoreBook {
     else this.#queue.add(event, false, nowMs)
   }
 
-  #abandon(key: number, name: string): void {
+  #abandon(key: number | undefined, name: string): void {
     this.#queue.remove(({ event, isRestore }) => event.key === key && !isRestore)
     const entry = this.#values.written(name, key)
     if (entry !== undefined) this.#stopWriting(entry)

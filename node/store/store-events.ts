@@ -39,8 +39,8 @@ export interface AllocateEvent {
 
 export type StoreEvent =
   | AllocateEvent
-  /** Who asked needs no room any more, or gives back what it has been given and not sealed. */
-  | { type: 'abandon'; key: number; name: string }
+  /** Who asked needs no room any more, or gives back what it has been given and not sealed. `key`: as in `seal`. */
+  | { type: 'abandon'; key?: number; name: string }
   /**
    * The value has been written. `crc`: of one that was written to a file. `key`: of the request for its room, if known; a
    * copy may have come anew, under the same name, while the room of the first one is still written to. `bytes`: of what

@@ -1,6 +1,6 @@
 import { ProtocolError } from '../errors.ts'
 import { errorPrototype } from './error-classes.ts'
-import { depthMax, errorFlags, payloads, tags, viewKinds } from './tags.ts'
+import { depthMax, errorFlags, extensionParts, payloads, tags, viewKinds } from './tags.ts'
 import { valueFormats, type DecodeHooks, type EncodedValue } from './value.ts'
 
 const noHooks: DecodeHooks = {}
@@ -160,6 +160,8 @@ class Decoder {
         return this.#fields(this.#number(Object.create(null) as Record<string, unknown>))
       case tags.sparseArray:
         return this.#sparseArray()
+      case tags.fieldedArray:
+        return this.#fieldedArray()
       case tags.map:
         return this.#map()
       case tags.set:
@@ -195,13 +197,14 @@ class Decoder {
     return value
   }
 
-  #fields<T extends object>(target: T): T {
+  /** @param isPlain false when the object inherits from a class, which may have setters */
+  #fields<T extends object>(target: T, isPlain = true): T {
     const count = this.#parts(3)
     for (let i = 0; i < count; i++) {
       const key = this.#text()
       const value = this.#value()
       // Assigning to __proto__ would change what the object is.
-      if (key === '__proto__') define(target, key, value, true)
+      if (key === '__proto__' || (!isPlain && key in target)) define(target, key, value, true)
       else (target as Record<string, unknown>)[key] = value
     }
     return target
@@ -225,6 +228,18 @@ class Decoder {
       if (index >= length) throw new ProtocolError('a value has an item outside of its array')
       array[index] = this.#value()
     }
+    return array
+  }
+
+  #fieldedArray(): unknown[] {
+    const tag = this.#byte()
+    if (tag !== tags.array && tag !== tags.sparseArray) {
+      throw new ProtocolError('a value has fields of an array, and no array')
+    }
+    const array = tag === tags.array ? this.#array() : this.#sparseArray()
+    const { length } = array
+    this.#fields(array, false)
+    if (array.length !== length) throw new ProtocolError('a value has fields of an array that change its length')
     return array
   }
 
@@ -361,12 +376,17 @@ class Decoder {
     const number = this.#objects.push(undefined) - 1
     const tag = this.#text()
     const data = this.#value()
-    const { revive } = this.#hooks
+    const { revive, fill } = this.#hooks
     if (revive === undefined) throw new ProtocolError(`a value has a part (${tag}) that is not expected here`)
     const value = revive(tag, data)
     this.#objects[number] = value
-    if (this.#byte() === 1) this.#fields(value)
-    return value
+    const parts = this.#byte()
+    if ((parts & extensionParts.contents) !== 0) {
+      const contents = this.#value()
+      if (fill === undefined) throw new ProtocolError(`a value has a part (${tag}) with contents, which it cannot have`)
+      fill(value, contents)
+    }
+    return (parts & extensionParts.fields) === 0 ? value : this.#fields(value, false)
   }
 }
 

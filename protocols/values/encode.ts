@@ -3,7 +3,7 @@ import { NotCloneableError } from '../errors.ts'
 import { knownErrorName, nearestErrorName } from './error-classes.ts'
 import { HeadWriter } from './head-writer.ts'
 import { describeUncloneable, formatPath } from './refusals.ts'
-import { depthMax, errorFlags, inlinePayloadBytesMax, payloads, tags, viewKinds } from './tags.ts'
+import { depthMax, errorFlags, extensionParts, inlinePayloadBytesMax, payloads, tags, viewKinds } from './tags.ts'
 import { valueFormats, type EncodedValue, type EncodeHooks } from './value.ts'
 
 /** The first few objects of a value are looked up in a list, which is faster than a map. */
@@ -17,6 +17,7 @@ const viewAlignment = 8
 
 /** What several views see of a buffer of which each sees but a small part. */
 interface SharedPart {
+  readonly buffer: ArrayBuffer
   /** As an object of the value. */
   readonly number: number
   /** Its place among the buffers. */
@@ -37,7 +38,9 @@ class Encoder {
   readonly #head = new HeadWriter()
   #hooks: EncodeHooks = noHooks
   #buffers: Uint8Array[] = []
-  #parts: Map<ArrayBuffer, SharedPart> | undefined
+  #parts: SharedPart[] = []
+  /** The last one of each buffer, which the next view on it may share. */
+  #partOf: Map<ArrayBuffer, SharedPart> | undefined
   #listed: object[] = []
   #numbered: Map<object, number> | undefined
   #objects = 0
@@ -55,7 +58,8 @@ class Encoder {
       this.#head.reset()
       this.#hooks = noHooks
       this.#buffers = []
-      this.#parts = undefined
+      this.#parts = []
+      this.#partOf = undefined
       this.#listed = []
       this.#numbered = undefined
       this.#objects = 0
@@ -157,14 +161,14 @@ class Encoder {
       this.#head.byte(prototype === null ? tags.nullPrototypeObject : tags.object)
       this.#fields(value as Record<string, unknown>)
     } else if (Array.isArray(value)) {
+      if (prototype !== Array.prototype && this.#tryExtension(value)) return
       if (!this.#isKnown(value)) this.#array(value)
     } else {
       this.#special(value, prototype)
     }
   }
 
-  #fields(value: Record<string, unknown>): void {
-    const keys = Object.keys(value)
+  #fields(value: Record<string, unknown>, keys = Object.keys(value)): void {
     this.#head.count(keys.length)
     this.#depth += 1
     for (const key of keys) {
@@ -178,28 +182,23 @@ class Encoder {
   #array(value: unknown[]): void {
     const head = this.#head
     const { length } = value
-    // Only an array with holes has fewer keys than its length says; counting them is slow, so only large ones are.
-    const isSparse = length > 0 && hasHoles(value)
+    // Items come first, in their order.
+    const keys = Object.keys(value)
+    const isDense = length === 0 || keys[length - 1] === String(length - 1)
+    const count = isDense ? length : countItems(keys, length)
+    if (keys.length > count) head.byte(tags.fieldedArray)
+    head.byte(isDense ? tags.array : tags.sparseArray)
+    head.count(length)
+    if (!isDense) head.count(count)
     this.#depth += 1
-    if (isSparse) {
-      const present = Object.keys(value).filter((key) => /^(0|[1-9]\d*)$/.test(key))
-      head.byte(tags.sparseArray)
-      head.count(length)
-      head.count(present.length)
-      for (const key of present) {
-        this.#path[this.#depth] = Number(key)
-        head.count(Number(key))
-        this.#value(value[Number(key)])
-      }
-    } else {
-      head.byte(tags.array)
-      head.count(length)
-      for (let i = 0; i < length; i++) {
-        this.#path[this.#depth] = i
-        this.#value(value[i])
-      }
+    for (let i = 0; i < count; i++) {
+      const index = isDense ? i : Number(keys[i])
+      if (!isDense) head.count(index)
+      this.#path[this.#depth] = index
+      this.#value(value[index])
     }
     this.#depth -= 1
+    if (keys.length > count) this.#fields(value as never, keys.slice(count))
   }
 
   #special(value: object, prototype: object): void {
@@ -208,6 +207,7 @@ class Encoder {
     if (kind !== undefined) this.#view(value as ArrayBufferView, kind)
     else if (prototype === Buffer.prototype) {
       if (this.#isKnown(value)) return
+      this.#assertThere((value as Buffer).buffer)
       head.byte(tags.nodeBuffer)
       this.#payload(value as Buffer)
     } else if (prototype === Map.prototype) this.#map(value as Map<unknown, unknown>)
@@ -274,11 +274,11 @@ class Encoder {
     if (this.#isKnown(value)) return
     const head = this.#head
     const { stack, message } = value as { stack?: unknown; message: unknown }
-    const isAggregate = Array.isArray((value as AggregateError).errors)
+    const isAggregate = hasHidden(value, 'errors')
     const flags =
       (Object.hasOwn(value, 'message') ? errorFlags.message : 0) |
       (typeof stack === 'string' ? errorFlags.stack : 0) |
-      (Object.hasOwn(value, 'cause') ? errorFlags.cause : 0) |
+      (hasHidden(value, 'cause') ? errorFlags.cause : 0) |
       (isAggregate ? errorFlags.errors : 0)
     head.byte(tags.error)
     head.text(known ?? nearestErrorName(value))
@@ -310,7 +310,7 @@ class Encoder {
 
   #arrayBuffer(value: ArrayBuffer): void {
     if (this.#isKnown(value)) return
-    if (value.detached) throw this.#refuse('an ArrayBuffer that was transferred away')
+    this.#assertThere(value)
     this.#head.byte(tags.arrayBuffer)
     this.#head.count(value.resizable ? value.maxByteLength + 1 : 0)
     this.#payload(new Uint8Array(value))
@@ -322,10 +322,12 @@ class Encoder {
    * as large as what they see of it, either.
    */
   #view(value: ArrayBufferView, kind: number): void {
-    const { buffer, byteLength, byteOffset } = value
+    const { buffer } = value
     if (!(buffer instanceof ArrayBuffer)) {
       throw this.#refuse('a view on a SharedArrayBuffer, whose memory belongs to this process: copy it first')
     }
+    this.#assertThere(buffer)
+    const { byteLength, byteOffset } = value
     if (this.#isKnown(value)) return
     const head = this.#head
     head.byte(tags.view)
@@ -362,14 +364,16 @@ class Encoder {
     const index = this.#buffers.push(bytes) - 1
     head.byte(payloads.beside)
     head.count(index)
-    this.#parts ??= new Map()
     const end = byteOffset + byteLength
-    this.#parts.set(buffer, { number, index, start: byteOffset, end, seenBytes: byteLength, offsets })
+    const part = { buffer, number, index, start: byteOffset, end, seenBytes: byteLength, offsets }
+    this.#parts.push(part)
+    this.#partOf ??= new Map()
+    this.#partOf.set(buffer, part)
   }
 
   /** Has the view share a part with others. False when there is none, or it would be too large. */
   #joinPart(buffer: ArrayBuffer, byteOffset: number, byteLength: number): boolean {
-    const part = this.#parts?.get(buffer)
+    const part = this.#partOf?.get(buffer)
     if (part === undefined) return false
     const start = Math.min(part.start, byteOffset)
     const end = Math.max(part.end, byteOffset + byteLength)
@@ -386,13 +390,18 @@ class Encoder {
 
   /** Now it is known what is shared. */
   #endParts(): void {
-    if (this.#parts === undefined) return
-    for (const [buffer, { index, start, end, offsets }] of this.#parts) {
+    for (const { buffer, index, start, end, offsets } of this.#parts) {
       if (offsets.length === 1) continue
       // Every kind of view lies right in it if it did so before.
       const from = start - (start % viewAlignment)
       this.#buffers[index] = new Uint8Array(buffer, from, end - from)
       for (const { place, byteOffset } of offsets) this.#head.setCount(place, byteOffset - from)
+    }
+  }
+
+  #assertThere(buffer: ArrayBufferLike): void {
+    if ('detached' in buffer && buffer.detached) {
+      throw this.#refuse('a buffer whose memory is gone: it was released, or transferred away')
     }
   }
 
@@ -416,11 +425,18 @@ class Encoder {
     const extension = this.#ask(value)
     if (extension === undefined) return false
     if (this.#isKnown(value)) return true
-    const { tag, data, fields } = extension
+    const { tag, data, contents, fields } = extension
     this.#head.byte(tags.extension)
     this.#head.text(tag)
     this.#value(data)
-    this.#head.byte(fields === undefined ? 0 : 1)
+    const { fields: withFields, contents: withContents } = extensionParts
+    this.#head.byte((fields === undefined ? 0 : withFields) | (contents === undefined ? 0 : withContents))
+    if (contents !== undefined) {
+      this.#depth += 1
+      this.#path[this.#depth] = '\0<contents>'
+      this.#value(contents)
+      this.#depth -= 1
+    }
     if (fields !== undefined) this.#fields(fields)
     return true
   }
@@ -445,9 +461,15 @@ class Encoder {
   }
 }
 
-function hasHoles(value: unknown[]): boolean {
-  for (let i = 0; i < value.length; i++) if (value[i] === undefined && !(i in value)) return true
-  return false
+/** How many of the keys of an array, which begin with them, are those of items. */
+function countItems(keys: readonly string[], length: number): number {
+  const end = keys.findIndex((key) => !(Number(key) < length && String(Number(key)) === key))
+  return end < 0 ? keys.length : end
+}
+
+/** Errors have these by themselves: such a one is none of the fields that somebody has given it. */
+function hasHidden(error: Error, key: 'cause' | 'errors'): boolean {
+  return Object.getOwnPropertyDescriptor(error, key)?.enumerable === false
 }
 
 const shared = new Encoder()

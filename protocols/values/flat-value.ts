@@ -42,12 +42,18 @@ export function flattenValue(encoded: EncodedValue): Uint8Array[] {
   return parts
 }
 
+/** A part of the bytes, as the buffer that the value is to have. */
+export type PartOf = (offset: number, length: number) => Uint8Array
+
 /**
- * The value in its flat form, as views: the buffers on the bytes, the head on `shown`, which are the same bytes. Throws
- * ProtocolError when they are something else.
+ * The value in its flat form. Its head is a view on the bytes, its buffers are as `partOf` gives them, by default views as
+ * well. Throws ProtocolError when the bytes are something else.
  */
-export function unflattenValue(bytes: Uint8Array, shown = bytes): EncodedValue {
-  const view = Buffer.isBuffer(shown) ? shown : Buffer.from(shown.buffer, shown.byteOffset, shown.byteLength)
+export function unflattenValue(
+  bytes: Uint8Array,
+  partOf: PartOf = (offset, length) => bytes.subarray(offset, offset + length),
+): EncodedValue {
+  const view = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (view.length < headerBytes || view.readUInt32LE(0) !== magic)
     throw new ProtocolError('these bytes are no stored value')
   const format = view.readUInt32LE(4)
@@ -63,7 +69,7 @@ export function unflattenValue(bytes: Uint8Array, shown = bytes): EncodedValue {
     if (offset < headAt + headLength || offset + length > view.length) {
       throw new ProtocolError('a stored value has a buffer outside of its bytes')
     }
-    buffers.push(bytes.subarray(offset, offset + length))
+    buffers.push(partOf(offset, length))
   }
   return { format, head: view.subarray(headAt, headAt + headLength), buffers }
 }

@@ -35,15 +35,19 @@ export const tags = {
   boxed: 22,
   registeredSymbol: 23,
   url: 24,
-  /** Reviver, data, whether fields follow, fields. */
+  /** Reviver, data, what else follows, contents, fields. */
   extension: 25,
   /** The object with this number: objects are numbered as they begin. */
   reference: 26,
   /** Name, message, stack. */
   domException: 27,
+  /** An array or a sparse array, then its fields that are no items. */
+  fieldedArray: 28,
 } as const
 
 export const errorFlags = { message: 1, stack: 2, cause: 4, errors: 8 } as const
+
+export const extensionParts = { fields: 1, contents: 2 } as const
 
 /** Bytes of buffers follow in the head, or lie beside it. */
 export const payloads = { inline: 0, beside: 1 } as const
@@ -68,5 +72,5 @@ export const viewKinds = [
 /** Larger byte payloads lie beside the head. */
 export const inlinePayloadBytesMax = 4096
 
-/** Objects in objects. Deeper is refused, so that neither side runs out of stack. */
-export const depthMax = 2000
+/** Objects in objects. Deeper is refused, so that neither side runs out of stack, which a process that has just begun does first. */
+export const depthMax = 1000

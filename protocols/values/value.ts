@@ -19,6 +19,8 @@ export interface Extension {
   tag: string
   /** What the reviver gets: any encodable value. */
   data: unknown
+  /** What else belongs into it, for `fill`: after the object exists, so that it may be part of a cycle. */
+  contents?: unknown
   /** Own fields that are set after the object exists, so that it may be part of a cycle. */
   fields?: Record<string, unknown>
 }
@@ -35,4 +37,6 @@ export interface EncodeHooks {
 export interface DecodeHooks {
   /** Builds the object of an {@link Extension}; its fields are set afterwards by the codec. */
   revive?(tag: string, data: unknown): object
+  /** Puts the contents of an {@link Extension} into its object. */
+  fill?(value: object, contents: unknown): void
 }

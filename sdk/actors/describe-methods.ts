@@ -1,5 +1,7 @@
+import { clip } from '../../protocols/clip.ts'
 import { InvalidArgumentError } from '../../protocols/errors.ts'
-import { methodsMax } from '../../protocols/actor-messages.ts'
+import { methodNameBytesMax, methodsMax } from '../../protocols/actor-messages.ts'
+import { shownName } from '../functions/shown-name.ts'
 import type { AnyClass } from './actor-types.ts'
 
 const generatorTags = new Set(['GeneratorFunction', 'AsyncGeneratorFunction'])
@@ -16,11 +18,17 @@ export function describeMethods(cls: AnyClass): Record<string, boolean> {
       // What every object has, such as toString, a handle has for itself.
       if (name in Object.prototype || hooks.has(name) || typeof value !== 'function' || Object.hasOwn(methods, name))
         continue
+      if (Buffer.byteLength(name) > methodNameBytesMax) {
+        const message = `class ${shownName(cls)} has a method with a name of ${Buffer.byteLength(name)} bytes, ${clip(name, 64)}; at most ${methodNameBytesMax} are possible`
+        throw new InvalidArgumentError(message, { class: shownName(cls), method: name })
+      }
       methods[name] = generatorTags.has((value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? '')
     }
   }
   if (Object.keys(methods).length > methodsMax) {
-    throw new InvalidArgumentError(`class ${cls.name} has more than ${methodsMax} methods`, { class: cls.name })
+    throw new InvalidArgumentError(`class ${shownName(cls)} has more than ${methodsMax} methods`, {
+      class: shownName(cls),
+    })
   }
   return methods
 }

@@ -10,6 +10,7 @@ import {
 import { describeMethods, hasExitHook } from '../actors/describe-methods.ts'
 import type { AnyClass, ConstructorArguments } from '../actors/actor-types.ts'
 import type { AnyFunction, FunctionTable } from '../functions/function-table.ts'
+import { shownName } from '../functions/shown-name.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import type { FunctionRecord } from '../tasks/task-record.ts'
 import { inOwnGroup } from './own-group.ts'
@@ -49,7 +50,7 @@ export class RemoteClass<C extends AnyClass = AnyClass> {
   static of<C extends AnyClass>(cls: C, options: ActorOptions): RemoteClass<C> {
     const target = { cls: cls as unknown as AnyFunction }
     const described = { methods: describeMethods(cls), hasExitHook: hasExitHook(cls.prototype as object) }
-    return new RemoteClass<C>(target, { className: cls.name || 'anonymous', ...described, options })
+    return new RemoteClass<C>(target, { className: shownName(cls), ...described, options })
   }
 
   /**

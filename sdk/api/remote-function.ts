@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { InvalidArgumentError } from '../../protocols/errors.ts'
 import type { ObjectId } from '../../protocols/ids.ts'
 import type { AnyFunction, FunctionTable } from '../functions/function-table.ts'
+import { shownName } from '../functions/shown-name.ts'
 import type { ActorOptions } from '../actors/actor-options.ts'
 import type { AnyClass } from '../actors/actor-types.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
@@ -134,6 +135,6 @@ export function remote(fn: AnyFunction | AnyClass, options?: TaskOptions | Actor
     return RemoteClass.of(fn as AnyClass, options ?? {})
   }
   const isGenerator = generatorTags.has((fn as unknown as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? '')
-  const target = { fn: fn as AnyFunction, name: fn.name || 'anonymous' }
+  const target = { fn: fn as AnyFunction, name: shownName(fn) }
   return new RemoteFunction(target, isGenerator, options ?? {})
 }

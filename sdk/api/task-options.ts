@@ -1,7 +1,9 @@
+import { clip } from '../../protocols/clip.ts'
 import { InvalidArgumentError, NotSupportedError } from '../../protocols/errors.ts'
 import { acceleratorName, isAcceleratorType } from '../../protocols/accelerators.ts'
 import { optionFor, resourcesFromOptions, type ResourceSet } from '../../protocols/resources.ts'
 import { checkLabelSelector, defaultStrategy, isNodeId, type SchedulingStrategy } from '../../protocols/scheduling.ts'
+import { mapKeyBytesMax } from '../../protocols/schema.ts'
 import type { LabelOption } from './label-option.ts'
 import { amount, boolean, checkOptions, invalid, oneOrMore, plainObject, type Check } from './option-checks.ts'
 import { groupText } from './own-group.ts'
@@ -172,6 +174,7 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
     const { envVars = {} } = value as { envVars?: unknown }
     const variables = Object.entries(plainObject(envVars, `${name}.envVars`))
     for (const [key, item] of variables) {
+      checkVariableName(key, `${name}.envVars`)
       if (typeof item !== 'string') throw invalid(`${name}.envVars.${key}`, item, 'a text')
       if (reservedVariables.test(key)) {
         throw new InvalidArgumentError(
@@ -179,6 +182,7 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
           { option: `${name}.envVars.${key}` },
         )
       }
+      if (item.includes('\0')) throw invalid(`${name}.envVars.${key}`, item, 'a text without a zero byte')
     }
     const bytes = variables.reduce(
       (sum, [key, item]) => sum + Buffer.byteLength(key) + Buffer.byteLength(String(item)),
@@ -193,6 +197,15 @@ export const taskOptionChecks: Record<keyof TaskOptions, Check> = {
   },
   ...groupOptionChecks,
   schedulingStrategy: (value, name) => void strategyOf(value as SchedulingStrategyOption, name),
+}
+
+function checkVariableName(key: string, where: string): void {
+  const bytes = Buffer.byteLength(key)
+  if (bytes > 0 && bytes <= mapKeyBytesMax && !/[=\0]/.test(key)) return
+  throw new InvalidArgumentError(
+    `${where} has a variable ${JSON.stringify(clip(key, 64))} of ${bytes} bytes; the name of a variable has 1 to ${mapKeyBytesMax} bytes, and no = or zero byte`,
+    { option: where, variable: key },
+  )
 }
 
 /** Checks options. Throws InvalidArgumentError or NotSupportedError that names the option. */

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { clip, shownNameBytesMax } from '../../protocols/clip.ts'
 import { FunctionNotShippableError } from '../../protocols/errors.ts'
 import { objectId, ownerOf, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
@@ -89,7 +90,8 @@ export class FunctionTable {
     let entry = this.#byFunction.get(fn)
     if (entry === undefined) {
       const id = objectId(this.#host.clientId, this.#host.takeSequence())
-      entry = { id, name, fn, estimateMs: undefined, served: undefined, hasFailed: false }
+      const shown = clip(name, shownNameBytesMax)
+      entry = { id, name: shown, fn, estimateMs: undefined, served: undefined, hasFailed: false }
       this.#byFunction.set(fn, entry)
       this.#keep(entry)
     }
@@ -123,7 +125,7 @@ export class FunctionTable {
     if (own !== undefined) return own
     if (this.#given.has(id)) return this.#handOn(id, name)
     let record = this.#foreign.get(id)
-    if (record === undefined) this.#foreign.set(id, (record = { id, name, estimateMs: undefined }))
+    if (record === undefined) this.#foreign.set(id, (record = foreign(id, name)))
     return record
   }
 
@@ -131,7 +133,7 @@ export class FunctionTable {
   #handOn(id: ObjectId, name: string): FunctionRecord {
     let record = this.#handedOn.get(id)
     if (record === undefined) {
-      record = { id: objectId(this.#host.clientId, this.#host.takeSequence()), name, estimateMs: undefined }
+      record = foreign(objectId(this.#host.clientId, this.#host.takeSequence()), name)
       this.#handedOn.set(id, record)
       this.#givenAs.set(record.id, id)
     }
@@ -156,7 +158,7 @@ export class FunctionTable {
       name: entry.name,
       hooks: { isHandle: (value) => this.#host.isHandle(value) },
     })
-    entry.name = captured.name
+    entry.name = clip(captured.name, shownNameBytesMax)
     for (const warning of captured.warnings) process.emitWarning(warning, 'ShoalWarning')
     const { promise, resolve, reject } = Promise.withResolvers<ServedFunction>()
     // Whoever asks for the function gets the error; without anybody asking it is no unhandled rejection.
@@ -232,4 +234,8 @@ export class FunctionTable {
   async close(): Promise<void> {
     await this.#shipping?.stopBundler()
   }
+}
+
+function foreign(id: ObjectId, name: string): FunctionRecord {
+  return { id, name: clip(name, shownNameBytesMax), estimateMs: undefined }
 }

@@ -9,6 +9,7 @@ import { PlacementGroup } from '../api/placement-group.ts'
 import { RemoteFunction } from '../api/remote-function.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import { FunctionTable, type AnyFunction } from '../functions/function-table.ts'
+import { shownName } from '../functions/shown-name.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
 import type { ArrowModule } from '../shipping/index.ts'
 import { FunctionLoader } from '../shipping/instantiate.ts'
@@ -87,7 +88,7 @@ export class FunctionExchange {
     if (cls === undefined || classId === undefined) return undefined
     // A driver's class must travel, and what keeps it from that is an error at the call. A worker's came from elsewhere:
     // whoever gets the instance has it, as a rule, and asks if not.
-    const record = this.#host.isDriver ? this.table.ship(cls, cls.name) : this.table.recordOf(cls, cls.name)
+    const record = this.#host.isDriver ? this.table.ship(cls, shownName(cls)) : this.table.recordOf(cls, shownName(cls))
     return { classId, functionId: record.id }
   }
 

@@ -74,7 +74,7 @@ export class TaskCalls {
     const lineages = (this.lineages = new LineageBook({ bytesMax: limits.lineageBytesMax, free }))
     this.recovery = new Recovery({
       lineages,
-      probe: ({ name, bytes, ...whose }) => host.store.read(name, bytes, whose, 'get'),
+      probe: async ({ name, bytes, ...whose }) => (await host.store.read(name, bytes, whose, 'get')).close(),
       submit: (task) => this.#submit(task),
       free,
       encodeError,

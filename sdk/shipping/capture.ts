@@ -6,14 +6,15 @@ import type { CapturedFunction, CapturedLib, CapturedUnit, ImportRequest } from 
 import { addWitness, assignClassId } from './class-ids.ts'
 import { CodeCapture } from './code-capture.ts'
 import { originOf } from './code-files.ts'
-import { inspectFunction, type Inspected, type InspectedFunction } from './inspect.ts'
+import { inspectFunction, type Inspected, type InspectedFunction, type LiveVariables } from './inspect.ts'
 import { knownLib } from './known-libs.ts'
 import { builtinOf, globalPathOf } from './known-values.ts'
 import type { FunctionKind, GraphNode, LibManifest, PropertyNode, ScopeVariable, ValueRef } from './manifest.ts'
 import { ObjectEncoder } from './object-encoder.ts'
 import { packageReferenceTo } from './package-references.ts'
 import { explainRefusal, Refusal, step, type Trail } from './refusal.ts'
-import { canBeImported } from './importable.ts'
+import { moduleExportOf } from './importable.ts'
+import { liveRoot } from './root-capture.ts'
 import { scriptOf, type Script } from './script.ts'
 import { sdkPathOf } from './sdk-files.ts'
 
@@ -75,6 +76,7 @@ export class Capture {
         at = next.trail
         this.nodes[next.id] = this.#encodeNode(next)
       }
+      this.#objects.finish()
       this.#warnAboutSize(name)
       const { nodes, scopes, units, libs, handles, warnings } = this
       return { name, kind: this.#kindOf(fn), at: this.#mainAt, main, nodes, scopes, units, libs, handles, warnings }
@@ -147,19 +149,24 @@ export class Capture {
     const classId = isClass(fn) ? assignClassId(fn, script, site) : undefined
     // Next to closures of the same module, functions are taken apart too: all of them see the same variables then.
     const isApart = classId === undefined && this.units.some((unit) => unit.script === script)
-    const exported = !isApart && canBeImported(script) ? script.syntax.exportNameOf(site.node) : undefined
+    const exported = isApart ? undefined : moduleExportOf(fn, script, site)
     if (exported !== undefined) {
-      const lib = this.addImport({
-        specifier: script.url,
-        directory: script.directory,
-        form: 'import',
-        at: trail.at,
-      })
-      return { type: 'export', lib, form: 'namespace', path: [exported] }
+      const { name, path } = exported
+      const form = name === undefined ? 'require' : 'import'
+      const lib = this.addImport({ specifier: script.url, directory: script.directory, form, at: trail.at })
+      return {
+        type: 'export',
+        lib,
+        form: form === 'require' ? 'required' : 'namespace',
+        path,
+        ...(classId === undefined ? {} : { classId }),
+      }
     }
     const unit = this.unitOf(script, inspected.scopes)
     const rootName = script.syntax.rootNameOf(site.node)
-    if (rootName !== undefined) return this.code.encodeRoot(unit, rootName, live, classId, trail)
+    // Its variable may hold something else by now.
+    const isRoot = rootName !== undefined && [undefined, fn].includes(liveRoot(unit, rootName).value as AnyFunction)
+    if (isRoot) return this.code.encodeRoot(unit, rootName, live, classId, trail)
     return this.code.encodeClosure(unit, site, live, classId, trail)
   }
 
@@ -208,7 +215,7 @@ export class Capture {
     return this.#ids.has(value)
   }
 
-  unitOf(script: Script, liveScopes: readonly Record<string, unknown>[]): CapturedUnit {
+  unitOf(script: Script, liveScopes: readonly LiveVariables[]): CapturedUnit {
     let unit = this.units.find((candidate) => candidate.script === script)
     if (unit === undefined) {
       unit = {

@@ -1,3 +1,4 @@
+import type { LiveVariables } from './inspect.ts'
 import type { FunctionKind, GraphNode, LibManifest, ScopeVariable, ValueRef } from './manifest.ts'
 import type { Script } from './script.ts'
 import type { Scope, Site } from './script-syntax.ts'
@@ -70,7 +71,7 @@ export interface CapturedUnit {
   /** Ids of top-level classes. */
   readonly classIds: Map<string, string>
   /** Scopes of some function of the script, to read top-level names from. */
-  readonly liveScopes: readonly Record<string, unknown>[]
+  readonly liveScopes: readonly LiveVariables[]
   /** Libs that expressions in the text refer to, by specifier. */
   readonly dynamicLibs: Map<string, number>
   readonly requiredLibs: Map<string, number>

@@ -1,30 +1,52 @@
-import type { AnyClass } from './any-function.ts'
+import { randomBytes } from 'node:crypto'
+import { isClass, sourceTextOf, type AnyClass } from './any-function.ts'
 import { registerClass, registeredClass, registeredClassId, setClassFinder } from './class-registry.ts'
-import { inspectFunction } from './inspect.ts'
+import { loadedFileByUrl } from './code-files.ts'
+import { commonJsExport, commonJsPathOf } from './common-js.ts'
+import { originOfFunction } from './copyability.ts'
+import { inspectFunction, readVariable } from './inspect.ts'
 import type { Script } from './script.ts'
 import type { Site } from './script-syntax.ts'
+
+/** What tells the classes of this process from those of others. */
+const processTag = randomBytes(12).toString('base64url')
+let uniqueCount = 0
 
 /** The id of a class of the top level. */
 export function rootClassId(script: Script, name: string): string {
   return `${script.url}#${name}`
 }
 
-/** The id of a class: the one it has, or one made of its file and its name or place in it. */
+/**
+ * The id of a class. What a module makes once has one of its file and its name or place there, the same in every process
+ * that has the module. Any other class has an id that no other class has, here or elsewhere: the variables of the
+ * functions around it are its own.
+ */
 export function assignClassId(cls: AnyClass, script: Script, site: Site): string {
   const known = registeredClassId(cls)
   if (known !== undefined) return known
-  const base = placeOf(script, site)
-  let id = base
-  // One `class` expression makes many classes when the function around it is called many times.
-  for (let n = 2; registeredClass(id) !== undefined; n++) id = `${base}~${n}`
+  const id = placeOf(cls, script, site) ?? uniqueId(script, site)
   registerClass(id, cls)
   return id
 }
 
-function placeOf(script: Script, site: Site): string {
+function placeOf(cls: AnyClass, script: Script, site: Site): string | undefined {
   const { syntax } = script
-  const name = syntax.rootNameOf(site.node) ?? syntax.exportNameOf(site.node)
-  if (name !== undefined) return rootClassId(script, name)
+  const isOfModule = script.file !== undefined && syntax.isMadeOnce(site.node)
+  if (!isOfModule) return undefined
+  const path = commonJsPathOf(cls, script)
+  const name = path ? ['exports', ...path].join('.') : (syntax.rootNameOf(site.node) ?? syntax.exportNameOf(site.node))
+  const place = name === undefined ? positionOf(script, site) : rootClassId(script, name)
+  // Parts of a driver's module that came with several functions are one module. Other files were loaded twice.
+  const isPart = script.isUnit || loadedFileByUrl(script.url) !== undefined
+  return isPart || registeredClass(place) === undefined ? place : undefined
+}
+
+function uniqueId(script: Script, site: Site): string {
+  return `${positionOf(script, site)}~${processTag}.${++uniqueCount}`
+}
+
+function positionOf(script: Script, site: Site): string {
   const { source, line, column } = script.originalPosition(site.start)
   return `${source}:${line}:${column}`
 }
@@ -42,14 +64,36 @@ export function addWitness(script: Script, fn: object): void {
 export function installClassFinder(): void {
   setClassFinder((id) => {
     const hash = id.lastIndexOf('#')
-    const witness = witnesses.get(id.slice(0, hash))?.deref()
-    if (hash < 0 || witness === undefined) return undefined
-    const inspected = inspectFunction(witness)
-    if (inspected.type !== 'script') return undefined
-    const name = id.slice(hash + 1)
-    const found = inspected.scopes.findLast((scope) => name in scope)?.[name]
-    if (typeof found !== 'function') return undefined
-    registerClass(id, found as unknown as AnyClass)
-    return found as unknown as AnyClass
+    if (hash < 0) return undefined
+    const [url, name] = [id.slice(0, hash), id.slice(hash + 1)]
+    const exported = /^exports(?:\.(.+))?$/.exec(name)
+    const found =
+      exported === null ? rootOf(url, name) : commonJsExport(url, exported[1] === undefined ? [] : [exported[1]])
+    // The variable may hold another class by now.
+    return isClass(found) && classId(found) === id ? found : undefined
   })
+}
+
+/** What a top-level variable holds now. */
+function rootOf(url: string, name: string): unknown {
+  const witness = witnesses.get(url)?.deref()
+  const inspected = witness && inspectFunction(witness)
+  if (inspected?.type !== 'script') return undefined
+  const holder = inspected.scopes.findLast((scope) => name in scope)
+  return readVariable(holder, name)?.value
+}
+
+/** What a user's class is called in every process. Undefined for classes of packages, and for built-in ones. */
+export function classId(cls: AnyClass | Function): string | undefined {
+  const known = registeredClassId(cls as AnyClass)
+  if (known !== undefined || !isClass(cls)) return known
+  const found = siteOf(cls)
+  return found === undefined ? undefined : assignClassId(cls, found.script, found.site)
+}
+
+function siteOf(cls: AnyClass): { script: Script; site: Site } | undefined {
+  const { inspected, script } = originOfFunction(cls)
+  if (inspected.type !== 'script' || script?.origin !== 'user') return undefined
+  const site = script.syntax.findSite(inspected.line, inspected.column, sourceTextOf(cls))
+  return site === undefined ? undefined : { script, site }
 }

@@ -1,11 +1,8 @@
 import { NotCloneableError } from '../../protocols/errors.ts'
-import { isClass, sourceTextOf, type AnyClass } from './any-function.ts'
-import { assignClassId } from './class-ids.ts'
+import { isClass, type AnyClass } from './any-function.ts'
 import { registeredClassId } from './class-registry.ts'
 import { originOfFunction, refusalOf } from './copyability.ts'
 import { globalPathOf } from './known-values.ts'
-import type { Script } from './script.ts'
-import type { Site } from './script-syntax.ts'
 
 /** Classes by what was found out about them. */
 const isUsers = new WeakMap<object, boolean>()
@@ -37,19 +34,4 @@ function isClassOfUser(cls: AnyClass): boolean {
     isUsers.set(cls, known)
   }
   return known
-}
-
-/** What a user's class is called in every process. Undefined for classes of packages, and for built-in ones. */
-export function classId(cls: AnyClass | Function): string | undefined {
-  const known = registeredClassId(cls as AnyClass)
-  if (known !== undefined || !isClass(cls)) return known
-  const found = siteOf(cls)
-  return found === undefined ? undefined : assignClassId(cls, found.script, found.site)
-}
-
-function siteOf(cls: AnyClass): { script: Script; site: Site } | undefined {
-  const { inspected, script } = originOfFunction(cls)
-  if (inspected.type !== 'script' || script?.origin !== 'user') return undefined
-  const site = script.syntax.findSite(inspected.line, inspected.column, sourceTextOf(cls))
-  return site === undefined ? undefined : { script, site }
 }

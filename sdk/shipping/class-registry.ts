@@ -2,7 +2,8 @@ import type { AnyClass } from './any-function.ts'
 
 /**
  * Which class of this process is meant by an id, and the other way round: an instance that comes back from a worker
- * becomes one of the driver's own class. Ids name the user's file and the class in it, so both sides arrive at the same.
+ * becomes one of the driver's own class. Ids of classes of
+ * the top level name the user's file and the class in it, so both sides arrive at the same; others are given once.
  */
 
 /** Classes that were only loaded for one call can be collected. */

@@ -61,7 +61,11 @@ function addParts(value: object, todo: unknown[]): void {
   if (types.isMap(value)) todo.push(...Map.prototype.keys.call(value), ...Map.prototype.values.call(value))
   else if (types.isSet(value)) todo.push(...Set.prototype.values.call(value))
   if (Array.isArray(value)) {
-    for (const item of value) if (typeof item === 'object' || typeof item === 'function') todo.push(item)
+    // A subclass may have an iterator of its own.
+    for (let i = 0; i < value.length; i++) {
+      const item: unknown = value[i]
+      if (typeof item === 'object' || typeof item === 'function') todo.push(item)
+    }
     return
   }
   for (const key of Reflect.ownKeys(value)) {

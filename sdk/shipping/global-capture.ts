@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { CapturedUnit } from './captured.ts'
-import { isNodeGlobal } from './known-values.ts'
+import { originOfFunction } from './copyability.ts'
+import { builtinOf, isNodeGlobal } from './known-values.ts'
 import { Refusal, step, type Trail } from './refusal.ts'
 import { liveRoot, type RootCapture } from './root-capture.ts'
 import type { Script } from './script.ts'
@@ -27,7 +28,7 @@ export class GlobalCapture {
       ).along(trail)
     }
     if (script.syntax.kind === 'commonjs' && this.#needCommonJs(unit, name, identifier, trail)) return
-    if (unit.roots.has(name) || isNodeGlobal(name) || !(name in globalThis)) return
+    if (unit.roots.has(name) || !(name in globalThis) || isPlatformGlobal(name)) return
     // One that the user's program has added.
     this.#roots.takeValue(unit, name, (globalThis as Record<string, unknown>)[name], 0, trail)
   }
@@ -64,6 +65,21 @@ export class GlobalCapture {
       script.where(identifier.start),
     ).along(trail)
   }
+}
+
+/** True for the globals of this Node, also those that other versions of it lack. */
+function isPlatformGlobal(name: string): boolean {
+  if (isNodeGlobal(name)) return true
+  const descriptor = Object.getOwnPropertyDescriptor(globalThis, name)
+  const value: unknown = descriptor?.value
+  if (typeof value === 'function')
+    return value.name === name && builtinOf(value) === undefined && isBuiltinFunction(value)
+  return descriptor?.get !== undefined && isBuiltinFunction(descriptor.get)
+}
+
+function isBuiltinFunction(fn: object): boolean {
+  const { inspected, script } = originOfFunction(fn)
+  return inspected.type === 'native' || script?.origin === 'builtin'
 }
 
 /** The variable of a unit that has the value of `exports.name`. */

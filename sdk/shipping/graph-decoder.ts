@@ -108,9 +108,11 @@ export class GraphDecoder {
       case 'lib':
         return this.#keep(index, this.#lib(node))
       case 'export': {
-        const { lib, form, path } = node
+        const { lib, form, path, classId } = node
         const root = form === 'required' ? this.#libs.required(lib) : this.#libs.namespace(lib)
-        return this.#keep(index, readPath(root, path))
+        const value = readPath(root, path)
+        if (classId !== undefined) registerClass(classId, value as AnyClass)
+        return this.#keep(index, value)
       }
       case 'meta':
         return this.#keep(index, makeMeta(node.url))
@@ -126,7 +128,7 @@ export class GraphDecoder {
       case 'urlSearch':
         return this.#keep(index, new URLSearchParams(node.text))
       case 'arrayBuffer':
-        return this.#keep(index, copyBuffer(node.bytes))
+        return this.#keep(index, copyBuffer(node))
       case 'view':
         return this.#keep(index, this.#view(node))
       case 'list':
@@ -172,7 +174,7 @@ export class GraphDecoder {
   #view(node: NodeOf<'view'>): ArrayBufferView {
     const buffer = this.decode(node.buffer) as ArrayBuffer
     if (node.view === 'Buffer') return Buffer.from(buffer, node.byteOffset, node.length)
-    const View = readPath(globalThis, [node.view]) as new (b: ArrayBuffer, o: number, n: number) => ArrayBufferView
+    const View = readPath(globalThis, [node.view]) as new (b: ArrayBuffer, o: number, n?: number) => ArrayBufferView
     return new View(buffer, node.byteOffset, node.length)
   }
 
@@ -322,8 +324,10 @@ function readPath(root: unknown, path: readonly string[]): unknown {
 }
 
 /** Its own memory: what the values came in may be shared by all of them. */
-function copyBuffer(bytes: Uint8Array): ArrayBuffer {
-  return bytes.slice().buffer
+function copyBuffer({ bytes, maxByteLength }: NodeOf<'arrayBuffer'>): ArrayBuffer {
+  const buffer = new ArrayBuffer(bytes.length, maxByteLength === undefined ? {} : { maxByteLength })
+  new Uint8Array(buffer).set(bytes)
+  return buffer
 }
 
 function setName(fn: AnyFunction, name: string): void {

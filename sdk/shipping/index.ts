@@ -17,6 +17,7 @@ export { blobsOf, type FunctionKind, type FunctionManifest } from './manifest.ts
 export type { CapturedFunction } from './captured.ts'
 export type { ShippingHooks } from './capture.ts'
 export { buildFunction, captureFunction, prewarmShipping, stopBundler, type ShippedFunction } from './ship.ts'
-export { classId, classOfInstance } from './class-instances.ts'
+export { classId } from './class-ids.ts'
+export { classOfInstance } from './class-instances.ts'
 export { arrowModuleOf, importedArrow, readTable, shippedModule, type ArrowModule } from './arrow.ts'
 export { classById } from './class-registry.ts'

@@ -12,8 +12,11 @@ export interface InspectedFunction {
   /** From 0. */
   line: number
   column: number
-  scopes: Record<string, unknown>[]
+  scopes: LiveVariables[]
 }
+
+/** The variables of one scope. To be read by `readVariable`: what has no value yet throws. */
+export type LiveVariables = Readonly<Record<string, unknown>>
 
 export type Inspected =
   | InspectedFunction
@@ -158,15 +161,26 @@ export function inspectFunction(fn: object): Inspected {
   }
 }
 
-function scopesIn(list: unknown): Record<string, unknown>[] {
-  const scopes: Record<string, unknown>[] = []
-  const entries = (list ?? []) as ArrayLike<{ object?: Record<string, unknown> }>
+function scopesIn(list: unknown): LiveVariables[] {
+  const scopes: LiveVariables[] = []
+  const entries = (list ?? []) as ArrayLike<{ object?: LiveVariables }>
   for (let i = 0; i < entries.length; i++) {
     const scope = entries[i]?.object
     if (scope === globalThis) break
     if (scope !== undefined) scopes.push(scope)
   }
   return scopes
+}
+
+/** The value of a variable. Undefined when the scope does not have it, or it has not been initialized yet. */
+export function readVariable(scope: LiveVariables | undefined, name: string): { value: unknown } | undefined {
+  if (scope === undefined || !(name in scope)) return undefined
+  try {
+    return { value: scope[name] }
+  } catch (error) {
+    if (error instanceof ReferenceError) return undefined
+    throw error
+  }
 }
 
 /** True when the object itself has #private fields. */

@@ -1,12 +1,32 @@
 import { builtinModules } from 'node:module'
+import { runInNewContext } from 'node:vm'
 
 /** Values that every Node process has: they travel by name. */
 
-/** Globals that are there before user code runs; those that users add are captured. */
-const nodeGlobals = new Set([...Object.getOwnPropertyNames(globalThis), 'undefined', 'NaN', 'Infinity'])
+/** The globals that Node adds to those of JavaScript itself. */
+const namesOfNode = `
+  process global Buffer clearImmediate setImmediate clearInterval clearTimeout setInterval setTimeout
+  queueMicrotask structuredClone atob btoa URL URLSearchParams URLPattern DOMException AbortController
+  AbortSignal Event EventTarget CustomEvent TextEncoder TextDecoder TransformStream
+  TransformStreamDefaultController WritableStream WritableStreamDefaultController WritableStreamDefaultWriter
+  ReadableStream ReadableStreamDefaultReader ReadableStreamBYOBReader ReadableStreamBYOBRequest
+  ReadableByteStreamController ReadableStreamDefaultController ByteLengthQueuingStrategy CountQueuingStrategy
+  TextEncoderStream TextDecoderStream CompressionStream DecompressionStream BroadcastChannel MessageChannel
+  MessagePort Blob File Performance PerformanceEntry PerformanceMark PerformanceMeasure PerformanceObserver
+  PerformanceObserverEntryList PerformanceResourceTiming performance fetch FormData Headers Request Response
+  MessageEvent CloseEvent WebSocket crypto Crypto CryptoKey SubtleCrypto Navigator navigator
+`
+
+let nodeGlobals: ReadonlySet<string> | undefined
+
+/** Not what is there when this is loaded: a program may have added globals of its own before. */
+function listNodeGlobals(): ReadonlySet<string> {
+  const ofLanguage = runInNewContext('Object.getOwnPropertyNames(globalThis)') as string[]
+  return (nodeGlobals ??= new Set([...ofLanguage, ...namesOfNode.trim().split(/\s+/)]))
+}
 
 export function isNodeGlobal(name: string): boolean {
-  return nodeGlobals.has(name)
+  return (nodeGlobals ?? listNodeGlobals()).has(name)
 }
 
 /** To look at these loads Node's fetch, which takes longer than everything else together. */
@@ -21,6 +41,16 @@ const slowGlobals = new Set([
   'EventSource',
 ])
 
+/**
+ * What says how this process was started travels as data, like the numbers and strings of `process`. Its environment
+ * does not: tasks have one of their own, with what their runtime environment sets.
+ */
+const dataOfProcess = ['argv', 'execArgv', 'versions', 'release'] as const
+
+function isProcessData(value: unknown): boolean {
+  return dataOfProcess.some((name) => process[name] === value)
+}
+
 let globals: Map<unknown, string[]> | undefined
 
 /** The path from globalThis to a value, such as `['Math', 'max']`. */
@@ -32,7 +62,7 @@ export function globalPathOf(value: unknown): string[] | undefined {
 
 function listGlobals(): Map<unknown, string[]> {
   const found = new Map<unknown, string[]>()
-  for (const name of nodeGlobals) {
+  for (const name of listNodeGlobals()) {
     if (name === 'global' || name === 'globalThis' || slowGlobals.has(name)) continue
     const isNeeded = name === 'process' || name === 'Buffer'
     const descriptor = Object.getOwnPropertyDescriptor(globalThis, name)
@@ -46,6 +76,7 @@ function listGlobals(): Map<unknown, string[]> {
 
 function addPaths(found: Map<unknown, string[]>, value: unknown, path: string[], depth: number): void {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null || found.has(value)) return
+  if (isProcessData(value)) return
   found.set(value, path)
   if (depth === 0) return
   for (const key of Object.getOwnPropertyNames(value)) {
@@ -58,7 +89,7 @@ function addPaths(found: Map<unknown, string[]>, value: unknown, path: string[],
 function lazyGlobal(value: unknown): string[] | undefined {
   const name = typeof value === 'function' ? value.name : lowerFirst((value as object | null)?.constructor?.name ?? '')
   if (typeof value !== 'function' && name !== 'crypto' && name !== 'performance') return undefined
-  return nodeGlobals.has(name) && (globalThis as Record<string, unknown>)[name] === value ? [name] : undefined
+  return isNodeGlobal(name) && (globalThis as Record<string, unknown>)[name] === value ? [name] : undefined
 }
 
 function lowerFirst(text: string): string {
@@ -91,7 +122,7 @@ function listBuiltins(loaded: ReadonlySet<string>): Map<unknown, { module: strin
     if (!found.has(exports)) found.set(exports, { module: `node:${module}`, name: '' })
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(exports))) {
       const isObject = typeof value === 'function' || (typeof value === 'object' && value !== null)
-      if (isObject && !found.has(value)) found.set(value, { module: `node:${module}`, name })
+      if (isObject && !found.has(value) && !isProcessData(value)) found.set(value, { module: `node:${module}`, name })
     }
   }
   return found

@@ -92,14 +92,15 @@ export type GraphNode =
   | { type: 'builtin'; module: string; name: string }
   | { type: 'handle'; value: unknown }
   | { type: 'lib'; lib: number; form: 'namespace' | 'dynamic' | 'required' }
-  | { type: 'export'; lib: number; form: 'namespace' | 'required'; path: string[] }
+  | { type: 'export'; lib: number; form: 'namespace' | 'required'; path: string[]; classId?: string }
   | { type: 'meta'; url: string }
   | { type: 'date'; timeMs: number }
   | { type: 'regexp'; source: string; flags: string; lastIndex: number }
   | { type: 'url'; href: string }
   | { type: 'urlSearch'; text: string }
-  | { type: 'arrayBuffer'; bytes: Uint8Array }
-  | { type: 'view'; view: string; buffer: ValueRef; byteOffset: number; length: number }
+  | { type: 'arrayBuffer'; bytes: Uint8Array; maxByteLength?: number }
+  /** Without a length it reaches to the end of its buffer, whatever its size. */
+  | { type: 'view'; view: string; buffer: ValueRef; byteOffset: number; length?: number }
   /** An array of nothing but primitives. */
   | { type: 'list'; items: Primitive[] }
   | ({ type: 'array'; length: number; items: [index: number, value: ValueRef][] } & ObjectParts)

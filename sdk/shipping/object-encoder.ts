@@ -1,16 +1,24 @@
 import { types } from 'node:util'
+import { BufferEncoder } from './buffer-encoder.ts'
 import { builtinBaseOf, refusalOf } from './copyability.ts'
 import { globalPathOf } from './known-values.ts'
 import type { Capture } from './capture.ts'
 import type { GraphNode, ObjectParts, Primitive, PropertyNode, Seal } from './manifest.ts'
-import { Refusal, step, type Trail } from './refusal.ts'
+import { step, type Trail } from './refusal.ts'
 
 /** Turns objects into nodes of the graph. */
 export class ObjectEncoder {
   readonly #capture: Capture
+  readonly #buffers: BufferEncoder
 
   constructor(capture: Capture) {
     this.#capture = capture
+    this.#buffers = new BufferEncoder(capture)
+  }
+
+  /** To be called when all objects are encoded. */
+  finish(): void {
+    this.#buffers.finish()
   }
 
   encode(value: object, trail: Trail): GraphNode {
@@ -23,8 +31,8 @@ export class ObjectEncoder {
     }
     if (types.isMap(value)) return this.#map(value, trail)
     if (types.isSet(value)) return this.#set(value, trail)
-    if (types.isArrayBufferView(value)) return this.#view(value, trail)
-    if (types.isArrayBuffer(value)) return this.#arrayBuffer(value, trail)
+    if (types.isArrayBufferView(value)) return this.#buffers.view(value, trail)
+    if (types.isArrayBuffer(value)) return this.#buffers.arrayBuffer(value, trail)
     if (value instanceof URL) return { type: 'url', href: value.href }
     if (value instanceof URLSearchParams) return { type: 'urlSearch', text: value.toString() }
     if (types.isNativeError(value)) {
@@ -54,7 +62,12 @@ export class ObjectEncoder {
     }
     const parts = this.#parts(value, trail, (key) => key !== 'length' && !isIndex(key))
     const items: [number, ReturnType<Capture['encode']>][] = []
-    value.forEach((item, i) => items.push([i, this.#capture.encode(item, step(trail, `[${i}]`))]))
+    // A subclass may have methods of its own to go over the items, and there may be few in a long array.
+    for (const key of Reflect.ownKeys(value)) {
+      if (!isIndex(key)) continue
+      const i = Number(key)
+      items.push([i, this.#capture.encode(value[i], step(trail, `[${i}]`))])
+    }
     return { type: 'array', length: value.length, items, ...parts }
   }
 
@@ -76,26 +89,6 @@ export class ObjectEncoder {
       entries: items.map((item, i) => this.#capture.encode(item, step(trail, `entry ${i}`))),
       ...parts,
     }
-  }
-
-  #arrayBuffer(value: ArrayBuffer, trail: Trail): GraphNode {
-    this.#capture.addBytes(value.byteLength, trail)
-    return { type: 'arrayBuffer', bytes: new Uint8Array(value.slice(0)) }
-  }
-
-  #view(value: NodeJS.ArrayBufferView, trail: Trail): GraphNode {
-    const { buffer, byteOffset, byteLength } = value
-    if (types.isSharedArrayBuffer(buffer)) {
-      throw new Refusal('it holds shared memory', 'copy it to an ArrayBuffer: memory is not shared between machines')
-    }
-    const view = Buffer.isBuffer(value) ? 'Buffer' : (globalPathOf(Object.getPrototypeOf(value))?.[0] ?? 'Uint8Array')
-    const length = 'length' in value ? value.length : byteLength
-    if (byteLength === buffer.byteLength) {
-      // Views of the same memory stay views of the same memory.
-      return { type: 'view', view, buffer: this.#capture.encode(buffer, step(trail, '')), byteOffset: 0, length }
-    }
-    const part = buffer.slice(byteOffset, byteOffset + byteLength)
-    return { type: 'view', view, buffer: this.#capture.encode(part, step(trail, '')), byteOffset: 0, length }
   }
 
   #parts(value: object, trail: Trail, isKept: (key: PropertyKey) => boolean): ObjectParts {
@@ -151,7 +144,7 @@ function isList(value: unknown[]): boolean {
     if (typeof item === 'object' ? item !== null : typeof item === 'function' || typeof item === 'symbol') return false
     if (item === undefined && !(i in value)) return false
   }
-  return Object.keys(value).length === value.length
+  return Reflect.ownKeys(value).length === value.length + 1
 }
 
 function isIndex(key: PropertyKey): boolean {

@@ -14,7 +14,6 @@ export interface RootBinding {
   init: Node | undefined
   /** False for one of several names in a pattern. */
   isPlain: boolean
-  declaredBy: string | undefined
   /** For imports: from where, and the name there, `*` for all. */
   imported: { specifier: string; name: string } | undefined
 }
@@ -47,7 +46,6 @@ export function findRoots(
         declaration,
         init: declarator?.init ?? undefined,
         isPlain: declarator === undefined || declarator.id.type === 'Identifier',
-        declaredBy: definition.parent?.type === 'VariableDeclaration' ? definition.parent.kind : undefined,
         imported: kind === 'import' ? importOf(declaration, definition.parent) : undefined,
       })
     }

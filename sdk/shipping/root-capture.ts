@@ -1,10 +1,11 @@
 import { isBuiltin } from 'node:module'
-import { isClass, sourceTextOf, type AnyFunction } from './any-function.ts'
+import { isClass, sourceTextOf, type AnyClass, type AnyFunction } from './any-function.ts'
 import type { Capture } from './capture.ts'
 import type { CapturedUnit } from './captured.ts'
 import { addWitness, assignClassId, rootClassId } from './class-ids.ts'
 import { findRefusal } from './find-refusal.ts'
-import { canBeImported } from './importable.ts'
+import { moduleExportOf } from './importable.ts'
+import { readVariable } from './inspect.ts'
 import { Refusal, type Trail } from './refusal.ts'
 import { importsAlongside, type RootBinding } from './root-bindings.ts'
 import { scriptOf } from './script.ts'
@@ -59,11 +60,11 @@ export class RootCapture {
     const { script } = unit
     const made = functionOrClassIn(binding.kind === 'variable' ? binding.init : binding.declaration)
     const isOther = live.has && made !== undefined && !this.#isMadeHere(unit, live.value, made)
-    if (made === undefined || !isClassNode(made) || isOther || !canBeImported(script)) return false
-    const exported = script.syntax.exportNameOf(made)
+    if (made === undefined || !isClassNode(made) || isOther) return false
+    const exported = moduleExportOf(live.value as AnyClass, script, { node: made })
     if (exported === undefined) return false
     const lib = importInto(this.#capture, unit, script.url, 'import', binding.declaration)
-    unit.roots.set(binding.name, { mode: 'import', lib, name: exported })
+    unit.roots.set(binding.name, { mode: 'import', lib, name: exported.path[0] ?? 'default' })
     return true
   }
 
@@ -74,8 +75,7 @@ export class RootCapture {
     const made = functionOrClassIn(init)
     const isUnchanged = !live.has || (made !== undefined && this.#isMadeHere(unit, live.value, made))
     const isImport = script.syntax.kind === 'commonjs' && requiredIn(init) !== undefined
-    const isNotSetYet = live.value === undefined && binding.declaredBy === 'const'
-    if (isImport || isUnchanged || isNotSetYet) return this.takeDeclaration(unit, name, trail)
+    if (isImport || isUnchanged) return this.takeDeclaration(unit, name, trail)
     const refusal = findRefusal(this.#capture, live.value)
     if (refusal === undefined) return this.takeValue(unit, name, live.value, declaration.start, trail)
     if (init !== undefined || script.syntax.topLevelWrites(binding).length > 0) {
@@ -170,10 +170,11 @@ export class RootCapture {
   }
 }
 
-/** The value that a top-level name has now; names that no function uses cannot be read. */
+/** The value that a top-level name has now: it has none before it is initialized, or when no function uses it. */
 export function liveRoot(unit: CapturedUnit, name: string): Live {
   const holder = unit.liveScopes.findLast((scope) => name in scope)
-  return holder === undefined ? { has: false, value: undefined } : { has: true, value: holder[name] }
+  const read = readVariable(holder, name)
+  return { has: read !== undefined, value: read?.value }
 }
 
 /** What has to be taken over to declare a name: the declarator alone where that is possible. */

@@ -1,24 +1,28 @@
 import type { Capture } from './capture.ts'
 import type { CapturedUnit } from './captured.ts'
+import { readVariable, type LiveVariables } from './inspect.ts'
 import type { ScopeVariable, ValueRef } from './manifest.ts'
 import { Refusal, step, type Trail } from './refusal.ts'
 import type { Script } from './script.ts'
 import type { Scope, Site, Variable } from './script-syntax.ts'
 import { isClassNode, isFunctionNode, isLoopNode, literalText, moduleName, type Node } from './syntax.ts'
 
-type Variables = Record<string, unknown>
+type Read = ReturnType<typeof readVariable>
 
 interface ScopeInstance {
   id: number
-  live: Variables
+  live: LiveVariables
   /** Functions and classes of the text that were made in it, and can have been made only once. */
   made: Set<Node>
+  /** What closures over it were found in. */
+  holders: Set<Trail | undefined>
 }
 
 /**
  * Local variables of the functions around closures. Closures that were made in one run of a function share its
  * variables on the worker too. V8 does not tell which those are, so it is inferred: two scopes are one when they belong
  * to the same text and every variable has the same value, unless both made a function that each run makes only once.
+ * When it can be several, it is the one of the other closures of the same object.
  */
 export class ScopeCapture {
   readonly #capture: Capture
@@ -32,36 +36,41 @@ export class ScopeCapture {
     unit: CapturedUnit,
     scope: Scope,
     names: ReadonlySet<string>,
-    liveScopes: readonly Variables[],
+    liveScopes: readonly LiveVariables[],
     site: Site,
     trail: Trail,
   ): number {
     const { script } = unit
+    if (scope.type === 'function-expression-name') throw hiddenName(script, scope.set).along(trail)
     const live = liveScopes.find((candidate) => [...names].some((name) => name in candidate)) ?? {}
-    const instance = this.#instanceOf(scope, live, isMadeOncePer(script, scope, site.node) ? site.node : undefined)
+    const madeOnce = isMadeOncePer(script, scope, site.node) ? site.node : undefined
+    const instance = this.#instanceOf(scope, live, madeOnce, trail.parent)
     const variables = this.#capture.scopes[instance.id] as ScopeVariable[]
     for (const name of names) {
       if (variables.some(([known]) => known === name)) continue
-      // A variable without a value yet is not listed either, but for functions every one is kept.
+      // For functions every variable is kept.
       if (!(name in live) && isClassNode(site.node)) throw unreadable(script, name, scope.set.get(name)).along(trail)
-      const ref = this.#encodeVariable(unit, scope.set.get(name), live[name], step(trail, name))
+      const value = readVariable(live, name)?.value
+      const ref = this.#encodeVariable(unit, scope.set.get(name), value, step(trail, name))
       variables.push([name, ref, readyAt(scope.set.get(name))])
     }
     return instance.id
   }
 
-  #instanceOf(scope: Scope, live: Variables, madeOnce: Node | undefined): ScopeInstance {
+  #instanceOf(scope: Scope, live: LiveVariables, madeOnce: Node | undefined, holder: Trail | undefined): ScopeInstance {
     let instances = this.#instances.get(scope)
     if (instances === undefined) this.#instances.set(scope, (instances = []))
-    let found = instances.find(
+    const possible = instances.filter(
       (instance) => haveSameValues(instance.live, live) && (madeOnce === undefined || !instance.made.has(madeOnce)),
     )
+    let found = possible.find(({ holders }) => holders.has(holder)) ?? possible[0]
     if (found === undefined) {
-      found = { id: this.#capture.scopes.length, live, made: new Set() }
+      found = { id: this.#capture.scopes.length, live, made: new Set(), holders: new Set() }
       this.#capture.scopes.push([])
       instances.push(found)
     }
     if (madeOnce !== undefined) found.made.add(madeOnce)
+    found.holders.add(holder)
     return found
   }
 
@@ -97,9 +106,27 @@ function unreadable(script: Script, name: string, variable: Variable | undefined
   )
 }
 
-function haveSameValues(a: Variables, b: Variables): boolean {
+/** V8 does not list the name that a function expression has inside of itself. */
+function hiddenName(script: Script, names: ReadonlyMap<string, Variable>): Refusal {
+  const [name = '', variable] = [...names][0] ?? []
+  const declared = variable?.defs[0]
+  return new Refusal(
+    `it uses \`${name}\`, the name of the function expression around it, which cannot be read from outside`,
+    `give the function a variable, as in const ${name} = function () {…}, or declare it`,
+    declared === undefined ? undefined : script.where(declared.name.start),
+  )
+}
+
+function haveSameValues(a: LiveVariables, b: LiveVariables): boolean {
   const keys = Object.keys(a)
-  return keys.length === Object.keys(b).length && keys.every((key) => key in b && Object.is(a[key], b[key]))
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => key in b && isSame(readVariable(a, key), readVariable(b, key)))
+  )
+}
+
+function isSame(a: Read, b: Read): boolean {
+  return a === undefined || b === undefined ? a === b : Object.is(a.value, b.value)
 }
 
 /** True when each run of the code that makes `scope` makes the function at `node` at most once. */

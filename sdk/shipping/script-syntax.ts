@@ -1,6 +1,7 @@
 import * as acorn from 'acorn'
 import type { Identifier, MetaProperty, Program } from 'acorn'
 import { analyze } from 'eslint-scope'
+import { splitParameters } from './parameter-scopes.ts'
 import { findRoots, type RootBinding } from './root-bindings.ts'
 import type { Position } from './script.ts'
 import {
@@ -8,6 +9,7 @@ import {
   functionOrClassIn,
   isClassNode,
   isFunctionNode,
+  isLoopNode,
   isRequireCall,
   literalText,
   moduleName,
@@ -109,6 +111,7 @@ export class ScriptSyntax {
       sourceType: this.kind === 'commonjs' ? 'commonjs' : 'module',
       ignoreEval: true,
     }) as unknown as { scopes: Scope[]; globalScope: Scope }
+    splitParameters(manager.scopes)
     for (const scope of manager.scopes) this.#references.push(...scope.references)
     this.#references.sort((a, b) => a.identifier.start - b.identifier.start)
     return manager.globalScope
@@ -220,6 +223,29 @@ export class ScriptSyntax {
 
   specialsIn(start: number, end: number): Special[] {
     return this.#specials.filter(({ node }) => node.start >= start && node.end <= end)
+  }
+
+  /** True for what runs once when the script does: not in a function, a loop or the initializer of a field. */
+  isMadeOnce(node: Node): boolean {
+    for (let at = node, around = this.#parents.get(at); around !== undefined; around = this.#parents.get(at)) {
+      if (this.#statements.has(at)) return true
+      if (isLoopNode(around) || (isFunctionNode(around) && !this.#runsOnce(around))) return false
+      if (around.type === 'PropertyDefinition' && !around.static && around.value === at) return false
+      at = around
+    }
+    return false
+  }
+
+  /** True for the function in a unit that declares a class of the top level, and for a bundled CommonJS file. */
+  #runsOnce(node: Node): boolean {
+    const around = this.#parents.get(node)
+    if (around?.type === 'CallExpression' && around.callee.type === 'MemberExpression') {
+      return this.kind === 'unit' && moduleName(around.callee.property) === 'declareClass'
+    }
+    const call = around?.type === 'Property' ? this.#parents.get(this.#parents.get(around) ?? around) : undefined
+    return (
+      call?.type === 'CallExpression' && call.callee.type === 'Identifier' && call.callee.name.startsWith('__commonJS')
+    )
   }
 
   /** The top-level name of a function or class. */

@@ -1,6 +1,7 @@
 import { readdirSync, statSync, unlinkSync } from 'node:fs'
 import path from 'node:path'
-import type { ObjectStore, ReadPriority, StoreLink, ValueOwner } from './object-store.ts'
+import type { ObjectStore, ReadPriority, StoredBytes, StoreLink, ValueOwner } from './object-store.ts'
+import { privateBytes } from './private-bytes.ts'
 import { storeFull } from './store-full.ts'
 import { readStoredFile, writeStoredFile } from './stored-file.ts'
 
@@ -51,9 +52,10 @@ export class FileStore implements ObjectStore {
     whose: ValueOwner,
     priority: ReadPriority,
     signal?: AbortSignal,
-  ): Promise<Uint8Array> {
+  ): Promise<StoredBytes> {
     await this.bring(name, bytes, whose, priority, signal)
-    return readStoredFile({ file: path.join(this.#directory, name), offset: 0, crc: undefined }, name, bytes)
+    const place = { file: path.join(this.#directory, name), offset: 0, crc: undefined }
+    return privateBytes(await readStoredFile(place, name, bytes))
   }
 
   /** Files are read without holding the program up. */

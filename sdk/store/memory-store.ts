@@ -1,5 +1,6 @@
 import { ObjectLostError, ObjectStoreFullError } from '../../protocols/errors.ts'
 import type { ObjectStore, StoredBytes } from './object-store.ts'
+import { privateBytes } from './private-bytes.ts'
 
 /** An {@link ObjectStore} inside one process, for tests and simulations. */
 export class MemoryStore implements ObjectStore {
@@ -21,15 +22,15 @@ export class MemoryStore implements ObjectStore {
     this.#bytesUsed += bytes
   }
 
-  async read(name: string, bytes: number): Promise<Uint8Array> {
+  async read(name: string, bytes: number): Promise<StoredBytes> {
     const here = this.readHere(name, bytes)
     if (here === undefined) throw lost(name, bytes)
-    return here.bytes
+    return here
   }
 
   readHere(name: string, bytes: number): StoredBytes | undefined {
     const shown = this.#values.get(name)
-    return shown?.length === bytes ? { bytes: Uint8Array.from(shown), shown } : undefined
+    return shown?.length === bytes ? privateBytes(shown) : undefined
   }
 
   isHere(name: string, bytes: number): boolean {

@@ -1,5 +1,6 @@
 import type { ClientId } from '../../protocols/ids.ts'
 import type { BlockPlace } from '../../protocols/store-segment.ts'
+import type { ViewGroup } from './views.ts'
 
 /** Whose value it is. */
 export interface ValueOwner {
@@ -11,15 +12,19 @@ export interface ValueOwner {
 /** For what a value is read: when many are to come from other nodes, `get` is first and `args` last. */
 export type ReadPriority = 'get' | 'wait' | 'args'
 
-/** The bytes of a value. */
+/** A value in the store, while it is being read. */
 export interface StoredBytes {
-  /** For the caller alone. */
-  readonly bytes: Uint8Array
-  /**
-   * The same, where everybody has them: to be looked at, and neither written to nor kept for longer than `bytes`. Of a large
-   * value the system must provide each page of `bytes` first that is looked at.
-   */
+  /** All of it, as everybody has it: to be looked at until `close`, and neither written to nor kept. */
   readonly shown: Uint8Array
+  /** Buffers of the caller's own that were taken of it. */
+  readonly views: ViewGroup
+  /**
+   * A part as a buffer of its own, for the caller alone: writing to it changes nobody else's. Large ones are shared with
+   * others until they are written to, page by page.
+   */
+  own(offset: number, length: number): Uint8Array<ArrayBuffer>
+  /** The value stays for as long as its parts are used, and `shown` until now. */
+  close(): void
 }
 
 /**
@@ -28,7 +33,9 @@ export interface StoredBytes {
  *
  * @example
  * store.write('00ff00ff00ff00ff', flattenValue(encoded), { owner, sequence: 1 })
- * const bytes = await store.read('00ff00ff00ff00ff', 1024, { owner, sequence: 1 }, 'get')
+ * const stored = await store.read('00ff00ff00ff00ff', 1024, { owner, sequence: 1 }, 'get')
+ * const bytes = stored.own(0, 1024)
+ * stored.close()
  */
 export interface ObjectStore {
   /**
@@ -38,8 +45,7 @@ export interface ObjectStore {
    */
   write(name: string, parts: readonly Uint8Array[], whose: ValueOwner): void
   /**
-   * The bytes of a value, for the caller alone: writing to them changes nobody else's. Large ones are shared with others
-   * until they are written to, page by page.
+   * A value, to be closed when it has been read.
    *
    * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk; and with
    * the signal's reason when that aborts while the value is brought here.
@@ -50,7 +56,7 @@ export interface ObjectStore {
     whose: ValueOwner,
     priority: ReadPriority,
     signal?: AbortSignal,
-  ): Promise<Uint8Array>
+  ): Promise<StoredBytes>
   /** The same, when it is known without a question to anybody where the value lies. Undefined when it is not. */
   readHere(name: string, bytes: number): StoredBytes | undefined
   /** True when it is known, without a question to anybody, that the value can be read here at this moment. */

@@ -1,6 +1,7 @@
 import { ObjectLostError } from '../../protocols/errors.ts'
 import type { BlockPlace } from '../../protocols/store-segment.ts'
 import type { ObjectStore, ReadPriority, StoredBytes, StoreLink, ValueOwner } from './object-store.ts'
+import { privateBytes } from './private-bytes.ts'
 import type { SharedSegment } from './shared-segment.ts'
 import { readStoredFile, sumOf, writeStoredFile } from './stored-file.ts'
 
@@ -47,15 +48,15 @@ export class SegmentStore implements ObjectStore {
     whose: ValueOwner,
     priority: ReadPriority,
     signal?: AbortSignal,
-  ): Promise<Uint8Array> {
+  ): Promise<StoredBytes> {
     const here = this.readHere(name, bytes)
-    if (here !== undefined) return here.bytes
+    if (here !== undefined) return here
     let damaged = ''
     for (let opens = 0; opens < opensMax; opens++) {
       const place = await this.#link.open({ ...whose, name, bytes, priority, damaged }, signal)
       if (place.in === 'file') {
         try {
-          return await readStoredFile(place, name, bytes)
+          return privateBytes(await readStoredFile(place, name, bytes))
         } catch (error) {
           // The node may have it from elsewhere.
           if (!(error instanceof ObjectLostError) || damaged === place.file) throw error
@@ -66,7 +67,7 @@ export class SegmentStore implements ObjectStore {
       const value = this.#segment.read(place, name, bytes)
       if (value !== undefined) {
         this.#remember(name, place)
-        return value.bytes
+        return value
       }
     }
     throw new ObjectLostError(`the value ${name} (${bytes} bytes) is not in the object store as such`, { name, bytes })

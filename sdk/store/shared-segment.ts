@@ -3,7 +3,10 @@ import {
   blockHeaderBytes,
   headerAt,
   isHeaderOf,
+  offsetOf,
+  pageBytes,
   pinOf,
+  pinsEndAt,
   pinsPerClient,
   pinTableAt,
   segmentBytesOf,
@@ -11,13 +14,13 @@ import {
 } from '../../protocols/store-segment.ts'
 import type { PrivateMapping, SharedMapping, SystemMemory } from '../system/linux-memory.ts'
 import type { StoredBytes } from './object-store.ts'
-import { addView } from './views.ts'
+import { privateBytes } from './private-bytes.ts'
+import { SpareMappings } from './spare-mappings.ts'
+import { ViewGroup } from './views.ts'
 
-/** Smaller values are copied: that takes no longer than to map them, and leaves no pin behind. */
+/** Smaller buffers are copied: that takes no longer than to map them, and leaves no pin behind. */
 const mappedBytesMin = 256 * 1024
 
-/** Mappings of released views are kept for the next one on the same value: to make one takes longer. */
-const sparesMax = 16
 const spareBytesMaxDefault = 2 * 1024 ** 3
 
 export interface SharedSegmentOptions {
@@ -26,6 +29,8 @@ export interface SharedSegmentOptions {
   bytesMax: number
   /** This process's table of pins; negative for none. */
   pinTable: number
+  /** Is left in that table when nothing is read or written here any more: `pinsEndMark`. */
+  endMark?: number
   /** Of mappings that nothing looks at. @default 2 GiB */
   spareBytesMax?: number
 }
@@ -48,13 +53,12 @@ export class SharedSegment {
   readonly #bytes: Buffer
   readonly #words: Int32Array
   readonly #pins: Int32Array | undefined
+  readonly #pinTable: number
+  readonly #endMark: number
   /** Places in the table of pins that are free. */
   readonly #freePins: number[] = []
   #pinsUsed = 0
-  /** By what part they are of, in the order in which they were put here. */
-  readonly #spares = new Map<string, PrivateMapping>()
-  readonly #spareBytesMax: number
-  #spareBytes = 0
+  readonly #spares: SpareMappings
   #views = 0
   #isClosed = false
   /** So far the pages are there for this process. */
@@ -69,16 +73,18 @@ export class SharedSegment {
     memory: SystemMemory,
     descriptor: number,
     mapping: SharedMapping,
-    { pinTable, spareBytesMax = spareBytesMaxDefault }: SharedSegmentOptions,
+    { pinTable, endMark = 0, spareBytesMax = spareBytesMaxDefault }: SharedSegmentOptions,
   ) {
     const { buffer } = mapping
-    this.#spareBytesMax = spareBytesMax
+    this.#spares = new SpareMappings(spareBytesMax)
     this.#memory = memory
     this.#descriptor = descriptor
     this.#mapping = mapping
     this.#buffer = buffer
     this.#bytes = Buffer.from(buffer)
     this.#words = new Int32Array(buffer)
+    this.#pinTable = pinTable
+    this.#endMark = endMark
     this.#pins = pinTable < 0 ? undefined : new Int32Array(buffer, pinTableAt(pinTable), pinsPerClient)
   }
 
@@ -91,7 +97,7 @@ export class SharedSegment {
     return undefined
   }
 
-  /** Views that have not been collected. */
+  /** Views that have not been collected, and values that are being read. */
   get viewCount(): number {
     return this.#views
   }
@@ -111,55 +117,65 @@ export class SharedSegment {
     }
   }
 
-  /**
-   * The bytes of the value at a place, for the caller alone: a copy, or a view whose pages are copied when they are written
-   * to. As long as the view lives, so does what it shows. Undefined when the value lies there no more.
-   */
+  /** The value at a place. Undefined when it lies there no more. */
   read(place: BlockPlace, name: string, bytes: number): StoredBytes | undefined {
     if (this.#isClosed) return undefined
     const pin = this.#pin(place.offset)
-    let isKept = false
-    try {
-      if (!this.isThere(place, name, bytes)) return undefined
+    if (!this.isThere(place, name, bytes)) {
+      this.#unpin(pin)
+      return undefined
+    }
+    const start = place.offset + blockHeaderBytes
+    const shown = this.#bytes.subarray(start, start + bytes)
+    if (pin !== undefined) {
       Atomics.store(this.#words, (place.offset + headerAt.used) / 4, 1)
-      const start = place.offset + blockHeaderBytes
-      const shown = this.#bytes.subarray(start, start + bytes)
-      const view = pin === undefined || bytes < mappedBytesMin ? undefined : this.#view(place.offset, bytes, pin)
-      if (view !== undefined) {
-        isKept = true
-        return { bytes: new Uint8Array(view), shown }
-      }
-      const copy = Buffer.allocUnsafeSlow(bytes)
-      shown.copy(copy)
-      // Without a pin the memory may have been given to another value meanwhile.
-      return pin !== undefined || this.isThere(place, name, bytes) ? { bytes: copy, shown: copy } : undefined
-    } finally {
-      if (pin !== undefined && !isKept) this.#unpin(pin)
+      return this.#stored(start, shown, pin)
+    }
+    const copy = Buffer.allocUnsafeSlow(bytes)
+    copy.set(shown)
+    // Without a pin the memory may have been given to another value meanwhile.
+    return this.isThere(place, name, bytes) ? privateBytes(copy) : undefined
+  }
+
+  #stored(start: number, shown: Buffer, pin: number): StoredBytes {
+    this.#views += 1
+    const views = new ViewGroup()
+    let isOpen = true
+    return {
+      shown,
+      views,
+      own: (offset, length) => {
+        const view = length < mappedBytesMin ? undefined : this.#view(start + offset, length, pin, views)
+        return new Uint8Array(view ?? shown.subarray(offset, offset + length))
+      },
+      close: () => {
+        if (isOpen) this.#viewEnded(pin)
+        isOpen = false
+      },
     }
   }
 
-  /** Undefined when the system maps no more. */
-  #view(offset: number, bytes: number, pin: number): ArrayBuffer | undefined {
-    const part = `${offset} ${bytes}`
-    const mapping = this.#takeSpare(part) ?? this.#map(offset, bytes)
-    if (mapping === undefined) return undefined
-    let buffer: ArrayBuffer
-    try {
-      buffer = mapping.view()
-    } catch (error) {
-      mapping.unmap()
-      throw error
+  /** Undefined when there are no pins left, or the system maps no more. */
+  #view(start: number, length: number, pinOfRead: number, views: ViewGroup): ArrayBuffer | undefined {
+    const pin = this.#pinAs(pinOfRead)
+    if (pin === undefined) return undefined
+    const part = `${start} ${length}`
+    const mapping = this.#spares.take(part) ?? this.#map(start, length)
+    if (mapping === undefined) {
+      this.#unpin(pin)
+      return undefined
     }
+    const buffer = this.#bufferOf(mapping, pin)
     const end = { pin, mapping }
     this.#views += 1
     this.#onCollected.register(buffer, end, end)
-    addView(buffer, () => {
+    views.add(buffer, () => {
       // Somebody has given its memory to another buffer, with which it stays for good.
       if (buffer.detached) return false
       this.#onCollected.unregister(end)
       // Whoever still looks sees an empty buffer, and not memory that is gone.
       ArrayBuffer.prototype.transfer.call(buffer, 0)
-      if (!this.#isClosed && mapping.reset()) this.#keepSpare(part, mapping)
+      if (!this.#isClosed && mapping.reset()) this.#spares.put(part, mapping)
       else mapping.unmap()
       this.#viewEnded(pin)
       return true
@@ -167,13 +183,23 @@ export class SharedSegment {
     return withSafeTransfer(buffer)
   }
 
-  #map(offset: number, bytes: number): PrivateMapping | undefined {
-    const map = (): PrivateMapping | undefined =>
-      this.#memory.mapPrivate(this.#descriptor, offset, blockHeaderBytes, bytes)
+  #map(start: number, length: number): PrivateMapping | undefined {
+    const skip = start % pageBytes
+    const map = (): PrivateMapping | undefined => this.#memory.mapPrivate(this.#descriptor, start - skip, skip, length)
     const mapping = map()
-    if (mapping !== undefined || this.#spares.size === 0) return mapping
-    this.#dropSpares(0)
+    if (mapping !== undefined || this.#spares.count === 0) return mapping
+    this.#spares.clear()
     return map()
+  }
+
+  #bufferOf(mapping: PrivateMapping, pin: number): ArrayBuffer {
+    try {
+      return mapping.view()
+    } catch (error) {
+      mapping.unmap()
+      this.#unpin(pin)
+      throw error
+    }
   }
 
   #viewEnded(pin: number): void {
@@ -182,40 +208,19 @@ export class SharedSegment {
     if (this.#isClosed && this.#views === 0) this.#end()
   }
 
-  #takeSpare(part: string): PrivateMapping | undefined {
-    const spare = this.#spares.get(part)
-    if (spare === undefined) return undefined
-    this.#spares.delete(part)
-    this.#spareBytes -= spare.bytes
-    return spare
-  }
-
-  #keepSpare(part: string, mapping: PrivateMapping): void {
-    this.#takeSpare(part)?.unmap()
-    this.#spares.set(part, mapping)
-    this.#spareBytes += mapping.bytes
-    this.#dropSpares(sparesMax)
-  }
-
-  /** Those that were put here first go first. */
-  #dropSpares(countMax: number): void {
-    for (const part of this.#spares.keys()) {
-      if (this.#spares.size <= countMax && this.#spareBytes <= this.#spareBytesMax) return
-      this.#takeSpare(part)?.unmap()
-    }
-  }
-
   /** Nothing is read or written here any more. What views show stays until they are collected. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#dropSpares(0)
+    this.#spares.clear()
     if (this.#views === 0) this.#end()
     else closedAndViewed.add(this)
   }
 
   #end(): void {
     closedAndViewed.delete(this)
+    // The table may be another client's from then on.
+    if (this.#pins !== undefined) Atomics.store(this.#words, pinsEndAt(this.#pinTable) / 4, this.#endMark)
     this.#mapping.unmap()
     closeSync(this.#descriptor)
   }
@@ -235,8 +240,13 @@ export class SharedSegment {
     return pin
   }
 
-  #unpin(pin: number): void {
-    if (this.#pins === undefined) return
+  /** The same block once more. */
+  #pinAs(other: number): number | undefined {
+    return this.#pin(offsetOf(Atomics.load(this.#pins as Int32Array, other)))
+  }
+
+  #unpin(pin: number | undefined): void {
+    if (this.#pins === undefined || pin === undefined) return
     Atomics.store(this.#pins, pin, 0)
     this.#freePins.push(pin)
   }

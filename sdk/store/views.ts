@@ -1,26 +1,36 @@
-/** How to give back the memory under a buffer that is a view on a store's. */
-const releases = new WeakMap<ArrayBufferLike, () => boolean>()
-/** Values that have such a buffer inside. */
-const buffers = new WeakMap<object, ArrayBufferLike>()
+/** Gives back the memory under a buffer. False when it is not the buffer's any more. */
+type Release = () => boolean
 
 /**
- * The buffer shows a store's memory until `release` is called, or the engine finds that nothing looks at it.
- *
- * @param release false when the memory is not the buffer's any more
+ * Buffers that came in one value and are views on a store's memory. They show it until they are released, all of them, or the
+ * engine finds that nothing looks at them.
  */
-export function addView(buffer: ArrayBuffer, release: () => boolean): void {
-  releases.set(buffer, release)
+export class ViewGroup {
+  #releases: Release[] = []
+
+  add(buffer: ArrayBuffer, release: Release): void {
+    this.#releases.push(release)
+    groups.set(buffer, this)
+  }
+
+  /** The value that the buffers came in. */
+  cameIn(value: unknown): void {
+    if (this.#releases.length > 0 && typeof value === 'object' && value !== null) groups.set(value, this)
+  }
+
+  /** True when memory was given back. */
+  release(): boolean {
+    const releases = this.#releases
+    this.#releases = []
+    return releases.map((release) => release()).includes(true)
+  }
 }
 
-/** A value that was read out of these bytes: all large buffers in it are parts of them. */
-export function readFrom(value: unknown, bytes: Uint8Array): void {
-  if (typeof value === 'object' && value !== null && releases.has(bytes.buffer)) buffers.set(value, bytes.buffer)
-}
+/** By buffers, and by values that have them inside. */
+const groups = new WeakMap<object, ViewGroup>()
 
-/** Gives back the memory under a value that {@link readFrom} knows, or a buffer in it. False when it has none. */
+/** Gives back the memory under a value, or under a buffer in it and all others that came with it. False when it has none. */
 export function releaseView(value: object): boolean {
-  const buffer = buffers.get(value) ?? (ArrayBuffer.isView(value) ? value.buffer : (value as ArrayBuffer))
-  const release = releases.get(buffer)
-  releases.delete(buffer)
-  return release?.() === true
+  const group = groups.get(value) ?? (ArrayBuffer.isView(value) ? groups.get(value.buffer) : undefined)
+  return group?.release() === true
 }

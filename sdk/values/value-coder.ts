@@ -21,9 +21,8 @@ import {
 } from '../../protocols/wire-value.ts'
 import { PlacementGroup } from '../api/placement-group.ts'
 import { ObjectRef } from '../objects/object-ref.ts'
-import type { ObjectStore, ReadPriority } from '../store/object-store.ts'
-import { readFrom } from '../store/views.ts'
-import { errorFields, rebuildError, type ErrorFields } from './user-errors.ts'
+import type { ObjectStore, ReadPriority, StoredBytes } from '../store/object-store.ts'
+import { fillInstance, putTogether, takeApart, type InstanceData } from './instance-parts.ts'
 
 /** What the coder needs of the process that it works for. */
 export interface ValueCoderHost {
@@ -88,11 +87,6 @@ class ReaderMissingError extends Error {
   }
 }
 
-interface InstanceData {
-  classId: string
-  error?: ErrorFields
-}
-
 /** Turns values into what is sent and back: the value codec, with refs, remote functions and users' classes on top. */
 export class ValueCoder {
   readonly #host: ValueCoderHost
@@ -105,7 +99,7 @@ export class ValueCoder {
   constructor(host: ValueCoderHost) {
     this.#host = host
     this.#encodeHooks = { extend: (value) => this.#extend(value) }
-    this.#decodeHooks = { revive: (tag, data) => this.#revive(tag, data) }
+    this.#decodeHooks = { revive: (tag, data) => this.#revive(tag, data), fill: fillInstance }
   }
 
   /**
@@ -202,41 +196,46 @@ export class ValueCoder {
    * @param signal when it aborts, the value is not brought any further
    */
   async decode(wire: WireValue, priority: ReadPriority = 'get', signal?: AbortSignal): Promise<unknown> {
-    if (wire.kind === 'inline') return this.#decode(withOwnBuffers(wire), wire.classes)
+    // What is missing shows one after the other: first perhaps a reader of tables, then classes, or the other way round.
+    for (let tries = 1; ; tries++) {
+      const stored = wire.kind === 'inline' ? undefined : await this.#read(wire, priority, signal)
+      try {
+        return wire.kind === 'inline' ? this.decodeNow(wire) : this.#decodeStored(stored as StoredBytes)
+      } catch (error) {
+        const isReader = error instanceof ReaderMissingError
+        if (tries > missingKinds || !(isReader || error instanceof ClassMissingError)) throw error
+        if (isReader) await this.#host.loadTableReader(error.functionId)
+        // Only now: a process that has the class already, under its own definition, must not get a second one.
+        else await this.#host.loadClasses(wire.classes)
+      }
+    }
+  }
+
+  #read(wire: StoredValue, priority: ReadPriority, signal?: AbortSignal): StoredBytes | Promise<StoredBytes> {
+    const { store } = this.#host
     const { name, bytes, owner, sequence } = wire
-    const here = this.#host.store.readHere(name, bytes)
-    const stored = here?.bytes ?? (await this.#host.store.read(name, bytes, { owner, sequence }, priority, signal))
-    const value = await this.#decode(unflattenValue(stored, here?.shown), wire.classes)
-    readFrom(value, stored)
-    return value
+    return store.readHere(name, bytes) ?? store.read(name, bytes, { owner, sequence }, priority, signal)
   }
 
   /** The same without a wait, when nothing has to be asked for or loaded. */
   decodeHere(wire: StoredValue): { value: unknown } | undefined {
-    const here = this.#host.store.readHere(wire.name, wire.bytes)
-    if (here === undefined) return undefined
+    const stored = this.#host.store.readHere(wire.name, wire.bytes)
+    if (stored === undefined) return undefined
     try {
-      const value = decodeValue(unflattenValue(here.bytes, here.shown), this.#decodeHooks)
-      readFrom(value, here.bytes)
-      return { value }
+      return { value: this.#decodeStored(stored) }
     } catch (error) {
       if (error instanceof ClassMissingError || error instanceof ReaderMissingError) return undefined
       throw error
     }
   }
 
-  async #decode(encoded: EncodedValue, classes: readonly ObjectId[]): Promise<unknown> {
-    // What is missing shows one after the other: first perhaps a reader of tables, then classes, or the other way round.
-    for (let tries = 1; ; tries++) {
-      try {
-        return decodeValue(encoded, this.#decodeHooks)
-      } catch (error) {
-        const isReader = error instanceof ReaderMissingError
-        if (tries > missingKinds || !(isReader || error instanceof ClassMissingError)) throw error
-        if (isReader) await this.#host.loadTableReader(error.functionId)
-        // Only now: a process that has the class already, under its own definition, must not get a second one.
-        else await this.#host.loadClasses(classes)
-      }
+  #decodeStored(stored: StoredBytes): unknown {
+    try {
+      const value = decodeValue(unflattenValue(stored.shown, stored.own), this.#decodeHooks)
+      stored.views.cameIn(value)
+      return value
+    } finally {
+      stored.close()
     }
   }
 
@@ -269,8 +268,7 @@ export class ValueCoder {
     if (described === undefined) return this.#extendTable(value)
     const { classId, functionId } = described
     ;(this.#classes ??= new Set()).add(functionId)
-    const data: InstanceData = value instanceof Error ? { classId, error: errorFields(value) } : { classId }
-    return { tag: 'instance', data, fields: { ...value } }
+    return { tag: 'instance', ...takeApart(value, classId) }
   }
 
   #extendTable(value: object): Extension | undefined {
@@ -313,11 +311,10 @@ export class ValueCoder {
       if (table === undefined) throw new ReaderMissingError(functionId)
       return table
     }
-    const { classId, error } = data as InstanceData
-    const found = this.#host.classOf(classId)
-    if (found === undefined) throw new ClassMissingError(`the class ${classId} of a value is not known here`)
-    if (error !== undefined) return rebuildError(error, found)
-    return Object.create(found.prototype as object) as object
+    const parts = data as InstanceData
+    const found = this.#host.classOf(parts.classId)
+    if (found === undefined) throw new ClassMissingError(`the class ${parts.classId} of a value is not known here`)
+    return putTogether(parts, found)
   }
 }
 

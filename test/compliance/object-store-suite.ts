@@ -6,6 +6,14 @@ import type { ObjectStore } from '../../sdk/store/object-store.ts'
 const owner = '0f'.repeat(16)
 const whose = { owner, sequence: 1 }
 
+/** A whole value as a buffer of its own. */
+async function bytesOf(store: ObjectStore, name: string, bytes: number): Promise<Uint8Array> {
+  const stored = await store.read(name, bytes, whose, 'get')
+  const own = stored.own(0, bytes)
+  stored.close()
+  return own
+}
+
 export interface StoreSetup {
   /** Values are read without a wait where it is known that they are here. */
   readsHere: boolean
@@ -31,13 +39,13 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
     test('gives back the parts as one value', () =>
       run(1000, async (store) => {
         store.write('00aa', [Buffer.from('one'), Buffer.alloc(0), Buffer.from('two')], whose)
-        assert.deepEqual(Buffer.from(await store.read('00aa', 6, whose, 'get')).toString(), 'onetwo')
+        assert.deepEqual(Buffer.from(await bytesOf(store, '00aa', 6)).toString(), 'onetwo')
       }))
 
     test('keeps empty values', () =>
       run(1000, async (store) => {
         store.write('00aa', [], whose)
-        assert.equal((await store.read('00aa', 0, whose, 'get')).length, 0)
+        assert.equal((await bytesOf(store, '00aa', 0)).length, 0)
       }))
 
     test('keeps values apart, and large ones whole', () =>
@@ -45,8 +53,8 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         const large = Buffer.alloc(5_000_001, 'shoal')
         store.write('00aa', [large], whose)
         store.write('00bb', [Buffer.from('small')], whose)
-        assert.ok(Buffer.from(await store.read('00aa', large.length, whose, 'get')).equals(large))
-        assert.equal(Buffer.from(await store.read('00bb', 5, whose, 'get')).toString(), 'small')
+        assert.ok(Buffer.from(await bytesOf(store, '00aa', large.length)).equals(large))
+        assert.equal(Buffer.from(await bytesOf(store, '00bb', 5)).toString(), 'small')
       }))
 
     test('copies on write: later changes to the parts are not seen', () =>
@@ -54,7 +62,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         const part = Buffer.from('before')
         store.write('00aa', [part], whose)
         part.write('after!')
-        assert.equal(Buffer.from(await store.read('00aa', 6, whose, 'get')).toString(), 'before')
+        assert.equal(Buffer.from(await bytesOf(store, '00aa', 6)).toString(), 'before')
       }))
 
     for (const bytes of [5, 3_000_001]) {
@@ -62,13 +70,10 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         run(bytes, async (store) => {
           const value = Buffer.alloc(bytes, 'value')
           store.write('00aa', [value], whose)
-          const [first, second] = [
-            await store.read('00aa', bytes, whose, 'get'),
-            await store.read('00aa', bytes, whose, 'get'),
-          ]
+          const [first, second] = [await bytesOf(store, '00aa', bytes), await bytesOf(store, '00aa', bytes)]
           first.fill(0)
           second[bytes - 1] = 9
-          assert.ok(Buffer.from(await store.read('00aa', bytes, whose, 'get')).equals(value))
+          assert.ok(Buffer.from(await bytesOf(store, '00aa', bytes)).equals(value))
           assert.ok(first.every((byte) => byte === 0))
           assert.ok(Buffer.from(second.subarray(0, -1)).equals(value.subarray(0, -1)))
         }))
@@ -85,8 +90,16 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
             assert.equal(here !== undefined, readsHere)
             if (here === undefined) return
             assert.ok(value.equals(here.shown))
-            assert.ok(value.equals(here.bytes))
-            here.bytes.fill(0)
+            const own = here.own(0, bytes)
+            const part = here.own(2, bytes - 3)
+            assert.ok(value.equals(own) && value.subarray(2, -1).equals(part))
+            assert.deepEqual([part.byteOffset, part.buffer.byteLength], [0, bytes - 3])
+            own.fill(0)
+            part.fill(1)
+            assert.ok(value.equals(here.shown))
+            here.close()
+            here.close()
+            assert.ok(own.every((byte) => byte === 0) && part.every((byte) => byte === 1))
           }
           store.free(['00aa'])
           assert.equal(store.readHere('00aa', bytes), undefined)
@@ -97,7 +110,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         run(2 * bytes, async (store) => {
           const value = Buffer.alloc(bytes, 'value')
           store.write('00aa', [value], whose)
-          const read = await store.read('00aa', bytes, whose, 'get')
+          const read = await bytesOf(store, '00aa', bytes)
           store.free(['00aa'])
           store.write('00aa', [Buffer.alloc(bytes, 'other')], whose)
           assert.ok(Buffer.from(read).equals(value))
@@ -108,7 +121,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
       run(1000, async (store) => {
         store.write('00aa', [Buffer.from('first')], whose)
         assert.throws(() => store.write('00aa', [Buffer.from('again')], whose))
-        assert.equal(Buffer.from(await store.read('00aa', 5, whose, 'get')).toString(), 'first')
+        assert.equal(Buffer.from(await bytesOf(store, '00aa', 5)).toString(), 'first')
       }))
 
     test('says that it is full, and has room again after a delete', () =>
@@ -118,7 +131,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         assert.throws(() => store.write('00bb', [Buffer.alloc(1)], whose), ObjectStoreFullError)
         store.free(['00aa'])
         store.write('00bb', [Buffer.alloc(100, 2)], whose)
-        assert.equal((await store.read('00bb', 100, whose, 'get'))[99], 2)
+        assert.equal((await bytesOf(store, '00bb', 100))[99], 2)
       }))
 
     test('a value that did not fit leaves nothing behind under its name', () =>
@@ -126,7 +139,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         assert.throws(() => store.write('00aa', [Buffer.alloc(60), Buffer.alloc(60)], whose), ObjectStoreFullError)
         await assert.rejects(store.read('00aa', 120, whose, 'get'), ObjectLostError)
         store.write('00aa', [Buffer.from('fits')], whose)
-        assert.equal((await store.read('00aa', 4, whose, 'get')).length, 4)
+        assert.equal((await bytesOf(store, '00aa', 4)).length, 4)
       }))
 
     test('reading what is not there, or is not that long, is ObjectLostError', () =>
@@ -145,7 +158,7 @@ export function testObjectStore(name: string, setup: () => StoreSetup): void {
         store.write('00aa', [Buffer.from('abc')], whose)
         assert.equal(store.isHere('00aa', 3), true)
         await store.bring('00aa', 3, whose, 'wait')
-        assert.equal((await store.read('00aa', 3, whose, 'get')).length, 3)
+        assert.equal((await bytesOf(store, '00aa', 3)).length, 3)
         store.free(['00aa'])
         assert.equal(store.isHere('00aa', 3), false)
       }))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import {
+  ActorDiedError,
   cancel,
   get,
   init,
@@ -52,6 +53,31 @@ describe('odd tasks, on one CPU', () => {
     await assert.rejects(get(busy, { timeoutMs: 100 }))
     cancel(busy)
     await assertWorks()
+  })
+
+  test('an instance of a class that a task made is not mistaken for one of the same text', async () => {
+    const named = (name: string): new () => { name: () => string } =>
+      class {
+        name(): string {
+          return name
+        }
+      }
+    const [mine] = await get([put(new (named('driver'))())])
+    const task = remote((name: string) => new (named(name))())
+    const theirs = await get([task.remote('a'), task.remote('b')])
+    assert.deepEqual(
+      [mine, ...theirs].map((instance) => instance?.name()),
+      ['driver', 'a', 'b'],
+    )
+    const back = remote((...given: { name: () => string }[]) => given)
+    const again = await get(back.remote(...theirs))
+    assert.deepEqual(
+      again.map((instance, i) => [instance.name(), instance.constructor === theirs[i]?.constructor]),
+      [
+        ['a', true],
+        ['b', true],
+      ],
+    )
   })
 
   test('a dropped stream whose generator hangs frees its CPU', async () => {
@@ -169,6 +195,37 @@ describe('odd tasks, on one CPU', () => {
     const count = remote((...lists: unknown[][]) => lists.length)
     await assert.rejects(get(count.remote(...(many as unknown as unknown[][]))), /too many ObjectRefs/)
     assert.throws(() => put(Array.from({ length: 50_001 }, () => put(0))), /at most 50000 are possible/)
+    await assertWorks()
+  })
+
+  test('however long the name of a function or class is, the program goes on', async () => {
+    for (const name of ['x'.repeat(2000), '漢'.repeat(500), '😀'.repeat(20_000)]) {
+      const { fn } = { fn: { [name]: () => 1 }[name] as () => number }
+      assert.equal(await get(remote(fn).remote()), 1)
+      const Named = class {
+        one(): number {
+          return 1
+        }
+      }
+      Object.defineProperty(Named, 'name', { value: name })
+      assert.equal(await get(remote(Named).remote().one.remote()), 1)
+      assert.equal((await get(put(new Named()))).one(), 1)
+    }
+    await assertWorks()
+  })
+
+  test('a long message of an error ends no connection', async () => {
+    const Broken = remote(
+      class {
+        constructor() {
+          throw new Error('漢'.repeat(30_000))
+        }
+        call(): number {
+          return 1
+        }
+      },
+    )
+    await assert.rejects(get(Broken.remote().call.remote()), ActorDiedError)
     await assertWorks()
   })
 

@@ -36,6 +36,96 @@ class Keeper {
   }
 }
 
+class Graph extends Map<string, { of?: Graph }> {
+  unit = 'm'
+  override set(): this {
+    throw new Error('a copy is made without the code of the class')
+  }
+  get names(): string {
+    return [...this.keys()].join()
+  }
+  static of(names: string[]): Graph {
+    const made = new Graph()
+    for (const name of names) Map.prototype.set.call(made, name, { of: made })
+    return made
+  }
+}
+class Bag extends Set<unknown> {
+  total(): number {
+    return [...this].reduce((sum: number, each) => sum + Number(each), 0)
+  }
+}
+class Row extends Array<number> {
+  unit = 'km'
+  sum(): number {
+    return this.reduce((all, each) => all + each, 0)
+  }
+}
+class Failures extends AggregateError {
+  where = 'here'
+}
+class Looped extends Error {
+  part = { of: this }
+}
+class Doubling {
+  constructor() {
+    Object.defineProperty(this, 'v', { value: 1, writable: true, enumerable: true, configurable: true })
+  }
+  set v(to: number) {
+    throw new Error(`a setter ran, with ${to}`)
+  }
+}
+class Lazy {
+  side = 3
+  get area(): number {
+    const value = this.side ** 2
+    Object.defineProperty(this, 'area', { value, enumerable: true })
+    return value
+  }
+}
+
+const instances: Record<string, { make(): object; look(value: unknown): unknown }> = {
+  'of a subclass of Map, in a cycle': {
+    make: () => Graph.of(['a', 'b']),
+    look: (value) => value instanceof Graph && [value.names, value.unit, value.get('b')?.of === value],
+  },
+  'of a subclass of Set': {
+    make: () => new Bag([1, 2, 3]),
+    look: (value) => value instanceof Bag && [value.size, value.total()],
+  },
+  'of a subclass of Array': {
+    make: () => Row.from([1, 2, 3]),
+    look: (value) => value instanceof Row && [value.length, value.sum(), value.unit, value.slice(1) instanceof Row],
+  },
+  'of a subclass of AggregateError': {
+    make: () => new Failures([new TypeError('a'), 'b'], 'many', { cause: 'bad luck' }),
+    look: (value) =>
+      value instanceof Failures && [value.message, value.where, value.cause, String(value.errors), Object.keys(value)],
+  },
+  'of an error that its own cause leads back to': {
+    make: () => {
+      const error = new Looped('loop')
+      error.cause = { error }
+      return error
+    },
+    look: (value) =>
+      value instanceof Looped && [(value.cause as { error: unknown }).error === value, value.part.of === value],
+  },
+  'with a field over a setter of the class': {
+    make: () => new Doubling(),
+    look: (value) => value instanceof Doubling && [Object.hasOwn(value, 'v'), value.v],
+  },
+  'with a field over a getter of the class': {
+    make: () => {
+      const lazy = new Lazy()
+      assert.equal(lazy.area, 9)
+      lazy.side = 1
+      return lazy
+    },
+    look: (value) => value instanceof Lazy && [Object.hasOwn(value, 'area'), value.area],
+  },
+}
+
 async function twice(ref: ObjectRef): Promise<[unknown, unknown]> {
   const first = await get(ref)
   return [first, await get(ref)]
@@ -140,6 +230,19 @@ describe(`any value arrives as it is (seed ${seed})`, { timeout: 180_000 }, () =
         assert.deepStrictEqual(second, right)
         assert.deepStrictEqual(value, right)
       }
+    })
+  }
+
+  for (const [name, { make, look }] of Object.entries(instances)) {
+    test(`an instance ${name}`, async () => {
+      const right = look(make())
+      assert.ok(Array.isArray(right))
+      const lookThere = remote(look)
+      assert.deepEqual(look(await get(put(make()))), right)
+      assert.deepEqual(await get(lookThere.remote(make())), right)
+      assert.deepEqual(look(await get(tools.there.remote(make()))), right)
+      assert.deepEqual(look(await get(remote(make).remote())), right)
+      assert.deepEqual(look(await get(tools.keeper.echo.remote(make()))), right)
     })
   }
 })

@@ -89,6 +89,10 @@ describe('values that come back as views', () => {
         const [first, second] = [await read(), await read()]
         for (const each of [...first, ...second]) {
           assert.equal(each.constructor, value.constructor)
+          // As small a buffer as the one that was sent.
+          if (size > 4096 && !(each instanceof ArrayBuffer)) {
+            assert.deepEqual([each.byteOffset, each.buffer.byteLength], [0, size], `${kind} of ${size} bytes`)
+          }
           assert.equal(Buffer.compare(bytesOf(each), right), 0, `${kind} of ${size} bytes`)
         }
         // Each is its holder's own.

@@ -48,8 +48,9 @@ function readOnAndOn(path: string, bytesMax: number, pinTable: number): void {
     if (value === undefined) return
     if (here === undefined) counts.stale += 1
     else {
-      const view = here.bytes
+      const view = here.own(0, value.bytes)
       check(value, here.shown)
+      here.close()
       check(value, view)
       views.push({ value, view })
       // What was looked at for a while must not have changed meanwhile.

@@ -54,6 +54,7 @@ export class StoreWorld {
     zombies: 0,
     kept: 0,
     idle: 0,
+    unowned: 0,
   }
   readonly #diskMsMax: number
   /** Given out, by offset, until the store has it back; and the value whose bytes are there now. */
@@ -75,6 +76,8 @@ export class StoreWorld {
   readonly #stored = new Map<string, StoredKind>()
   /** Copies that are here no more: they may come once more, under the same name. */
   readonly #goneCopies: { name: string; bytes: number }[] = []
+  /** Values that programs did not write after all: what they write next has the same name. */
+  readonly #givenUp: { name: string; bytes: number }[] = []
   readonly #bytesOf = new Map<string, number>()
   readonly #later: { atMs: number; event: () => StoreEvent }[] = []
   #lastKey = 0
@@ -148,7 +151,7 @@ export class StoreWorld {
   allocate(bytes = Math.floor(this.random() ** 3 * this.bytesMax * 0.6), isCopy = this.random() < 0.3): void {
     const key = ++this.#lastKey
     const owner = this.#someClient
-    const again = isCopy && this.random() < 0.3 ? this.#goneCopies.pop() : undefined
+    const again = this.random() < 0.3 ? (isCopy ? this.#goneCopies : this.#givenUp).pop() : undefined
     const value = again ?? { name: key.toString(16).padStart(44, '0'), bytes }
     const writer = isCopy ? '' : this.#someClient
     this.#asked.set(key, { sinceMs: this.nowMs, name: value.name, writer })
@@ -172,20 +175,25 @@ export class StoreWorld {
     const writing = this.pick(this.#writings)
     if (writing === undefined) return
     this.#writings.splice(this.#writings.indexOf(writing), 1)
-    const { key, name, offset, file } = writing
-    if (isGivenUp) return this.step({ type: 'abandon', key, name })
+    const { name, writer, offset, file } = writing
+    // Programs know names only.
+    const byKey = writer === '' ? { key: writing.key } : {}
+    if (isGivenUp) {
+      if (writer !== '') this.#givenUp.push({ name, bytes: this.#bytesOf.get(name) ?? 0 })
+      return this.step({ type: 'abandon', name, ...byKey })
+    }
     if (offset !== undefined) this.#content.set(offset, name)
     else if (file !== undefined && !this.#deleted.has(file)) this.#files.get(file)?.set(0, name)
     const block = offset === undefined ? undefined : this.#blocks.get(offset)
     if (block === undefined || offset === undefined || this.random() < 0.7) {
-      this.step({ type: 'seal', name, object: '', crc: 0, key })
+      this.step({ type: 'seal', name, object: '', crc: 0, ...byKey })
       return
     }
     // It is smaller than he thought.
     const bytes = Math.floor(block.bytes * this.random())
     this.#blocks.set(offset, { name, bytes })
     this.#bytesOf.set(name, bytes)
-    this.step({ type: 'seal', name, bytes, object: '', crc: 0, key })
+    this.step({ type: 'seal', name, bytes, object: '', crc: 0, ...byKey })
   }
 
   /** Somebody needs room no more before he was given any. */
@@ -275,6 +283,13 @@ export class StoreWorld {
       assert.equal(this.#content.get(offset), name, `${name} has changed while the node sent it`)
     }
     this.step({ type: 'release', key, name })
+  }
+
+  /** A program of another node ends: who is writing a value for it goes on, and may find that it needs no more room. */
+  ownerGone(): void {
+    const owner = this.#someClient
+    this.step({ type: 'ownersGone', isGone: (each) => each === owner })
+    this.counters.unowned += this.#writings.filter(({ name }) => !this.book.entries.has(name)).length
   }
 
   /** A program ends: its connection is closed at once, its process is gone a little later, and it may write until then. */
@@ -459,7 +474,16 @@ export class StoreWorld {
       assert.equal(this.#content.get(offset), name, `${name} can be read where it is not`)
     }
     for (const name of this.#stored.keys()) assert.ok(this.book.entries.get(name)?.isSealed, `${name} is not there`)
+    this.#checkUse()
     this.counters.zombies = Math.max(this.counters.zombies, this.#hiddenWhilePinned.size)
+  }
+
+  /** Whatever takes memory is needed, or somebody is at it. */
+  #checkUse(): void {
+    const used = new Set([...this.#pins.keys(), ...this.#hiddenWhilePinned, ...this.#busy.keys()])
+    for (const { memory } of this.book.entries.values()) if (memory !== undefined) used.add(memory.offset)
+    for (const { offset } of [...this.#writings, ...this.#holds.values()]) if (offset !== undefined) used.add(offset)
+    for (const [offset, { name }] of this.#blocks) assert.ok(used.has(offset), `nobody needs ${name} and it stays`)
   }
 
   advance(ms: number): void {
@@ -489,6 +513,7 @@ export class StoreWorld {
     else if (dice < 0.885) this.keepCopy()
     else if (dice < 0.89) this.isDiskFull = !this.isDiskFull
     else if (dice < 0.893) this.damage()
+    else if (dice < 0.905) this.ownerGone()
     else this.advance(this.random() * 300)
   }
 
@@ -518,6 +543,7 @@ export class StoreWorld {
   #begin(): void {
     this.#isCalm = true
     this.nowMs += 20_000
+    this.#givenUp.length = 0
     const { placed, spilled, inFiles, refused } = this.counters
     this.allocate(this.bytesMax, false)
     assert.equal(this.counters.placed, placed + 1, 'memory is not whole again')

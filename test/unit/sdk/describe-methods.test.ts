@@ -45,3 +45,15 @@ describe('describeMethods', () => {
     assert.equal(hasAsyncMethods(More.prototype), true)
   })
 })
+
+test('a method whose name no message has room for is refused', () => {
+  const withMethod = (name: string): new () => object =>
+    class Long {
+      [name](): void {}
+    }
+  assert.doesNotThrow(() => describeMethods(withMethod('x'.repeat(512))))
+  assert.throws(
+    () => describeMethods(withMethod('漢'.repeat(171))),
+    /^InvalidArgumentError: class Long has a method with a name of 513 bytes, 漢{20}…; at most 512 are possible/,
+  )
+})

@@ -8,9 +8,6 @@ import { Command } from 'commander'
 import { LibraryError, makeHidden, Vector } from './fixtures/library.ts'
 import { ShipWorker } from './ship-worker.ts'
 
-declare const classIdOnWorker: (cls: unknown) => string | undefined
-declare const classByIdOnWorker: (id: string) => unknown
-
 const worker = new ShipWorker()
 after(() => worker.stop())
 
@@ -30,16 +27,31 @@ class Failure extends Error {
   override name = 'Failure'
 }
 const Expression = class {}
+let Replaced: new () => object = class {}
+const mixin = (Base: new () => object): new () => object => class extends Base {}
+const group = { Member: class {} }
+class Outer {
+  static Inner = class {}
+  own = class {}
+}
+const looped: (new () => object)[] = []
+for (const step of [1, 2]) {
+  looped.push(
+    class {
+      step = step
+    },
+  )
+}
 
 describe('identity', () => {
   test('a class of the main file', async () => {
-    const id = await worker.run(() => classIdOnWorker(new Derived().constructor))
+    const id = await worker.run(() => process.classIdOnWorker(new Derived().constructor))
     assert.equal(id, classId(Derived))
     assert.equal(classById(id as string), Derived)
   })
 
   test('a class expression and an error', async () => {
-    const ids = await worker.run(() => [Expression, Failure].map((cls) => classIdOnWorker(cls)))
+    const ids = await worker.run(() => [Expression, Failure].map((cls) => process.classIdOnWorker(cls)))
     assert.deepEqual(
       (ids as string[]).map((id) => classById(id)),
       [Expression, Failure],
@@ -48,7 +60,7 @@ describe('identity', () => {
 
   test('classes of imported files, also those that only the file knows', async () => {
     const ids = (await worker.run(() =>
-      [Vector, LibraryError, makeHidden().constructor].map((cls) => classIdOnWorker(cls)),
+      [Vector, LibraryError, makeHidden().constructor].map((cls) => process.classIdOnWorker(cls)),
     )) as string[]
     assert.deepEqual(
       ids.map((id) => classById(id)),
@@ -63,8 +75,8 @@ describe('identity', () => {
     assert.deepEqual(
       await worker.run(
         (...given: string[]) => [
-          classByIdOnWorker(given[0] ?? '') === Local,
-          classByIdOnWorker(given[1] ?? '') === Vector,
+          process.classByIdOnWorker(given[0] ?? '') === Local,
+          process.classByIdOnWorker(given[1] ?? '') === Vector,
         ],
         ...ids,
       ),
@@ -75,9 +87,9 @@ describe('identity', () => {
   test('two functions that use a class use one', async () => {
     const first = await worker.run(() => {
       Object.assign(Local, { mark: 'seen' })
-      return classIdOnWorker(Local)
+      return process.classIdOnWorker(Local)
     })
-    const second = await worker.run(() => [classIdOnWorker(Local), (Local as { mark?: string }).mark])
+    const second = await worker.run(() => [process.classIdOnWorker(Local), (Local as { mark?: string }).mark])
     assert.deepEqual(second, [first, 'seen'])
   })
 
@@ -86,6 +98,57 @@ describe('identity', () => {
     const [one, two] = [make(), make()]
     assert.notEqual(classId(one), classId(two))
     assert.equal(classById(classId(two) ?? ''), two)
+  })
+
+  test('a class made in a function has an id that no other process has', async () => {
+    const make = (tag: string): new () => object =>
+      class Made {
+        tag = tag
+      }
+    const idsOf = (): string[] => ['a', 'b'].map((tag) => process.idOfAnyOnWorker(make(tag)))
+    const other = new ShipWorker()
+    try {
+      const there = [...((await worker.run(idsOf)) as string[]), ...((await other.run(idsOf)) as string[])]
+      const ids = new Set([...there, classId(make('a')), classId(make('b'))])
+      assert.equal(ids.size, 6)
+      assert.deepEqual(
+        there.map((id) => classById(id)),
+        Array.from({ length: 4 }),
+      )
+    } finally {
+      await other.stop()
+    }
+  })
+
+  test('an id is not used again when its class is gone', () => {
+    const make = (): new () => object => class Made {}
+    const ids = new Set(Array.from({ length: 20 }, () => classId(make())))
+    // Some may have been collected meanwhile: that must not matter.
+    assert.equal(ids.size, 20)
+  })
+
+  test('a class that is made once at the top level has one id in every process, also without a name there', async () => {
+    const there = await worker.run(() => [group.Member, Outer.Inner].map((cls) => process.idOfAnyOnWorker(cls)))
+    assert.deepEqual(there, [classId(group.Member), classId(Outer.Inner)])
+  })
+
+  test('classes made in a loop or for each instance are different', () => {
+    const ids = new Set([...looped, new Outer().own, new Outer().own].map((cls) => classId(cls)))
+    assert.equal(ids.size, 4)
+  })
+
+  test('a top-level class is not mistaken for what its variable holds now', async () => {
+    const ids = (await worker.run(() => [
+      process.idOfAnyOnWorker(Replaced),
+      process.idOfAnyOnWorker(Local),
+    ])) as string[]
+    assert.deepEqual(
+      ids.map((id) => classById(id)),
+      [Replaced, Local],
+    )
+    Replaced = mixin(Replaced)
+    assert.notEqual(classId(Replaced), ids[0])
+    assert.equal(await worker.run(() => process.idOfAnyOnWorker(Replaced)), classId(Replaced))
   })
 })
 

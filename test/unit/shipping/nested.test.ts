@@ -8,8 +8,6 @@ import common from './fixtures/common.cjs'
 import { countCalls, describeFile, makeSecretReader, Vector } from './fixtures/library.ts'
 import { ShipWorker } from './ship-worker.ts'
 
-declare const shipOn: (fn: (...args: never[]) => unknown, ...args: unknown[]) => Promise<unknown>
-
 const first = new ShipWorker()
 after(() => first.stop())
 
@@ -42,16 +40,16 @@ test('a function of a task, with what it closes over there', async () => {
   const fn = (x: number): Promise<unknown> => {
     const inside = x + outside
     settings.level++
-    return shipOn((y: number) => [inside, outside, settings.level, settings.cache.get('a'), remember(y)], 5)
+    return process.shipOn((y: number) => [inside, outside, settings.level, settings.cache.get('a'), remember(y)], 5)
   }
   assert.deepEqual(await first.run(fn, 1), [11, 10, 2, 1, 5])
 })
 
 test('imports go on to the second and the third worker process', async () => {
   const fn = (): Promise<unknown> =>
-    shipOn((text: string) => {
+    process.shipOn((text: string) => {
       const parsed = { a: acorn.parse(text, { ecmaVersion: 2022 }).body.length }
-      return shipOn(async (n: number) => {
+      return process.shipOn(async (n: number) => {
         const { fromB } = await import('./fixtures/cycle-b.ts')
         return [n, parsed.a, basename('/x/y'), common.help(n), describeFile()[0], fromB(n), typeof countCalls()]
       }, parsed.a + 1)
@@ -64,7 +62,9 @@ test('shipped on to a process that has nothing yet', async () => {
   const third = new ShipWorker()
   try {
     const fn = (): Promise<unknown> =>
-      shipOn(() => shipOn(() => [acorn.parse('1', { ecmaVersion: 2022 }).end, new Vector(1, 2).add(Vector.unit).x]))
+      process.shipOn(() =>
+        process.shipOn(() => [acorn.parse('1', { ecmaVersion: 2022 }).end, new Vector(1, 2).add(Vector.unit).x]),
+      )
     // Each hop runs on another process.
     assert.deepEqual(await first.runThrough([second, third], fn), [1, 2])
   } finally {
@@ -75,7 +75,7 @@ test('shipped on to a process that has nothing yet', async () => {
 test('classes keep their identity', async () => {
   const fn = (): Promise<unknown> => {
     const account = { of: Account, made: 3 }
-    return shipOn(() => {
+    return process.shipOn(() => {
       const mine = new account.of('me').add(2)
       return [mine instanceof Account, mine.balance, mine.owner, Account === account.of]
     })
@@ -89,26 +89,26 @@ test('a class made in a task', async () => {
       n = settings.cache.size
     }
     const one = new Made()
-    return shipOn(() => [one instanceof Made, new Made().n])
+    return process.shipOn(() => [one instanceof Made, new Made().n])
   }
   assert.deepEqual(await first.run(fn), [true, 1])
 })
 
 test('a function that was shipped is shipped on as it is', async () => {
   const twice = (x: number): number => x * 2 + settings.cache.size
-  const fn = (): Promise<unknown> => shipOn(twice, 4)
+  const fn = (): Promise<unknown> => process.shipOn(twice, 4)
   assert.equal(await first.run(fn), 9)
 })
 
 test('functions of imported files, exported or not', async () => {
   const read = makeSecretReader()
-  assert.deepEqual(await first.run(() => shipOn(describeFile)), describeFile())
-  assert.equal(await first.run(() => shipOn(read)), 1)
+  assert.deepEqual(await first.run(() => process.shipOn(describeFile)), describeFile())
+  assert.equal(await first.run(() => process.shipOn(read)), 1)
 })
 
 test('a recursive function that ships itself', async () => {
   const fn = async function sum(n: number, total: number): Promise<unknown> {
-    return n === 0 ? total : shipOn(sum, n - 1, total + n)
+    return n === 0 ? total : process.shipOn(sum, n - 1, total + n)
   }
   assert.equal(await first.run(fn, 5, 0), 15)
 })
@@ -116,7 +116,7 @@ test('a recursive function that ships itself', async () => {
 test('what cannot travel is refused on the worker, and named as the user wrote it', async () => {
   const fn = (): Promise<unknown> => {
     const pending = Promise.resolve(1)
-    return shipOn(() => pending)
+    return process.shipOn(() => pending)
   }
   await assert.rejects(
     first.run(fn),

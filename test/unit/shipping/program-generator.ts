@@ -129,19 +129,47 @@ export class ProgramGenerator {
     if (this.#depth > 3) return this.#variable(names, '')
     const kind = this.#between(0, 3)
     const inner = names.inner()
-    const param = this.#name('p')
-    inner.numbers.push(param)
-    inner.declared.add(param)
+    const params = this.#parameters(inner)
     const start = kind === 3 ? '(q) => q + ' : ''
     const body = this.#functionBody(inner, (all) => `return ${start}${this.#number(all)};`)
     const argument = this.#number(names)
     const name = this.#declare(names, names.functions, 'f')
     if (name === undefined) return ''
-    if (kind === 0) return `${exported}function ${name}(${param}) {\n${body}\n}`
-    if (kind === 1) return `${exported}const ${name} = (${param} = 1) => {\n${body}\n};`
-    if (kind === 2) return `${exported}const ${name} = function inner(${param}) {\n${body}\n};`
+    if (kind === 0) return `${exported}function ${name}(${params}) {\n${body}\n}`
+    if (kind === 1) return `${exported}const ${name} = (${params}) => {\n${body}\n};`
+    if (kind === 2) return `${exported}const ${name} = function inner(${params}) {\n${body}\n};`
     // One that is made by another.
-    return `const ${name} = ((${param}) => {\n${body}\n})(${argument});`
+    return `const ${name} = ((${params}) => {\n${body}\n})(${argument});`
+  }
+
+  /** Plain names, or what V8 keeps in a scope of its own. */
+  #parameters(names: Names): string {
+    const first = this.#parameter(names, 'p')
+    if (this.#chance(0.5)) return first
+    const text = `${first} = ${this.#between(1, 9)}`
+    switch (this.#between(0, 2)) {
+      case 0: {
+        const other = this.#parameter(names, 'p')
+        return `${text}, { ${other} } = { ${other}: ${first} + 1 }`
+      }
+      case 1: {
+        const other = this.#parameter(names, 'p')
+        return `${text}, [${other} = ${first} * 2] = [], ...rest`
+      }
+      default: {
+        const made = this.#name('g')
+        names.functions.push(made)
+        names.declared.add(made)
+        return `${text}, ${made} = (x) => x + ${first}`
+      }
+    }
+  }
+
+  #parameter(names: Names, prefix: string): string {
+    const name = this.#name(prefix)
+    names.numbers.push(name)
+    names.declared.add(name)
+    return name
   }
 
   #class(names: Names, exported: string): string {

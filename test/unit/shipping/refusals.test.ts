@@ -11,6 +11,10 @@ import { hooks } from './ship-worker.ts'
 
 after(() => stopBundler())
 
+interface Parts {
+  parts: { load: () => unknown; whole: () => unknown }
+}
+
 class Secret {
   #value = 1
   reveal(): number {
@@ -58,6 +62,13 @@ function local<T>(value: T): () => T {
 }
 
 const cases: Record<string, () => Refused> = {
+  'the name of a function expression around it': () => ({
+    fn: (function inner(): () => unknown {
+      return () => inner
+    })(),
+    reason: 'it uses `inner`, the name of the function expression around it, which cannot be read from outside',
+    fix: 'give the function a variable, as in const inner = function () {…}, or declare it',
+  }),
   'a Promise': () => ({
     fn: local(Promise.resolve(1)),
     reason: 'it holds a Promise',
@@ -148,6 +159,27 @@ const cases: Record<string, () => Refused> = {
     path: 'captured -> .key',
     fix: /^use Symbol.for/,
   }),
+  'a buffer that was transferred away': () => {
+    const buffer = new ArrayBuffer(8)
+    const view = new Uint8Array(buffer)
+    buffer.transfer()
+    return {
+      fn: local([view]),
+      reason: 'it holds an ArrayBuffer that was transferred away',
+      path: 'captured[0]',
+      fix: 'capture what it was transferred to',
+    }
+  },
+  'a view beyond its buffer': () => {
+    const buffer = new ArrayBuffer(8, { maxByteLength: 8 })
+    const view = new DataView(buffer, 4)
+    buffer.resize(2)
+    return {
+      fn: local(view),
+      reason: 'it holds a view that is out of the bounds of its buffer',
+      fix: 'make a new view after the resize()',
+    }
+  },
   'shared memory': () => ({
     fn: local(new Uint8Array(new SharedArrayBuffer(4))),
     reason: 'it holds shared memory',
@@ -167,13 +199,13 @@ const cases: Record<string, () => Refused> = {
     fix: /^wrap it/,
   }),
   'a computed require': () => ({
-    fn: (computed as { load: () => unknown }).load,
+    fn: (computed as Parts).parts.load,
     reason: 'it calls require() with a computed name',
     path: 'require',
     fix: /^use a literal name/,
   }),
   'the module object': () => ({
-    fn: (computed as { whole: () => unknown }).whole,
+    fn: (computed as Parts).parts.whole,
     reason: 'it uses the `module` or `exports` object of its file',
     path: 'module',
     fix: /^give what it needs a name/,

@@ -414,6 +414,14 @@ describe('scopes', () => {
         expected: [2, 1],
       }
     },
+    'a closure of one run, and an object with those of another': () => {
+      const { increment } = makeCounter()
+      const other = makeCounter()
+      return {
+        fn: () => [increment(), other.read(), other.increment(), increment(), other.read()],
+        expected: [1, 0, 1, 2, 1],
+      }
+    },
     'closures from a loop': () => {
       let total = 0
       const adders: ((x: number) => number)[] = []

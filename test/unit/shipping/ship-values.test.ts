@@ -28,6 +28,17 @@ class Table extends Map<string, Point> {
   }
 }
 
+class EverySecond extends Array<number> {
+  override forEach(each: (item: number, i: number, all: number[]) => void): void {
+    super.forEach((item, i) => {
+      if (i % 2 === 1) each(item, i, this)
+    })
+  }
+  override *[Symbol.iterator](): ArrayIterator<number> {
+    for (let i = 1; i < this.length; i += 2) yield this[i] ?? 0
+  }
+}
+
 const origin = new Point(3, 4)
 const registry = { points: [origin], first: origin, make: (x: number) => new Point(x, x) }
 
@@ -64,7 +75,73 @@ describe('values', () => {
       const wide = new BigInt64Array([1n, -1n])
       return {
         fn: () => [buffer.toString('utf8'), [...part], view.getFloat64(0), wide, part.byteOffset],
-        expected: ['hello world', [1, 2], Math.PI, wide, 0],
+        expected: ['hello world', [1, 2], Math.PI, wide, 1],
+      }
+    },
+    'views of parts of one buffer': () => {
+      const buffer = new ArrayBuffer(64)
+      const head = new Uint32Array(buffer, 0, 2)
+      const data = new Uint8Array(buffer, 8)
+      return {
+        fn: () => {
+          data[0] = 9
+          head[0] = 7
+          return [new Uint32Array(buffer)[0], new Uint8Array(buffer)[8], head.buffer === data.buffer, data.byteOffset]
+        },
+        expected: [7, 9, true, 8],
+      }
+    },
+    'overlapping views of a large buffer, and one far away': () => {
+      const all = Float64Array.from({ length: 100_000 }, (_, i) => i)
+      const one = all.subarray(1000, 1200)
+      const other = new DataView(all.buffer, 8 * 1100 + 4, 2000)
+      const far = all.subarray(90_000, 90_010)
+      return {
+        fn: () => {
+          one[101] = 5
+          return [
+            other.getFloat64(4, true),
+            one[0],
+            far[9],
+            far.length,
+            one.buffer === other.buffer,
+            one.buffer === far.buffer,
+            one.buffer.byteLength < 4000,
+          ]
+        },
+        expected: [5, 1000, 90_009, 10, true, false, true],
+      }
+    },
+    'a view that was captured before its buffer': () => {
+      const holder = {
+        view: new Uint8Array(new ArrayBuffer(5000), 10, 5),
+        buffer: undefined as ArrayBuffer | undefined,
+      }
+      holder.buffer = holder.view.buffer
+      return {
+        fn: () => {
+          holder.view[0] = 3
+          return [
+            holder.buffer === holder.view.buffer,
+            holder.buffer?.byteLength,
+            new Uint8Array(holder.buffer ?? [])[10],
+          ]
+        },
+        expected: [true, 5000, 3],
+      }
+    },
+    'resizable buffers': () => {
+      const growing = new Float64Array(new ArrayBuffer(16, { maxByteLength: 32 }))
+      const fixed = new Uint16Array(growing.buffer, 2, 3)
+      const full = new ArrayBuffer(4, { maxByteLength: 4 })
+      const fullViews = [new Uint8Array(full), new Uint8Array(full, 0, 4), new DataView(full, 1)] as const
+      return {
+        fn: () => {
+          growing.buffer.resize(32)
+          full.resize(3)
+          return [growing.length, fixed.length, fixed.byteOffset, ...fullViews.map((view) => view.byteLength)]
+        },
+        expected: [4, 3, 2, 3, 0, 2],
       }
     },
     'expressions and URLs': () => {
@@ -119,6 +196,19 @@ describe('values', () => {
           table.size,
           table instanceof Table,
         ],
+      }
+    },
+    'a subclass of Array that goes over its items in its own way': () => {
+      const every = EverySecond.from([1, 2, 3, 4]) as EverySecond
+      return { fn: () => [every.length, every[1], every.at(-1)], expected: [4, 2, 4] }
+    },
+    'few items in a long array, and what else an array has': () => {
+      const long: unknown[] = [1]
+      long[4_000_000_000] = { last: true }
+      const tagged = Object.assign([1, 2], { [Symbol.for('tag')]: 'a tag' })
+      return {
+        fn: () => [long.length, long[4_000_000_000], Object.keys(long), tagged[Symbol.for('tag') as never]],
+        expected: [4_000_000_001, { last: true }, ['0', '4000000000'], 'a tag'],
       }
     },
     errors: () => {
@@ -185,6 +275,13 @@ describe('values', () => {
           parts.hostname(),
           parts.Buffer === Buffer,
         ],
+      }
+    },
+    'how the process was started': () => {
+      const { argv, execArgv, versions, release, env, cwd } = process
+      return {
+        fn: () => [argv, execArgv, versions.node, release.name, env === process.env, cwd === process.cwd],
+        expected: [argv, execArgv, versions.node, 'node', true, true],
       }
     },
     'functions in collections': () => {

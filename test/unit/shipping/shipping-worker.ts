@@ -1,11 +1,23 @@
 /** The worker process of the shipping tests: rebuilds functions and runs them. It knows none of the drivers' files. */
-import { taskGlobals } from './worker-globals.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { buildFunction, captureFunction } from '../../../sdk/shipping/index.ts'
+import { buildFunction, captureFunction, classId } from '../../../sdk/shipping/index.ts'
 import { FunctionLoader, type FunctionLoaderOptions } from '../../../sdk/shipping/instantiate.ts'
 import type { FunctionManifest } from '../../../sdk/shipping/manifest.ts'
 import { classById, registeredClassId } from '../../../sdk/shipping/class-registry.ts'
+
+declare global {
+  namespace NodeJS {
+    /** What tasks of the tests can call: every process has `process`, so that it is not captured. */
+    interface Process {
+      /** What `remote()` does inside of a task: captures a function that was shipped here, and ships it on. */
+      shipOn(fn: (...args: never[]) => unknown, ...args: unknown[]): Promise<unknown>
+      classIdOnWorker(cls: unknown): string | undefined
+      idOfAnyOnWorker(cls: unknown): string
+      classByIdOnWorker(id: string): unknown
+    }
+  }
+}
 
 export interface ShipRequest {
   id: number
@@ -31,7 +43,6 @@ async function load(manifest: FunctionManifest, blobs: Map<string, Uint8Array>):
   return (await loader.instantiate(structuredClone(manifest))) as AnyFunction
 }
 
-/** What `remote()` does inside of a task: captures a function that was shipped here, and ships it on. */
 async function shipOn(fn: AnyFunction, ...args: unknown[]): Promise<unknown> {
   const captured = captureFunction(fn, { hooks: { isHandle: isTestHandle } })
   const { manifest, blobs } = await buildFunction(captured)
@@ -42,7 +53,12 @@ function isTestHandle(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'isTestHandle' in value
 }
 
-Object.assign(taskGlobals, { shipOn, classIdOnWorker: registeredClassId, classByIdOnWorker: classById })
+Object.assign(process, {
+  shipOn,
+  classIdOnWorker: registeredClassId,
+  idOfAnyOnWorker: classId,
+  classByIdOnWorker: classById,
+})
 
 process.on('message', (request: ShipRequest) => void answer(request))
 

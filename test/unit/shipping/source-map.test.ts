@@ -5,8 +5,6 @@ import { failDeep } from './fixtures/library.ts'
 import { placeOf } from './place-of.ts'
 import { ShippedError, ShipWorker } from './ship-worker.ts'
 
-declare const shipOn: (fn: (...args: never[]) => unknown, ...args: unknown[]) => Promise<unknown>
-
 const worker = new ShipWorker()
 after(() => worker.stop())
 
@@ -66,9 +64,9 @@ test('imported files', async () => {
 
 test('functions that were shipped on by shipped functions', async () => {
   const stack = await stackOf(() =>
-    shipOn(() => {
+    process.shipOn(() => {
       const x = limit
-      return shipOn((y: number) => check(x + y), 4)
+      return process.shipOn((y: number) => check(x + y), 4)
     }),
   )
   assertAt(stack[1], 'check', 'new RangeError')

@@ -30,8 +30,15 @@ function put(host: SegmentHost, n: number, bytes: number): void {
   host.store.write(nameOf(n), [bytesFor(nameOf(n), bytes)], whose)
 }
 
-const read = (host: SegmentHost, n: number, bytes: number): Promise<Uint8Array> =>
-  host.store.read(nameOf(n), bytes, whose, 'get')
+/** A whole value as a buffer of its own. */
+function ownOf(stored: StoredBytes, bytes: number): Uint8Array {
+  const own = stored.own(0, bytes)
+  stored.close()
+  return own
+}
+
+const read = async (host: SegmentHost, n: number, bytes: number): Promise<Uint8Array> =>
+  ownOf(await host.store.read(nameOf(n), bytes, whose, 'get'), bytes)
 
 function isRight(view: Uint8Array, n: number): boolean {
   return Buffer.compare(view, bytesFor(nameOf(n), view.length)) === 0
@@ -148,6 +155,27 @@ describe('values in shared memory', () => {
     assert.ok(isRight(await read(host, 2, mebibyte), 2))
   })
 
+  test('a value is there while it is read, and its parts each for themselves', async () => {
+    const host = await SegmentHost.create(2 * mebibyte)
+    put(host, 1, mebibyte)
+    const right = bytesFor(nameOf(1), mebibyte)
+    const stored = await host.store.read(nameOf(1), mebibyte, whose, 'get')
+    host.store.free([nameOf(1)])
+    assert.equal(Buffer.compare(stored.shown, right), 0)
+    const [start, end] = [stored.own(0, 300_000), stored.own(300_001, mebibyte - 300_001)]
+    const small = stored.own(7, 100)
+    stored.close()
+    assert.equal(host.segment.pinCount(host.pinTable), 2)
+    assert.equal(releaseView(start), true)
+    assert.equal(host.book.usedBytes, mebibyte)
+    assert.equal(Buffer.compare(small, right.subarray(7, 107)), 0)
+    // They came together.
+    assert.deepEqual([start.length, end.length, releaseView(end)], [0, 0, false])
+    assert.equal(host.segment.pinCount(host.pinTable), 0)
+    host.step({ type: 'tick' })
+    assert.equal(host.book.usedBytes, 0)
+  })
+
   test('what is kept for the next view has a bound, in number and in bytes', async () => {
     const host = await SegmentHost.create(4 * mebibyte)
     const { path } = host.segment
@@ -167,9 +195,9 @@ describe('values in shared memory', () => {
       const before = mappingsOf(host)
       for (let n = 1; n < 40; n++) {
         put(host, n, mebibyte + n)
-        const view = segment.read(placeOf(host, n), nameOf(n), mebibyte + n)
-        assert.ok(view !== undefined && isRight(view.bytes, n))
-        releaseView(view.bytes)
+        const view = ownOf(segment.read(placeOf(host, n), nameOf(n), mebibyte + n) as StoredBytes, mebibyte + n)
+        assert.ok(isRight(view, n))
+        releaseView(view)
         host.store.free([nameOf(n)])
       }
       assert.equal(mappingsOf(host) - before, kept)
@@ -184,9 +212,9 @@ describe('values in shared memory', () => {
     const { path } = host.segment
     const segment = SharedSegment.open(limitedMemory(2), { path, bytesMax: 4 * mebibyte, pinTable: 5 }) as SharedSegment
     const readOne = (n: number): Uint8Array => {
-      const { bytes } = segment.read(placeOf(host, n), nameOf(n), mebibyte) as StoredBytes
-      assert.ok(isRight(bytes, n))
-      return bytes
+      const view = ownOf(segment.read(placeOf(host, n), nameOf(n), mebibyte) as StoredBytes, mebibyte)
+      assert.ok(isRight(view, n))
+      return view
     }
     for (const n of [1, 2, 3]) put(host, n, mebibyte)
     for (const n of [1, 2]) releaseView(readOne(n))
@@ -275,10 +303,11 @@ describe('values in shared memory', () => {
     put(host, 1, bytes)
     const views: Uint8Array[] = []
     for (let i = 0; i < pinsPerClient + 20; i++) views.push(await read(host, 1, bytes))
-    assert.equal(host.segment.pinCount(host.pinTable), pinsPerClient)
+    // To read takes one, too.
+    assert.equal(host.segment.pinCount(host.pinTable), pinsPerClient - 1)
     host.store.free([nameOf(1)])
     put(host, 2, bytes)
-    for (const view of [views[0], views[pinsPerClient - 1], views.at(-1)]) assert.ok(view && isRight(view, 1))
+    for (const view of [views[0], views[pinsPerClient - 2], views.at(-1)]) assert.ok(view && isRight(view, 1))
     assert.ok(isRight(await read(host, 2, bytes), 2))
   })
 
@@ -329,11 +358,15 @@ describe('values in shared memory', () => {
     const [child, table] = await startReader(t, host, bytesMax)
     const gone: string[] = []
     const tables = new PinTables(
-      { takePinTable: () => table, freePinTable: (each) => host.segment.freePinTable(each) },
+      {
+        takePinTable: () => table,
+        freePinTable: (each) => host.segment.freePinTable(each),
+        pinsEnd: (each) => host.segment.pinsEnd(each),
+      },
       { isAlive: isRunning, isWriting: () => false, onGone: (client) => void gone.push(client) },
     )
     t.after(() => tables.close())
-    const client = { id: 'c', pid: child.pid as number, pinTable: undefined }
+    const client = { id: 'c', pid: child.pid as number, pinTable: undefined, usesStore: true }
     tables.entered(client)
     put(host, 1, mebibyte)
     tell(host, child, 1)
@@ -352,19 +385,4 @@ describe('values in shared memory', () => {
     assert.deepEqual(gone, ['c'])
     assert.equal(tables.clientOf(table), undefined)
   })
-})
-
-test('who has no table of pins is waited for only while it writes', () => {
-  const gone: string[] = []
-  const alive = new Set([1, 2])
-  const tables = new PinTables(undefined, {
-    isAlive: (pid) => alive.has(pid),
-    isWriting: (client) => client === 'writer',
-    onGone: (client) => void gone.push(client),
-  })
-  tables.left({ id: 'idle', pid: 1, pinTable: undefined })
-  alive.delete(2)
-  tables.left({ id: 'writer', pid: 2, pinTable: undefined })
-  assert.deepEqual(gone, ['writer'])
-  tables.close()
 })
