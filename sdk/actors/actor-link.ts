@@ -6,6 +6,7 @@ import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { isPlain, wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import { recordOf } from '../objects/object-ref.ts'
+import { ArgumentWaits } from '../tasks/argument-waits.ts'
 import { tooLarge } from '../tasks/task-errors.ts'
 import { TaskQueue } from '../tasks/task-queue.ts'
 import {
@@ -101,6 +102,7 @@ export class ActorLink {
   readonly #host: ActorLinkHost
   readonly #queue = new TaskQueue<TaskRecord>()
   readonly #inFlight = new Map<number, InFlight>()
+  readonly #waits = new ArgumentWaits()
   readonly #path = new CallPath()
   #inFlightBytes = 0
   /** Of those, calls that went over a line. */
@@ -163,23 +165,19 @@ export class ActorLink {
 
   #awaitArguments(task: TaskRecord): void {
     task.state = 'waiting'
-    let missing = task.resolvedRefs.length
-    if (missing === 0) {
+    if (task.resolvedRefs.length === 0) {
       task.state = 'queued'
       this.#pumpLater()
       return
     }
-    const onReady = (): void => {
-      if (--missing > 0 || task.state === 'done') return
-      const failed = task.resolvedRefs.find(({ ref }) => recordOf(ref).value?.isError === true)
+    this.#waits.begin(task, (failed) => {
       if (failed === undefined) task.state = 'queued'
       else {
         this.#queue.remove(task)
-        this.#finish(task, () => this.#host.failWith(task, failed.ref))
+        this.#finish(task, () => this.#host.failWith(task, failed))
       }
       this.#pumpLater()
-    }
-    for (const { ref } of task.resolvedRefs) recordOf(ref).whenReady(onReady)
+    })
   }
 
   #pumpLater(): void {
@@ -542,6 +540,8 @@ export class ActorLink {
   }
 
   #finish(task: TaskRecord, settle: () => void): void {
+    // The refs that it waits for may be there for long yet.
+    if (task.state === 'waiting') this.#waits.end(task)
     task.state = 'done'
     settle()
   }

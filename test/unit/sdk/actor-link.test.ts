@@ -136,6 +136,21 @@ describe('ActorLink', () => {
     await caller.link.left(1)
   })
 
+  test('a call that is cancelled while it waits for an argument leaves nothing behind', () => {
+    const caller = new Caller()
+    caller.alive()
+    const argument = new ObjectRecord('0d'.repeat(16), 1)
+    const forgotten: (() => void)[] = []
+    argument.forget = (callback) => void forgotten.push(callback)
+    const task = taskOf(1, [], { resolvedRefs: [{ position: 0, ref: new ObjectRef(argument) }] })
+    caller.link.submit(task)
+    caller.link.cancel(task, true)
+    assert.equal(forgotten.length, 1)
+    caller.submit(2)
+    caller.run()
+    assert.deepEqual(caller.pushed, [2])
+  })
+
   test('with a task, the calls that it has made are cancelled: those under way, and those that wait', () => {
     const caller = new Caller()
     const parent = {}
