@@ -76,6 +76,7 @@ export class Pull {
     if (source === undefined) return
     this.sources.delete(node)
     for (const index of source.asked.values()) this.#cameBack(index)
+    source.asked.clear()
   }
 
   /** True when nothing is on its way, and none of those who may still be asked has any of what is missing. */
@@ -121,13 +122,27 @@ export class Pull {
     return this.#lacksSomeOf(source) || (have?.isFull === false && source.asked.size === 0)
   }
 
-  /** Asks all that is still wanted of one source, from the first chunk to the last. */
-  askRest(source: PullSource): { requestId: number; index: number }[] {
-    const asks: { requestId: number; index: number }[] = []
+  /**
+   * Takes all that is still wanted of one source, from the first chunk to the last, to copy it from its memory. Nobody else
+   * is asked for it until {@link copied} is told, whatever becomes of the source: what is copied late is written late.
+   */
+  takeRest(source: PullSource): number[] {
+    const taken: number[] = []
     for (let index = 0; index < this.have.size; index++) {
-      if (this.#isWanted(index, source)) asks.push(this.#ask(source, index))
+      if (!this.#isWanted(index, source)) continue
+      this.#underWay.set(index, 1)
+      taken.push(index)
     }
-    return asks
+    return taken
+  }
+
+  /** Nothing is written into these any more. True when they are there. */
+  copied(source: PullSource, indices: readonly number[], isThere: boolean): void {
+    for (const index of indices) {
+      this.#cameBack(index)
+      if (isThere) this.have.add(index)
+    }
+    if (isThere) source.failures = 0
   }
 
   #ask(source: PullSource, index: number): { requestId: number; index: number } {

@@ -139,7 +139,7 @@ export class SourceReader {
             onNews()
             onChange()
           }
-          await readNear({ pull, room, source, value, now, isStopped, onPart })
+          await readNear({ pull, room, source, value, isStopped, onPart })
         } finally {
           await value.close()
         }

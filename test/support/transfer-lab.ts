@@ -127,7 +127,7 @@ export class TransferLab {
     return node
   }
 
-  #openNear({ pid }: MemoryPlace, name: string): Promise<NearValue> {
+  #openNear({ pid, generation }: MemoryPlace, name: string): Promise<NearValue> {
     const node = this.nodes.get(pid.toString(16).padStart(16, '0')) as LabNode
     const value = node.store.values.get(name)
     if (value === undefined) return Promise.reject(new Error('it is not there'))
@@ -135,6 +135,7 @@ export class TransferLab {
       read: async (offset, target) => {
         await this.beforeNearRead(node, offset)
         target.set(value.subarray(offset, offset + target.length))
+        if (node.store.place?.generation !== generation) throw new Error('it does not lie there any more')
       },
       close: () => Promise.resolve(),
     })
