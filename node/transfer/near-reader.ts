@@ -19,9 +19,8 @@ export interface NearReaderOptions {
   now(): number
   /** True when no more is to be written into the room. */
   isStopped(): boolean
-  onBytes(bytes: number): void
-  /** There are new chunks. */
-  onProgress(): void
+  /** So many bytes are there. */
+  onPart(bytes: number): void
 }
 
 /** Chunks are read together up to so many bytes: after each such part others hear of it, and may stop it. */
@@ -40,7 +39,7 @@ interface Part {
  * was not copied is then wanted as before.
  */
 export async function readNear(options: NearReaderOptions): Promise<void> {
-  const { pull, room, source, value, now, isStopped, onBytes, onProgress } = options
+  const { pull, room, source, value, now, isStopped, onPart } = options
   const parts = partsOf(pull.bytes, pull.askRest(source))
   let failure: Error | undefined
   const readOne = async ({ offset, length, asks: [first] }: Part): Promise<boolean> => {
@@ -61,9 +60,7 @@ export async function readNear(options: NearReaderOptions): Promise<void> {
       const outcome = isRead ? 'data' : 'have'
       // None is, when the node was given up meanwhile.
       const taken = part.asks.filter(({ requestId }) => pull.answered(source.node, requestId, outcome, now()))
-      if (!isRead || taken.length === 0) continue
-      onBytes(part.length)
-      onProgress()
+      if (isRead && taken.length > 0) onPart(part.length)
     }
   }
   // All have to come to their end before anybody else may use the room.

@@ -10,6 +10,8 @@ export interface PullSource {
   readonly node: NodeId
   /** Undefined while it has not said what it has. */
   have: ChunkSet | undefined
+  /** The most chunks that it has ever said it has. */
+  mostTold: number
   /** Chunks that it was asked for, by the number of the request; -1 for a question what it has. */
   readonly asked: Map<number, number>
   /** So often in a row something went wrong. */
@@ -48,23 +50,25 @@ export class Pull {
     this.#random = random
   }
 
-  /** A node may have it. */
-  addSource(node: NodeId): void {
+  /** A node may have it. True when that is new. */
+  addSource(node: NodeId): boolean {
     const known = this.sources.get(node)
     if (known !== undefined) {
       if (known.failures >= failuresMax) known.failures = failuresMax - 1
-      return
+      return false
     }
-    if (this.sources.size >= sourcesMax) return
+    if (this.sources.size >= sourcesMax) return false
     this.sources.set(node, {
       node,
       have: undefined,
+      mostTold: -1,
       asked: new Map(),
       failures: 0,
       restsUntilMs: -Infinity,
       isWithout: false,
       mayBeNear: true,
     })
+    return true
   }
 
   removeSource(node: NodeId): void {
@@ -74,15 +78,25 @@ export class Pull {
     for (const index of source.asked.values()) this.#cameBack(index)
   }
 
-  /** True while something is asked for, or may be asked for now or a little later. */
-  get hasHope(): boolean {
-    for (const { isWithout, failures } of this.sources.values()) if (!isWithout && failures < failuresMax) return true
-    return false
+  /** True when nothing is on its way, and none of those who may still be asked has any of what is missing. */
+  get isStuck(): boolean {
+    return this.#everySource((source) => source.failures >= failuresMax || this.#hasNothing(source))
   }
 
-  /** True when every node that was asked has said that it does not have it. */
+  /** True when every node that was asked has said that it does not have it, or nothing of what is missing. */
   get isNowhere(): boolean {
-    return [...this.sources.values()].every(({ isWithout }) => isWithout)
+    return this.#everySource((source) => source.isWithout || (source.failures === 0 && this.#hasNothing(source)))
+  }
+
+  #everySource(isSo: (source: PullSource) => boolean): boolean {
+    return this.#underWay.size === 0 && [...this.sources.values()].every(isSo)
+  }
+
+  #hasNothing({ isWithout, have }: PullSource): boolean {
+    if (isWithout) return true
+    if (have === undefined) return false
+    for (let index = 0; index < this.have.size; index++) if (have.has(index) && !this.have.has(index)) return false
+    return true
   }
 
   /** What is to be asked of a source now: a chunk, or what it has (-1); undefined for nothing. */
@@ -172,10 +186,14 @@ export class Pull {
     return count
   }
 
-  /** A source has said which chunks it has. */
-  told(node: NodeId, have: ChunkSet): void {
+  /** A source has said which chunks it has. True when it has never had so many. */
+  told(node: NodeId, have: ChunkSet): boolean {
     const source = this.sources.get(node)
-    if (source !== undefined && have.size === this.have.size) source.have = have
+    if (source === undefined || have.size !== this.have.size) return false
+    source.have = have
+    if (have.count <= source.mostTold) return false
+    source.mostTold = have.count
+    return true
   }
 
   /** An answer has come. False when there was no such question, or for another chunk. */
@@ -190,6 +208,7 @@ export class Pull {
       source.failures = 0
     } else if (outcome === 'lost') source.isWithout = true
     else if (outcome === 'busy') source.restsUntilMs = nowMs + restMs
+    else if (index < 0) source.failures = 0
     return true
   }
 

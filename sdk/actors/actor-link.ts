@@ -86,6 +86,8 @@ interface InFlight {
   bytes: number
   /** The number of the line over which it went; 0 for through the node. */
   line: number
+  /** Told when it is with the worker no more. */
+  onLeft: (() => void) | undefined
 }
 
 /**
@@ -228,7 +230,7 @@ export class ActorLink {
       }
       calls.push(callOf(task, spec))
       bytes += size
-      this.#add({ task, bytes: size, line: isDirect ? line : 0 })
+      this.#add({ task, bytes: size, line: isDirect ? line : 0, onLeft: undefined })
       task.state = 'pushed'
     }
     if (calls.length > 0) this.#push(status, calls, isDirect)
@@ -495,6 +497,7 @@ export class ActorLink {
     this.#inFlight.clear()
     this.#inFlightBytes = 0
     this.#directCount = 0
+    for (const { onLeft } of entries) onLeft?.()
     return entries
   }
 
@@ -510,12 +513,26 @@ export class ActorLink {
     this.#inFlight.delete(sequence)
     this.#inFlightBytes -= entry.bytes
     if (entry.line > 0) this.#directCount -= 1
+    entry.onLeft?.()
     return entry.task
   }
 
   /** True while the call is with the worker, though it may have its result here: that it was cancelled. */
   has(sequence: number): boolean {
     return this.#inFlight.has(sequence)
+  }
+
+  /** Resolves when the call is not with the worker, as `has` tells it. */
+  async left(sequence: number): Promise<void> {
+    const entry = this.#inFlight.get(sequence)
+    if (entry === undefined) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const before = entry.onLeft
+    entry.onLeft = () => {
+      before?.()
+      resolve()
+    }
+    await promise
   }
 
   /** The call that a stream's item belongs to, if it is with that worker. */

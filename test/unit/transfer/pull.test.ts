@@ -42,3 +42,26 @@ test('pullers that know what the others have leave most of it to each other to g
   const count = pulls.get(ids[0] ?? '')?.have.size ?? 0
   assert.ok(sent <= 1.6 * count, `the origin sent ${sent} chunks of ${count} to ${pullers} nodes`)
 })
+
+test('a pull is stuck when none of its sources has any of what is missing, and nothing is on its way', () => {
+  const mib = 1024 * 1024
+  const pull = new Pull('aa', 6 * mib, seededRandom(7))
+  const first = new ChunkSet(3, Uint8Array.of(1))
+  const firstTwo = new ChunkSet(3, Uint8Array.of(3))
+  assert.equal(pull.addSource('a'), true)
+  assert.equal(pull.addSource('a'), false)
+  assert.deepEqual([pull.isStuck, pull.isNowhere], [false, false], 'it has not said what it has')
+  assert.equal(pull.told('a', first), true)
+  assert.equal(pull.told('a', first), false, 'it has no more than before')
+  const source = pull.sources.get('a')
+  assert.ok(source !== undefined)
+  const asked = pull.next(source, 0)
+  assert.equal(asked?.index, 0)
+  assert.equal(pull.isStuck, false, 'a part is on its way')
+  pull.answered('a', asked.requestId, 'data', 0)
+  assert.deepEqual([pull.isStuck, pull.isNowhere], [true, true])
+  assert.equal(pull.told('a', firstTwo), true)
+  assert.deepEqual([pull.isStuck, pull.isNowhere], [false, false])
+  for (let i = 0; i < 5; i++) pull.failed('a', 0)
+  assert.deepEqual([pull.isStuck, pull.isNowhere], [true, false], 'it is given up, but may have it')
+})
