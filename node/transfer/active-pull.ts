@@ -282,7 +282,7 @@ export class ActivePull {
       else streams.giveBack(node, stream)
     } catch (error) {
       stream?.abort((error as Error).message)
-      this.#pull.failed(node, now())
+      this.#pull.failed(source, now())
       if (error instanceof ProtocolError) log(error.message)
     }
   }

@@ -100,9 +100,15 @@ export class Pull {
     return true
   }
 
+  /** False when it was removed, though another one may be there for the same node. */
+  #isSource(source: PullSource): boolean {
+    return this.sources.get(source.node) === source
+  }
+
   /** What is to be asked of a source now: a chunk, or what it has (-1); undefined for nothing. */
   next(source: PullSource, nowMs: number): { requestId: number; index: number } | undefined {
-    if (source.isWithout || source.failures >= failuresMax || source.restsUntilMs > nowMs) return undefined
+    if (!this.#isSource(source) || source.isWithout || source.failures >= failuresMax) return undefined
+    if (source.restsUntilMs > nowMs) return undefined
     if (this.have.isFull || source.asked.size >= requestsPerSource) return undefined
     // Before it is known what a source has, it is asked for one chunk, and answers with what it has.
     if (source.have === undefined && source.asked.size > 0) return undefined
@@ -118,7 +124,8 @@ export class Pull {
   /** True when `next` would ask something of it, now. */
   mayAsk(source: PullSource, nowMs: number): boolean {
     const { isWithout, failures, restsUntilMs, have } = source
-    if (isWithout || failures >= failuresMax || restsUntilMs > nowMs || this.have.isFull) return false
+    if (!this.#isSource(source) || isWithout || failures >= failuresMax) return false
+    if (restsUntilMs > nowMs || this.have.isFull) return false
     return this.#lacksSomeOf(source) || (have?.isFull === false && source.asked.size === 0)
   }
 
@@ -128,6 +135,7 @@ export class Pull {
    */
   takeRest(source: PullSource): number[] {
     const taken: number[] = []
+    if (!this.#isSource(source)) return taken
     for (let index = 0; index < this.have.size; index++) {
       if (!this.#isWanted(index, source)) continue
       this.#underWay.set(index, 1)
@@ -202,9 +210,8 @@ export class Pull {
   }
 
   /** A source has said which chunks it has. True when it has never had so many. */
-  told(node: NodeId, have: ChunkSet): boolean {
-    const source = this.sources.get(node)
-    if (source === undefined || have.size !== this.have.size) return false
+  told(source: PullSource, have: ChunkSet): boolean {
+    if (!this.#isSource(source) || have.size !== this.have.size) return false
     source.have = have
     if (have.count <= source.mostTold) return false
     source.mostTold = have.count
@@ -212,10 +219,9 @@ export class Pull {
   }
 
   /** An answer has come. False when there was no such question, or for another chunk. */
-  answered(node: NodeId, requestId: number, outcome: 'data' | 'have' | 'lost' | 'busy', nowMs: number): boolean {
-    const source = this.sources.get(node)
-    const index = source?.asked.get(requestId)
-    if (source === undefined || index === undefined) return false
+  answered(source: PullSource, requestId: number, outcome: 'data' | 'have' | 'lost' | 'busy', nowMs: number): boolean {
+    const index = source.asked.get(requestId)
+    if (index === undefined) return false
     source.asked.delete(requestId)
     this.#cameBack(index)
     if (outcome === 'data') {
@@ -227,14 +233,9 @@ export class Pull {
     return true
   }
 
-  indexAsked(node: NodeId, requestId: number): number | undefined {
-    return this.sources.get(node)?.asked.get(requestId)
-  }
-
   /** A source has broken off, does not answer, or has said what cannot be: others are asked for its chunks. */
-  failed(node: NodeId, nowMs: number): void {
-    const source = this.sources.get(node)
-    if (source === undefined) return
+  failed(source: PullSource, nowMs: number): void {
+    if (!this.#isSource(source)) return
     for (const index of source.asked.values()) {
       this.#cameBack(index)
       if (index >= 0) this.chunksRetried += 1

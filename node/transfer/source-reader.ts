@@ -81,7 +81,7 @@ export class SourceReader {
     const rest = Buffer.alloc(answer.restBytes)
     if (rest.length > 0) await this.#soon(stream.readInto(rest), 'does not go on')
     const { have, peers } = decodeRest(rest, answer)
-    const asked = pull.indexAsked(source.node, requestId)
+    const asked = source.asked.get(requestId)
     if (asked === undefined) throw this.#lie('answers what it was not asked')
     if (status === 'near') {
       if (bytes !== pull.bytes) throw this.#lie(`says that it has ${bytes} bytes, not ${pull.bytes}`)
@@ -91,14 +91,14 @@ export class SourceReader {
     if (status === 'data' || status === 'have') {
       if (bytes !== pull.bytes) throw this.#lie(`says that it has ${bytes} bytes, not ${pull.bytes}`)
       const told = have.length === 0 ? ChunkSet.full(pull.have.size) : new ChunkSet(pull.have.size, have)
-      if (pull.told(source.node, told)) onNews()
+      if (pull.told(source, told)) onNews()
     }
     if (status === 'data') {
       if (asked !== answer.index) throw this.#lie('sends another part than it was asked for')
       await this.#takeChunk(asked, length, sum)
       onBytes(length, 'network')
     } else if (length !== 0) throw this.#lie('sends bytes that it was not asked for')
-    pull.answered(source.node, requestId, status, now())
+    pull.answered(source, requestId, status, now())
     onPeers(peers)
     onChange()
   }
@@ -128,8 +128,8 @@ export class SourceReader {
     if (near === undefined || !source.mayBeNear || length !== placeBytes) throw this.#lie('names a place unasked')
     const where = Buffer.alloc(placeBytes)
     await this.#soon(stream.readInto(where), 'does not go on')
-    if (pull.told(source.node, ChunkSet.full(pull.have.size))) onNews()
-    pull.answered(source.node, requestId, 'have', now())
+    if (pull.told(source, ChunkSet.full(pull.have.size))) onNews()
+    pull.answered(source, requestId, 'have', now())
     try {
       await use(async () => {
         const value = await near.open(decodePlace(where), pull.name, pull.bytes)

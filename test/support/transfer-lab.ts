@@ -94,6 +94,8 @@ export class TransferLab {
   readonly #dead = new Set<NodeId>()
   /** What happens before a part is read from the memory of a node: it may fail. */
   beforeNearRead: (from: LabNode, offset: number) => Promise<void> = () => Promise.resolve()
+  /** What happens before a stream is opened. */
+  beforeOpen: () => void = () => {}
   /** Who is found to have a value. */
   locate: (name: string, signal: AbortSignal) => readonly NodeId[] | Promise<readonly NodeId[]> = () => []
 
@@ -142,6 +144,7 @@ export class TransferLab {
   }
 
   #open(from: NodeId, to: NodeId): Promise<BulkStream> {
+    this.beforeOpen()
     const target = this.nodes.get(to)
     if (target === undefined || target.isDown) return Promise.reject(new UnreachableError(`node ${to} is down`))
     const [mine, theirs] = bulkPair((bytes) => {

@@ -237,6 +237,20 @@ describe('pulling a value', { concurrency: true }, () => {
     assert.equal(puller.store.openRooms, 0)
   })
 
+  test('over a link that breaks while a stream is opened, and is back, goes on', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    const original = value(1000)
+    origin.store.values.set(name, original)
+    world.locate = () => [origin.id]
+    world.beforeOpen = () => {
+      world.beforeOpen = () => {}
+      puller.transfers.nodeGone(origin.id)
+    }
+    await pull(puller, original.length, [origin], { timeoutMs: 2000 })
+    assertSame(puller, original)
+  })
+
   test('from a node that does not answer is tried for a while, then fails with UnreachableError', async (t) => {
     const world = lab(t)
     const [origin, puller] = [world.add(1), world.add(2)]
