@@ -39,10 +39,10 @@ export function wantsMesh({ mesh, embedded, join }: NodeOptions): boolean {
 }
 
 /** Where the node listens: what it was told, else everywhere, at the port that it had last. */
-function listenOf(options: NodeOptions, ports: PortFile): { host: string; port: number } {
+function listenOf(options: NodeOptions, ports: PortFile): { host: string; port: number; isHabit: boolean } {
   const given = options.listen ?? parseListen(process.env['SHOAL_LISTEN'])
   const { host = '0.0.0.0', port = 0 } = given ?? {}
-  return { host, port: port === 0 ? ports.read() : port }
+  return { host, port: port === 0 ? ports.read() : port, isHabit: port === 0 }
 }
 
 /** `SHOAL_LISTEN`: an address, or an address and a port. */

@@ -186,6 +186,11 @@ test('columns are as wide as they look', () => {
   )
 })
 
+test('a table may be longer than a call has arguments', () => {
+  const rows = Array.from({ length: 200_000 }, () => ['x', 'y'])
+  assert.equal(formatTable(['A', 'B'], rows).split('\n').length, rows.length + 1)
+})
+
 describe('actors', () => {
   test('of all nodes, with where they are and who owns them', () => {
     const owner = { client: `${self}0000000000000001`, pid: 7, role: 'driver', program: '/home/me/train.ts' } as const

@@ -67,6 +67,14 @@ describe('membership', () => {
     }
   })
 
+  test('a machine may have more addresses than a token has room for', async () => {
+    await using folders = await MemberFolders.make()
+    const founder = await folders.founder()
+    const addresses = Array.from({ length: 19 }, (_, i) => `/ip4/172.17.${i}.1/tcp/7461`)
+    const { text } = await founder.createToken({ addresses })
+    assert.deepEqual(parseToken(text).addresses, addresses.slice(0, 16))
+  })
+
   test('tokens and their uses outlive a restart', async () => {
     await using folders = await MemberFolders.make()
     const directory = folders.newFolder()
