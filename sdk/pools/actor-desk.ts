@@ -10,6 +10,8 @@ export interface ActorDeskHost<A> {
   readonly cancel: (ref: ObjectRef) => void
   /** Resolves when the actor has nothing more to do for a call that was cancelled. */
   over(actor: A, ref: ObjectRef): Promise<void>
+  /** Keeps the program from ending before the promise has settled. */
+  waiting(promise: Promise<void>): Promise<void>
   /** True when it is known that the actor is dead and does not come back. */
   isDead(actor: A): boolean
   /** True when this error says that this very actor is dead. */
@@ -104,6 +106,8 @@ export class ActorDesk<A extends object> {
     this.#give()
     return { result: promise as Promise<R>, cancel: () => this.#cancel(job) }
   }
+
+  #held: PromiseWithResolvers<void> | undefined
 
   /** Resolves when nothing waits and no actor works, but for what was cancelled. */
   async idle(): Promise<void> {
@@ -208,7 +212,20 @@ export class ActorDesk<A extends object> {
     )
   }
 
+  /** What waits for nothing but the ends of cancelled calls waits all the same. */
+  #holdWaiting(): void {
+    const isHeld = this.#waiting.length > 0 && this.#busy.size === 0 && this.#ending.size > 0
+    if (!isHeld) {
+      this.#held?.resolve()
+      this.#held = undefined
+    } else if (this.#held === undefined) {
+      this.#held = Promise.withResolvers<void>()
+      this.#host.waiting(this.#held.promise).catch(() => undefined)
+    }
+  }
+
   #tellIdle(): void {
+    this.#holdWaiting()
     if (this.#onIdle.length === 0 || this.#busy.size > 0 || this.#waiting.length > 0) return
     for (const resolve of this.#onIdle.splice(0)) resolve()
   }

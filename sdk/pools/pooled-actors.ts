@@ -20,6 +20,9 @@ export function deskOf<A extends ActorHandle>(): ActorDesk<A> {
     over: async (actor, ref) => {
       if (hasRuntime()) await currentRuntime().actors.over(actor, ref)
     },
+    waiting: async (promise) => {
+      if (hasRuntime()) await currentRuntime().waiting(promise)
+    },
     isDeathOf: (actor, error) => isDeathOf(actor, error),
     retriesOf: (actor) => partsOf(actor).description.maxTaskRetries,
   })
