@@ -45,7 +45,12 @@ export const bundlesMax = 1000
 export const groupsMax = 10_000
 /** What the bundles of a group take in a message. */
 const bundleBytesMax = 256 * 1024
-const wrongCase: Readonly<Record<string, string>> = { cpu: 'CPU', gpu: 'GPU', memory: 'memory', gpumemory: 'gpuMemory' }
+const wrongCase: ReadonlyMap<string, string> = new Map([
+  ['cpu', 'CPU'],
+  ['gpu', 'GPU'],
+  ['memory', 'memory'],
+  ['gpumemory', 'gpuMemory'],
+])
 
 export function isPlacementStrategy(value: unknown): value is PlacementStrategy {
   return placementStrategies.some((each) => each === value)
@@ -84,7 +89,7 @@ function checkBundle(bundle: unknown, index: number): BundleSpec {
   }
   const { labels = {}, ...amounts } = bundle as Record<string, unknown>
   for (const name of Object.keys(amounts)) {
-    const right = wrongCase[name.toLowerCase()]
+    const right = wrongCase.get(name.toLowerCase())
     if (right !== undefined && right !== name) {
       throw new InvalidArgumentError(`${what}: '${name}' is written ${right}`, { index, name })
     }

@@ -102,10 +102,14 @@ export function optionFor(name: string): string | undefined {
   return Object.entries(ownNames).find(([own]) => own.toLowerCase() === name.toLowerCase())?.[1]
 }
 
+/** How much there is of what has this name: users name resources as they like, also `constructor`. */
+export function amountOf(set: ResourceSet, name: string): number {
+  return Object.hasOwn(set, name) ? (set[name] ?? 0) : 0
+}
+
 /** True when the request takes some of what has this name. What takes memory of a GPU takes a part of the GPU. */
 export function asksFor(request: ResourceSet, name: string): boolean {
-  const amount = Object.hasOwn(request, name) ? (request[name] ?? 0) : 0
-  return amount > 0 || (name === 'GPU' && (request['gpuMemory'] ?? 0) > 0)
+  return amountOf(request, name) > 0 || (name === 'GPU' && (request['gpuMemory'] ?? 0) > 0)
 }
 
 function checkName(name: string, what: string): void {

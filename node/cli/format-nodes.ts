@@ -1,5 +1,5 @@
 import type { NodeReport } from '../../protocols/admin.ts'
-import { formatAmount } from '../../protocols/resources.ts'
+import { amountOf, formatAmount } from '../../protocols/resources.ts'
 import { formatGpu } from './format-gpu.ts'
 import { formatDuration } from './format-status.ts'
 import { clean, plural } from './format-text.ts'
@@ -57,10 +57,10 @@ function formatState({ isSelf, isHead, term, linked, state, isOpen, roundTripMs 
 
 /** So much is free of so much. @example '2.5/4', '1.5/8 GiB' */
 function free({ resources: { total, available } }: NodeReport, name: string): string {
-  const all = total[name]
+  const all = Object.hasOwn(total, name) ? total[name] : undefined
   if (all === undefined) return '-'
   // It can be less than nothing for a moment, which tells nobody anything.
-  const rest = formatAmount(name, Math.max(0, available[name] ?? 0))
+  const rest = formatAmount(name, Math.max(0, amountOf(available, name)))
   const whole = formatAmount(name, all)
   const unit = / \w+$/.exec(whole)?.[0] ?? ''
   return unit !== '' && rest.endsWith(unit) ? `${rest.slice(0, -unit.length)}/${whole}` : `${rest}/${whole}`

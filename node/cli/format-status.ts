@@ -1,4 +1,4 @@
-import { formatAmount, formatResources } from '../../protocols/resources.ts'
+import { amountOf, formatAmount, formatResources } from '../../protocols/resources.ts'
 import type { NodeStatus } from '../status.ts'
 import { formatGpu } from './format-gpu.ts'
 import { clean, plural } from './format-text.ts'
@@ -94,7 +94,7 @@ function resourceLines({ resources: { total, available, gpus } }: NodeStatus): s
   const names = [...wellKnown.filter((name) => Object.hasOwn(total, name)), ...ownNames.toSorted()]
   const lines = names.map((name) => {
     const amount = total[name] ?? 0
-    const used = amount - (available[name] ?? 0)
+    const used = amount - amountOf(available, name)
     return `  ${name.padEnd(10)} ${bar(used, amount)} ${formatAmount(name, used)} of ${formatAmount(name, amount)} in use`
   })
   for (const { index, free, ...gpu } of gpus) {

@@ -19,12 +19,12 @@ const byteUnits: Readonly<Record<string, number>> = {
   T: 1024 ** 4,
 }
 
-const ownNames: Readonly<Record<string, string>> = {
-  cpu: '--cpus',
-  gpu: '--gpus',
-  gpumemory: '--gpu-memory',
-  memory: '--memory',
-}
+const ownNames: ReadonlyMap<string, string> = new Map([
+  ['cpu', '--cpus'],
+  ['gpu', '--gpus'],
+  ['gpumemory', '--gpu-memory'],
+  ['memory', '--memory'],
+])
 
 function refuse(option: string, expected: string, text: string): never {
   throw new UsageError(`${option} must be ${expected}; got ${JSON.stringify(text)}`)
@@ -74,7 +74,7 @@ export function parseResource(text: string, before: Record<string, number> = {})
   if (name === '' || value === undefined) {
     return refuse('--resource', 'a name and an amount of 0 or more, such as tpu=2', text)
   }
-  const own = acceleratorOf(name.toLowerCase()) === undefined ? ownNames[name.toLowerCase()] : '--gpu-type'
+  const own = acceleratorOf(name.toLowerCase()) === undefined ? ownNames.get(name.toLowerCase()) : '--gpu-type'
   if (own !== undefined) throw new UsageError(`--resource is for names of your own; for ${name} there is ${own}`)
   if (Object.hasOwn(before, name)) throw new UsageError(`--resource names ${JSON.stringify(name)} twice`)
   return { ...before, [name]: value }

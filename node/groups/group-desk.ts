@@ -75,7 +75,7 @@ export class GroupDesk {
     this.#with = options
     const { self, now, labels, book, gpus, expectsOthers } = options
     this.#book = new GroupBook({ self, expectsOthers })
-    this.#router = new GroupRouter({ self })
+    this.#router = new GroupRouter({ self, isPlacedHere: (key) => book.isPlaced(key) })
     this.office = new GroupOffice({
       self,
       send: (...message) => this.#mesh.send(...message),

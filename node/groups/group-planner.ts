@@ -237,7 +237,7 @@ function isSame(a: SchedulerNode, b: SchedulerNode): boolean {
 
 function sameSet(a: ResourceSet, b: ResourceSet): boolean {
   const names = Object.keys(a)
-  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name])
+  return names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && a[name] === b[name])
 }
 
 function idsOf({ home, group, tryNumber }: GroupWish): Pick<PlanAction, 'home' | 'group' | 'tryNumber'> {

@@ -22,6 +22,12 @@ type Place =
   | { kind: 'local'; sinceMs: number; mayWait: boolean }
   | { kind: 'remote'; node: NodeId; sinceMs: number; askedAtMs: number; mayWait: boolean }
 
+export interface GroupRouterOptions {
+  readonly self: NodeId
+  /** The own node has what the request asks for, and is starting a worker for it. */
+  isPlacedHere(key: RequestKey): boolean
+}
+
 interface OpenRequest {
   readonly request: RoutedRequest
   readonly openedAtMs: number
@@ -69,6 +75,7 @@ const cutOffMs = 2000
  */
 export class GroupRouter {
   readonly #self: NodeId
+  readonly #isPlacedHere: GroupRouterOptions['isPlacedHere']
   readonly #open = new Map<string, OpenRequest>()
   readonly #groups = new Map<GroupId, KnownGroup>()
   readonly #links = new Set<NodeId>()
@@ -76,8 +83,9 @@ export class GroupRouter {
   #turn = 0
   #actions: GroupRouterAction[] = []
 
-  constructor({ self }: { self: NodeId }) {
+  constructor({ self, isPlacedHere }: GroupRouterOptions) {
     this.#self = self
+    this.#isPlacedHere = isPlacedHere
   }
 
   /** True while time alone can bring something about. */
@@ -379,7 +387,7 @@ export class GroupRouter {
         if (nowMs < open.againAtMs) continue
         if (open.bundle === 'any') open.tried.clear()
         this.#place(open, nowMs)
-      } else if (this.#hasOthers(open) && place.mayWait && nowMs - place.sinceMs >= roundMs) {
+      } else if (place.mayWait && nowMs - place.sinceMs >= roundMs && this.#mayLookElsewhere(open)) {
         open.tried.clear()
         this.#leavePlace(open)
         this.#place(open, nowMs)
@@ -392,9 +400,9 @@ export class GroupRouter {
     for (const group of [...this.#groups.values()]) this.#look(group, nowMs)
   }
 
-  /** Any bundle will do, and they are on several nodes. */
-  #hasOthers({ bundle, group }: OpenRequest): boolean {
-    if (bundle !== 'any') return false
+  /** Any bundle will do, they are on several nodes, and it has none yet. */
+  #mayLookElsewhere({ bundle, group, place, request }: OpenRequest): boolean {
+    if (bundle !== 'any' || (place.kind === 'local' && this.#isPlacedHere(request))) return false
     const nodes = new Set(this.#groups.get(group)?.told?.nodes)
     nodes.delete('')
     return nodes.size > 1

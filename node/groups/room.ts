@@ -1,5 +1,5 @@
 import type { NodeId } from '../../protocols/ids.ts'
-import { formatAmount, fromUnits, toUnits, type ResourceSet } from '../../protocols/resources.ts'
+import { amountOf, formatAmount, fromUnits, toUnits, type ResourceSet } from '../../protocols/resources.ts'
 import { gpuNeedOf, isOnDevices } from '../resources/gpu-need.ts'
 import { unitsOf as unitsOfShare, type GpuPool, type GpuShare } from '../resources/gpu-pool.ts'
 import { matchesLabels, type Labels, type LabelSelector } from '../../protocols/scheduling.ts'
@@ -41,7 +41,7 @@ export class Room {
   lacks(resources: ResourceSet): string | undefined {
     for (const name in resources) {
       if (this.#isOnDevices(name)) continue
-      const units = toUnits(name, resources[name] ?? 0)
+      const units = toUnits(name, amountOf(resources, name))
       if (units > 0 && units > (this.#free.get(name) ?? 0)) return name
     }
     const need = this.#gpus && gpuNeedOf(resources)
@@ -80,7 +80,7 @@ export class Room {
   #add(resources: ResourceSet, sign: 1 | -1): void {
     for (const name in resources) {
       if (this.#isOnDevices(name)) continue
-      this.#free.set(name, (this.#free.get(name) ?? 0) + sign * toUnits(name, resources[name] ?? 0))
+      this.#free.set(name, (this.#free.get(name) ?? 0) + sign * toUnits(name, amountOf(resources, name)))
     }
   }
 
@@ -94,7 +94,7 @@ export class Room {
     let busiest = 0
     for (const [name, total] of this.#total) {
       if (total <= 0) continue
-      const used = total - (this.#free.get(name) ?? 0) + toUnits(name, resources[name] ?? 0)
+      const used = total - (this.#free.get(name) ?? 0) + toUnits(name, amountOf(resources, name))
       busiest = Math.max(busiest, used / total)
     }
     return busiest

@@ -133,6 +133,11 @@ export class LeaseBook {
     return !this.isClosed && this.#placement.waiting.size === 0 && this.#ledger.busiestShareWith(request) <= ampleShare
   }
 
+  /** It has what it asked for, and only waits for a worker that is being started for it. */
+  isPlaced({ client, requestId }: { client: string; requestId: number }): boolean {
+    return this.#clients.request(client, requestId)?.placement !== undefined
+  }
+
   /** How much of each GPU is free: 0 to 1, by its number. */
   gpusFree(): ReadonlyMap<number, number> {
     return this.#ledger.gpusFree

@@ -11,12 +11,12 @@ interface Asked {
   resources: ResourceSet
 }
 
-const flags: Readonly<Record<string, string>> = {
-  CPU: '--cpus',
-  GPU: '--gpus',
-  gpuMemory: '--gpu-memory',
-  memory: '--memory',
-}
+const flags: ReadonlyMap<string, string> = new Map([
+  ['CPU', '--cpus'],
+  ['GPU', '--gpus'],
+  ['gpuMemory', '--gpu-memory'],
+  ['memory', '--memory'],
+])
 
 /** The node could not meet the request even if it were empty. */
 export function infeasibleRefusal(asked: Asked, ledger: ResourceLedger, missing: readonly string[]): RefuseAction {
@@ -34,7 +34,7 @@ export function infeasibleRefusal(asked: Asked, ledger: ResourceLedger, missing:
 function startOption(name: string, amount: number): string {
   const type = acceleratorOf(name)
   if (type !== undefined) return `--gpu-type ${type}`
-  const flag = flags[name]
+  const flag = flags.get(name)
   if (flag === undefined) return `--resources '${JSON.stringify({ [name]: amount })}'`
   // A request for half a device is met by one device.
   return `${flag} ${name === 'GPU' ? Math.ceil(amount) : amount}`

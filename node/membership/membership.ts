@@ -282,7 +282,7 @@ export class Membership implements MembershipGate {
 
   // --- renewal
 
-  /** True when less than a third of this node's membership is left. */
+  /** True when less than a third of this node's membership is left, or a founder's own has been issued by a clock ahead. */
   renewalDue(nowMs: number): boolean {
     return this.#member.renewalDue(nowMs)
   }

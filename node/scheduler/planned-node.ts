@@ -1,4 +1,4 @@
-import { formatAmount, fromUnits, type ResourceSet } from '../../protocols/resources.ts'
+import { amountOf, formatAmount, fromUnits, type ResourceSet } from '../../protocols/resources.ts'
 import { gpuNeedOf, isOnDevices } from '../resources/gpu-need.ts'
 import { unitsOf, type GpuPool, type GpuShare } from '../resources/gpu-pool.ts'
 import type { SchedulerNode } from './scheduler-types.ts'
@@ -64,7 +64,7 @@ export class PlannedNode {
   busiestShareWith(resources: ResourceSet): number {
     let busiest = 0
     for (const [name, total] of this.#totals) {
-      const used = total - (this.#free[name] ?? 0) + (resources[name] ?? 0)
+      const used = total - amountOf(this.#free, name) + amountOf(resources, name)
       if (used > busiest * total) busiest = used / total
     }
     return busiest
@@ -79,8 +79,8 @@ export class PlannedNode {
   describeShortage(resources: ResourceSet): string {
     const name = this.#shortOf(resources)
     if (name === undefined) return 'it has room'
-    const free = formatAmount(name, Math.max(0, this.#free[name] ?? 0))
-    const text = `${name} ${free} of ${formatAmount(name, this.state.total[name] ?? 0)} is free`
+    const free = formatAmount(name, Math.max(0, amountOf(this.#free, name)))
+    const text = `${name} ${free} of ${formatAmount(name, amountOf(this.state.total, name))} is free`
     const isSplit = name === 'GPU' && (resources['GPU'] ?? 0) <= (this.#free['GPU'] ?? 0)
     return isSplit ? `${text}, but not as it is asked for` : text
   }
@@ -91,8 +91,8 @@ export class PlannedNode {
     for (const name in resources) {
       if (this.#isOnDevices(name)) asksForGpus = true
       else {
-        const amount = resources[name] ?? 0
-        if (amount > 0 && amount > (this.#free[name] ?? 0) + tolerance) return name
+        const amount = amountOf(resources, name)
+        if (amount > 0 && amount > amountOf(this.#free, name) + tolerance) return name
       }
     }
     if (!asksForGpus) return undefined
@@ -102,7 +102,7 @@ export class PlannedNode {
 
   #change(resources: ResourceSet, sign: 1 | -1): void {
     for (const name in resources) {
-      if (!this.#isOnDevices(name)) this.#free[name] = (this.#free[name] ?? 0) + sign * (resources[name] ?? 0)
+      if (!this.#isOnDevices(name)) this.#free[name] = amountOf(this.#free, name) + sign * amountOf(resources, name)
     }
   }
 

@@ -1,5 +1,5 @@
 import type { GpuAdvert } from '../../protocols/advert.ts'
-import type { ResourceSet } from '../../protocols/resources.ts'
+import { amountOf, type ResourceSet } from '../../protocols/resources.ts'
 import { gpuNeedOf, isOnDevices } from '../resources/gpu-need.ts'
 import { GpuPool } from '../resources/gpu-pool.ts'
 
@@ -14,7 +14,7 @@ export function whyNever({ total, gpus }: NodeTotals, resources: ResourceSet): s
   let asksForGpus = false
   for (const name in resources) {
     if (gpus !== undefined && isOnDevices(name)) asksForGpus = true
-    else if ((resources[name] ?? 0) > (total[name] ?? 0)) return `it has ${name} ${total[name] ?? 0} in all`
+    else if (amountOf(resources, name) > amountOf(total, name)) return `it has ${name} ${amountOf(total, name)} in all`
   }
   if (!asksForGpus || gpus === undefined) return undefined
   const need = gpuNeedOf(resources)

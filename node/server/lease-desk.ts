@@ -50,6 +50,7 @@ interface Asked {
 
 const ended: Refusal = { error: 'workerLimit', message: 'the program for which it was to run has ended', details: {} }
 const closed: Refusal = { error: 'busy', message: 'the node takes no new work', details: {} }
+const workerGone: Refusal = { error: 'busy', message: 'the worker that it was to get is gone', details: {} }
 /** Another node may reach it. */
 const outOfReach: Refusal = { error: 'busy', message: 'there is no link to the node of its program', details: {} }
 
@@ -378,8 +379,9 @@ export class LeaseDesk {
     this.#isStepping = true
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-        if (next.to === 'book') for (const action of book.step(next.event, now())) this.#doBook(action)
-        else for (const action of this.#route(next.event)) this.#doRouter(action)
+        if (next.to === 'book') {
+          if (this.#isStillAsked(next.event)) for (const action of book.step(next.event, now())) this.#doBook(action)
+        } else for (const action of this.#route(next.event)) this.#doRouter(action)
       }
     } finally {
       this.#isStepping = false
@@ -388,6 +390,11 @@ export class LeaseDesk {
     groups.bookChanged()
     const wantsTick = book.wantsTick || router.wantsTick || groups.wantsTick
     if (this.#timer === undefined && wantsTick) this.#timer = setTimeout(this.#onTimer, tickMs)
+  }
+
+  /** A request may have been granted, refused or given up while it waited for its turn here. */
+  #isStillAsked(event: LeaseEvent): boolean {
+    return event.type !== 'requested' || this.#asked.get(event.client)?.has(event.requestId) === true
   }
 
   /** Gives an event to the router whose it is, or to both. */
@@ -418,7 +425,7 @@ export class LeaseDesk {
   }
 
   #doBook(action: LeaseAction): void {
-    const { pool, directory, neighbours } = this.#with
+    const { pool, directory } = this.#with
     switch (action.type) {
       case 'grant':
         return this.#onGrant(action)
@@ -426,10 +433,7 @@ export class LeaseDesk {
         const { client, requestId, error, message, details } = action
         const key = { client, requestId }
         this.#takeAsked(key)
-        if (directory.isLocal(client))
-          this.route({ type: 'localRefused', ...key, refusal: { error, message, details } })
-        else neighbours.refuseAsk(nodeOf(client), key, { error, message, details })
-        return
+        return this.#refused(key, { error, message, details })
       }
       case 'startWorker':
         return pool.start(action)
@@ -475,6 +479,13 @@ export class LeaseDesk {
     }
   }
 
+  /** The own lease book has nothing for a request. */
+  #refused(key: RequestKey, refusal: Refusal): void {
+    const { directory, neighbours } = this.#with
+    if (directory.isLocal(key.client)) this.route({ type: 'localRefused', ...key, refusal })
+    else neighbours.refuseAsk(nodeOf(key.client), key, refusal)
+  }
+
   #refuse({ client, requestId }: RequestKey, { error, message, details }: Refusal): void {
     this.#with.directory.get(client)?.send('leaseRefuse', { requestId, error, message, details })
   }
@@ -499,12 +510,15 @@ export class LeaseDesk {
 
   #onGrant({ client, requestId, leaseId, workerId, gpuIds }: LeaseAction & { type: 'grant' }): void {
     const { pool, directory } = this.#with
-    this.grantedCount++
-    const asked = this.#takeAsked({ client, requestId })
     const worker = pool.get(workerId)?.client
+    const asked = this.#takeAsked({ client, requestId })
     if (asked === undefined || worker === undefined) {
-      throw new Error(`lease ${leaseId} was granted for a request or a worker that is not known`)
+      // Given up meanwhile, or to be asked for again.
+      this.#tell({ type: 'returned', client, leaseId })
+      if (asked !== undefined) this.#refused({ client, requestId }, workerGone)
+      return
     }
+    this.grantedCount++
     const { owner, job, depth, label, resources } = asked
     pool.leased(workerId, { to: job, name: label })
     const nodesAble = this.#with.neighbours.nodesAble(resources)

@@ -20,6 +20,12 @@ export interface WorkerProcessOptions {
   compileCacheDirectory: string | undefined
   startMs: number
   gpuVendor: GpuVendor | undefined
+  log(text: string): void
+  /**
+   * Ends a process group.
+   * @default the system's signal
+   */
+  killGroup?: (pid: number) => void
   /** Told once, when the process is gone and what it had sent and printed has been read. */
   onExit(worker: WorkerProcess, exit: ProcessExit): void
 }
@@ -58,6 +64,7 @@ export class WorkerProcess {
   #isOutputClosed = false
   #isDone = false
   #stderrTail = ''
+  #isOutOfReach = false
 
   constructor(options: WorkerProcessOptions) {
     this.#options = options
@@ -123,7 +130,7 @@ export class WorkerProcess {
     if (!this.#isKilled && this.#exit === undefined) this.#outOfMemory = outOfMemory
     this.#killReason ??= reason
     this.#isKilled = true
-    killGroup(this.pid)
+    this.#killGroup()
   }
 
   readonly #onStderr = (chunk: Buffer): void => {
@@ -135,10 +142,27 @@ export class WorkerProcess {
     this.#exit = this.#killReason === undefined ? exit : { reason: this.#killReason, kind: 'other' }
     clearTimeout(this.#startTimer)
     // What it had started must not stay behind.
-    killGroup(this.pid)
+    this.#killGroup()
     if (this.pid === 0) this.#isOutputClosed = true
     this.#drainTimer = setTimeout(() => this.#finish(), drainMs)
     this.#finishWhenDrained()
+  }
+
+  #killGroup(): void {
+    if (this.pid === 0) return
+    try {
+      ;(this.#options.killGroup ?? killGroup)(this.pid)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ESRCH') return
+      if (code !== 'EPERM') throw error
+      // All that is left of it belongs to another user: what the user's code has started through sudo, for instance.
+      if (!this.#isOutOfReach) {
+        const text = `worker ${this.workerId} has left processes of another user in its process group ${this.pid}, which this node may not end`
+        this.#options.log(text)
+      }
+      this.#isOutOfReach = true
+    }
   }
 
   #finishWhenDrained(): void {
@@ -167,12 +191,7 @@ function endFirst(pid: number): void {
 }
 
 function killGroup(pid: number): void {
-  if (pid === 0) return
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-  }
+  process.kill(-pid, 'SIGKILL')
 }
 
 function workerEnvironment(options: WorkerProcessOptions, outputToken: string): NodeJS.ProcessEnv {

@@ -6,7 +6,7 @@ export type Check = (value: unknown, name: string) => void
 /** Refuses unknown options and wrong values; `undefined` counts as left out. */
 export function checkOptions(options: unknown, known: Record<string, Check>, where: string): void {
   for (const [name, value] of Object.entries(plainObject(options, `the options of ${where}`))) {
-    const check = known[name]
+    const check = Object.hasOwn(known, name) ? known[name] : undefined
     if (check === undefined) {
       throw new InvalidArgumentError(
         `${where} has no option ${JSON.stringify(name)}; it knows ${Object.keys(known).join(', ')}`,

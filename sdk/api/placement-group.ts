@@ -12,7 +12,7 @@ import {
   type GroupReport,
   type PlacementStrategy,
 } from '../../protocols/placement-groups.ts'
-import { formatResources, type ResourceSet } from '../../protocols/resources.ts'
+import { amountOf, formatResources, type ResourceSet } from '../../protocols/resources.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { groupRemoved, type GroupDefinition, type GroupStatus } from '../runtime/group-calls.ts'
 import { timerMs } from '../runtime/timer-ms.ts'
@@ -319,7 +319,7 @@ const bundlesShown = 3
 function holds(bundle: ResourceSet, asked: ResourceSet): boolean {
   const hasGpus = (bundle['GPU'] ?? 0) + (bundle['gpuMemory'] ?? 0) > 0
   return Object.entries(asked).every(([name, needed]) => {
-    if (needed <= (bundle[name] ?? 0)) return true
+    if (needed <= amountOf(bundle, name)) return true
     // Which device it will be is not known yet, so neither are its type and its memory.
     if (name === 'gpuMemory' || acceleratorOf(name) !== undefined) return hasGpus
     return name === 'GPU' && needed <= 1 && bundle['GPU'] === undefined && hasGpus

@@ -8,7 +8,7 @@ export const labels: Policy = {
     if (strategy.kind !== 'labels' || matchesLabels(state.labels, strategy.selector)) return undefined
     const [name] =
       Object.entries(strategy.selector).find(([key, match]) => !matchesLabels(state.labels, { [key]: match })) ?? []
-    const value = name === undefined ? undefined : state.labels[name]
+    const value = name !== undefined && Object.hasOwn(state.labels, name) ? state.labels[name] : undefined
     return value === undefined ? `it has no label ${name}` : `its label ${name} is ${value}`
   },
   prefersHome: (wanted, home) => hybrid.prefersHome?.(wanted, home) === true,

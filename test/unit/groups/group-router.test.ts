@@ -11,7 +11,8 @@ const group = `${b}0000000000000001000000000001`
 const busy: Refusal = { error: 'busy', message: 'not now', details: {} }
 
 class Harness {
-  readonly router = new GroupRouter({ self })
+  readonly router = new GroupRouter({ self, isPlacedHere: () => this.isPlacedHere })
+  isPlacedHere = false
   nowMs = 1000
   #lastRequest = 0
 
@@ -85,6 +86,25 @@ describe('the router of requests for bundles', () => {
     assert.deepEqual(short(harness.refused(requestId, self)), ['askRemote b now'])
     assert.match(short(harness.refused(requestId, b)).join(), /^ask(Local|Remote b) wait$/)
     assert.match(short(harness.step({ type: 'tick' }, 600)).join(), /^cancel(Local|Remote b),askLocal now$/)
+  })
+
+  test('leaves a request alone whose worker is being started', () => {
+    const harness = new Harness(b)
+    const { requestId } = harness.request('any')
+    harness.told([self, b])
+    harness.refused(requestId, self)
+    const [asked] = short(harness.refused(requestId, b))
+    // It waits at either; here it is to be the own node.
+    if (asked !== 'askLocal wait') {
+      harness.refused(requestId, b)
+      harness.step({ type: 'tick' }, 600)
+      harness.refused(requestId, self)
+      assert.deepEqual(short(harness.refused(requestId, b)), ['askLocal wait'])
+    }
+    harness.isPlacedHere = true
+    assert.deepEqual(short(harness.step({ type: 'tick' }, 600)), [])
+    harness.isPlacedHere = false
+    assert.deepEqual(short(harness.step({ type: 'tick' }, 600)), ['cancelLocal', 'askLocal now'])
   })
 
   test('for any bundle, when there is one node, waits there', () => {

@@ -40,6 +40,7 @@ describe('command line options', () => {
   })
 
   test('resources add up', () => {
+    assert.deepEqual(parseResource('constructor=2'), { constructor: 2 })
     assert.deepEqual(parseResource('b=0.5', parseResource('a=1')), { a: 1, b: 0.5 })
     for (const text of ['', '=', 'a', 'a=', '=1', 'a=x']) assert.throws(() => parseResource(text), /--resource must be/)
   })

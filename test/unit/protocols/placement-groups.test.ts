@@ -31,6 +31,11 @@ describe('bundles', () => {
     )
   })
 
+  test('may ask for what has a name that every object has', () => {
+    const [bundle] = checkBundles([{ constructor: 1 } as never])
+    assert.deepEqual(bundle?.resources, { constructor: 1 })
+  })
+
   test('that cannot be are refused by their numbers', () => {
     for (const [bundles, message] of [
       [[], /at least one bundle/],

@@ -3,6 +3,7 @@ import { describe, test, type TestContext } from 'node:test'
 import { LeaseBook } from '../../../node/leases/lease-book.ts'
 import { LeaseRouter } from '../../../node/routing/lease-router.ts'
 import { LeaseDesk } from '../../../node/server/lease-desk.ts'
+import type { RoutedRequest, RouterAction, RouterEvent } from '../../../node/routing/router-events.ts'
 import type { LeaseEnd } from '../../../node/server/lease-end.ts'
 import type { PeerMessageBody } from '../../../protocols/peer-messages.ts'
 import { nodeOf } from '../../../protocols/ids.ts'
@@ -24,11 +25,13 @@ class DeskHarness {
   readonly desk: LeaseDesk
   /** Nodes that a link leads to. */
   readonly linked = new Set([home, third])
+  /** The pool knows the workers that it has started. */
+  hasWorkers = true
   readonly #local = new Set([driver, nested])
   readonly #ends = new Map<string, LeaseEnd>()
   #told: Told[] = []
 
-  constructor(t: TestContext, cpus = 1) {
+  constructor(t: TestContext, cpus = 1, groups: object = {}) {
     const book = new LeaseBook({ total: { CPU: cpus } })
     const router = new LeaseRouter({ self, labels: {}, local: book })
     const isLocal = (client: string): boolean => nodeOf(client) === self
@@ -44,7 +47,7 @@ class DeskHarness {
       directory: { self, isLocal, get } as never,
       pool: {
         start: ({ workerId }: { workerId: number }) => started.push(workerId),
-        get: (workerId: number) => ({ client: this.end(`${self}worker${workerId}`) }),
+        get: (workerId: number) => (this.hasWorkers ? { client: this.end(`${self}worker${workerId}`) } : undefined),
         leased: () => {},
         kill: (workerId: number) => tell('pool', 'kill', workerId),
       } as never,
@@ -58,6 +61,7 @@ class DeskHarness {
         nodesAble: () => 1,
         whyForbidden: () => undefined,
       },
+      ...(Object.keys(groups).length === 0 ? {} : { groups: groups as never }),
       now: () => 1_000,
     })
     t.after(() => this.desk.close())
@@ -262,5 +266,54 @@ describe('a client that goes', () => {
       [[nested, 'leaseRefuse']],
     )
     assert.equal(harness.desk.routes.size, 0)
+  })
+})
+
+describe('a request at the own node', () => {
+  const terms = { strategy: defaultStrategy, envVars: {}, isRetriable: false, isActor: false, depth: 0, label: 'f' }
+  const large = { ...terms, client: driver, job: driver, requestId: 1, resources: { CPU: 2 }, envKey: 'torch' }
+  const small = { ...terms, client: driver, job: driver, requestId: 2, resources: { CPU: 1 }, envKey: '' }
+  const askLocal = (request: RoutedRequest): RouterAction => ({ type: 'askLocal', request, mayWait: true })
+  const cancelLocal = ({ client, requestId }: RoutedRequest): RouterAction => ({
+    type: 'cancelLocal',
+    client,
+    requestId,
+  })
+  /** A router that has the requests asked for, and all of them at once asked for again. */
+  const groups = () => {
+    const rounds = [
+      [askLocal(large), askLocal(small)],
+      [large, small].flatMap((each) => [cancelLocal(each), askLocal(each)]),
+    ]
+    const step = ({ type }: RouterEvent): RouterAction[] => (type === 'tick' ? (rounds.shift() ?? []) : [])
+    return { has: () => true, step, wantsTick: false, answer: () => {}, bookChanged: () => {} }
+  }
+
+  test('is granted once when it is cancelled and asked for again while another leaves it room', (t) => {
+    const harness = new DeskHarness(t, 2, groups())
+    // The first holds all there is, while its worker is started.
+    assert.deepEqual(
+      harness.told((desk) => desk.route({ type: 'tick' }), driver),
+      [],
+    )
+    const granted = harness.told((desk) => desk.route({ type: 'tick' }), driver)
+    assert.equal(granted.filter(([, what]) => what === 'leaseGrant').length, 1)
+    assert.equal(harness.desk.routes.size, 1)
+  })
+
+  test('goes on without a worker that is gone by then', (t) => {
+    const events: RouterEvent[] = []
+    const fake = groups()
+    const step = (event: RouterEvent): RouterAction[] => {
+      events.push(event)
+      return fake.step(event)
+    }
+    const harness = new DeskHarness(t, 4, { ...fake, step })
+    harness.hasWorkers = false
+    harness.desk.route({ type: 'tick' })
+    assert.equal(harness.desk.routes.size, 0)
+    const [refused] = events.filter((event) => event.type === 'localRefused')
+    assert.equal(refused?.requestId, small.requestId)
+    assert.equal(refused?.refusal.error, 'busy')
   })
 })

@@ -44,6 +44,27 @@ function addAll(scheduler: Scheduler, count: number, fields: Partial<Demand> = {
 }
 
 describe('where tasks go', () => {
+  test('names that every object has are no resources and labels of a node', () => {
+    for (const name of ['constructor', 'toString', 'valueOf', 'hasOwnProperty']) {
+      const nodes = [node(a), node(b, { total: { CPU: 4, [name]: 1 }, labels: { [name]: 'x' } })]
+      const scheduler = schedulerOf(...nodes)
+      addAll(scheduler, 2, { resources: { [name]: 1 } })
+      assert.deepEqual(places(scheduler.step(0)), ['b now', 'b queue'], name)
+      const labelled = schedulerOf(...nodes)
+      addAll(labelled, 1, { strategy: { kind: 'labels', selector: { [name]: { exists: true } } } })
+      assert.deepEqual(places(labelled.step(0)), ['b now'], name)
+      const without = schedulerOf(node(a))
+      addAll(without, 1, { resources: { CPU: 1, [name]: 1 } })
+      addAll(without, 1, { strategy: { kind: 'labels', selector: { [name]: { exists: true } } } })
+      const [resources, labels] = without.step(0)
+      assert.match(
+        resources?.type === 'infeasible' ? JSON.stringify(resources) : '',
+        new RegExp(`has ${name} 0 in all`),
+      )
+      assert.match(labels?.type === 'infeasible' ? JSON.stringify(labels) : '', new RegExp(`has no label ${name}`))
+    }
+  })
+
   test('the node at hand up to the half, then the emptiest of the others', () => {
     const scheduler = schedulerOf(node(a), node(b, { total: { CPU: 8 } }), node(c))
     addAll(scheduler, 4)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ActorDiedError, PoolEmptyError } from '../../../protocols/errors.ts'
+import { ActorDiedError, PoolEmptyError, TaskCancelledError } from '../../../protocols/errors.ts'
 import type { ObjectRef } from '../../../sdk/objects/object-ref.ts'
 import { ActorDesk } from '../../../sdk/pools/actor-desk.ts'
 
@@ -13,6 +13,8 @@ class Office {
   readonly calls: string[] = []
   readonly cancelled: string[] = []
   readonly dead = new Set<Actor>()
+  /** Of calls that go on when they are cancelled: when they end. */
+  readonly over = new Map<string, PromiseWithResolvers<void>>()
   readonly #ends = new Map<string, PromiseWithResolvers<unknown>>()
   readonly desk: ActorDesk<Actor>
 
@@ -20,6 +22,7 @@ class Office {
     this.desk = new ActorDesk<Actor>({
       get: <R>(ref: ObjectRef<R>) => this.#end(ref as unknown as string).promise as Promise<R>,
       cancel: (ref) => this.cancelled.push(ref as unknown as string),
+      over: (_, ref) => this.over.get(ref as unknown as string)?.promise ?? Promise.resolve(),
       isDead: (actor) => this.dead.has(actor),
       isDeathOf: ({ name }, { details }) => details['actor'] === name,
       retriesOf: () => retries,
@@ -171,6 +174,27 @@ describe('ActorDesk', () => {
     assert.deepEqual(office.cancelled, ['a:1'])
     await office.finish('a:1')
     assert.deepEqual(office.calls, ['a:1'])
+  })
+
+  test('an actor whose call was cancelled gets nothing until that has ended', async () => {
+    const office = new Office()
+    office.desk.push(a)
+    office.desk.push(b)
+    const first = office.submit('1')
+    const end = Promise.withResolvers<void>()
+    office.over.set('a:1', end)
+    first.cancel()
+    await office.fail('a:1', new TaskCancelledError('it was cancelled'))
+    await assert.rejects(first.result, TaskCancelledError)
+    assert.deepEqual([office.desk.size, office.desk.has(a), office.desk.hasFree], [2, true, true])
+    // Nobody waits for its end.
+    await office.desk.idle()
+    office.submit('2')
+    office.submit('3')
+    assert.deepEqual(office.calls, ['a:1', 'b:2'])
+    end.resolve()
+    await new Promise(setImmediate)
+    assert.deepEqual(office.calls, ['a:1', 'b:2', 'a:3'])
   })
 
   test('idle() resolves when all is done; close() fails what waits', async () => {

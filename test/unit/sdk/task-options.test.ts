@@ -23,6 +23,13 @@ test('a variable that no process can have is refused', () => {
   refuses({ A: 'x\0y' }, /^runtimeEnv\.envVars\.A must be a text without a zero byte/)
 })
 
+test('an option that every object seems to have is refused', () => {
+  assert.throws(() => resolveTaskOptions({ constructor: Object } as never), /has no option "constructor"/)
+  assert.throws(() => resolveTaskOptions({ toString: () => '' } as never), /has no option "toString"/)
+  const { terms } = resolveTaskOptions({ resources: { constructor: 1 }, numCpus: 0 })
+  assert.deepEqual({ ...terms.resources }, { CPU: 0, constructor: 1 })
+})
+
 test('a selector that no message has room for is refused', () => {
   const values = Array.from({ length: 64 }, (_, i) => `${i}`.padEnd(63, 'x'))
   const labelsOf = (count: number): Record<string, { in: string[] }> =>
