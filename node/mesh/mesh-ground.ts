@@ -5,6 +5,7 @@ import { shoalVersion } from '../../protocols/version.ts'
 import { BulkExchange } from '../bulk/bulk-exchange.ts'
 import { PortFile } from '../home/port-file.ts'
 import { stateDirectoryOf } from '../home/state-directory.ts'
+import { takeStateLock } from '../home/state-lock.ts'
 import { Membership } from '../membership/membership.ts'
 import { Libp2pNetwork } from '../network/libp2p-network.ts'
 import type { JoinConversation } from '../network/network.ts'
@@ -54,11 +55,33 @@ function parseListen(text: string | undefined): { host: string; port: number } |
   return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port: Number(match[2] ?? 0) }
 }
 
+/** Has the state folder for itself until it is closed. */
 export async function prepareMesh(
   options: NodeOptions,
-  { token, log }: { token: string | undefined; log(text: string): void },
+  how: { token: string | undefined; log(text: string): void },
 ): Promise<MeshGround> {
   const stateDirectory = stateDirectoryOf(options)
+  const release = takeStateLock(stateDirectory)
+  try {
+    const ground = await prepare(options, stateDirectory, how)
+    return {
+      ...ground,
+      close() {
+        ground.close()
+        release()
+      },
+    }
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+async function prepare(
+  options: NodeOptions,
+  stateDirectory: string,
+  { token, log }: { token: string | undefined; log(text: string): void },
+): Promise<MeshGround> {
   const membership = await Membership.open(stateDirectory, {
     onSaveFailed: (error) => log(`the membership could not be written: ${error.message}`),
   })

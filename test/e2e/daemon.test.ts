@@ -135,6 +135,26 @@ describe('start and stop', { concurrency: true }, () => {
     await client.close()
   })
 
+  test('two nodes cannot have one state folder', async (t) => {
+    const stateDirectory = path.join(temporaryDirectory(), 'state')
+    const options = { stateDirectory, mesh: true, mdns: false, prestart: 0 }
+    const first = await startDaemonProcess(t, options)
+    assert.equal(first.ready.ready, true)
+    const second = await startDaemonProcess(t, options)
+    assert.match(
+      second.ready.error?.message ?? '',
+      new RegExp(`a node on .* \\(pid ${first.pid}\\) uses the state folder ${stateDirectory}, .*set SHOAL_STATE_DIR`),
+    )
+    await ended(second)
+    first.child.kill('SIGKILL')
+    await ended(first)
+    const third = await startDaemonProcess(t, options)
+    assert.equal(third.ready.ready, true)
+    third.child.kill('SIGTERM')
+    await ended(third)
+    assert.ok(!existsSync(path.join(stateDirectory, 'node.lock')))
+  })
+
   test('of two that start at once, one runs', async (t) => {
     const runtimeDirectory = temporaryDirectory()
     const both = await Promise.all([1, 2].map(() => startDaemonProcess(t, { runtimeDirectory, prestart: 0 })))
