@@ -49,6 +49,8 @@ const keptMax = 10_000
 /** What all of them, and those in reserve, may take. */
 const allBytesMax = 512 * 1024 * 1024
 const watchersMax = 100_000
+/** Actors that were killed while they did not run, and are remembered. */
+const killedMax = 10_000
 const tickMs = 250
 /** A node that was asked to take an actor, and has not answered, is asked again. */
 const askAgainMs = 500
@@ -77,6 +79,8 @@ export class ActorKeeper implements LeaseEnd {
   readonly #byClaim = new Map<number, Kept>()
   readonly #byLease = new Map<number, Kept>()
   readonly #dead: DeadActors
+  /** Those that were killed here while they did not run. */
+  readonly #killed = new Set<ObjectId>()
   #post: NamePost | undefined
   #lastNumber = 0
   #timer: NodeJS.Timeout | undefined
@@ -165,7 +169,7 @@ export class ActorKeeper implements LeaseEnd {
     this.#take(kept, 0, { client: client.id, requestId })
   }
 
-  #take(kept: KeptActor, epoch: number, asker: Asker): void {
+  #take(kept: KeptActor, epoch: number, asker: Asker, killed?: string): void {
     const { actor } = kept.named
     if (this.#actors.has(actor)) return
     if (!this.#hasRoom(this.#actors.size, kept)) {
@@ -188,6 +192,7 @@ export class ActorKeeper implements LeaseEnd {
       requestId: undefined,
       readyPlace: undefined,
       handing: undefined,
+      killed,
       error: undefined,
     }
     this.#actors.set(actor, entry)
@@ -214,10 +219,12 @@ export class ActorKeeper implements LeaseEnd {
       entry.kept = { ...entry.kept, named }
       // What it was started from is of no use any more.
       this.#reserves.forget(named.actor)
-      if (entry.asker !== 'nobody' && 'node' in entry.asker) this.#lead(entry)
+      if (entry.killed !== undefined) this.#end(entry, entry.killed)
+      else if (entry.asker !== 'nobody' && 'node' in entry.asker) this.#lead(entry)
       else this.#place(entry)
       return
     }
+    if (entry.killed !== undefined && this.#killsElsewhere(entry, body, entry.killed)) return
     this.#drop(entry)
     const failed = outcome === 'taken' || outcome === 'full' ? outcome : 'unavailable'
     this.#answerEntry(entry, { outcome: failed, holder, code: code === '' ? 'UNREACHABLE' : code, text })
@@ -394,7 +401,10 @@ export class ActorKeeper implements LeaseEnd {
       keepAnswer: (from, body) => this.#onAnswer(from, body),
       keepBackup: (from, { kept }) => {
         checkKept(kept, from)
-        this.#reserves.take(from, kept)
+        const { actor, manager } = kept.named
+        // Another head, which has not heard of its end, has had it started again.
+        if (this.#killed.has(actor)) this.#killAt(manager, actor)
+        else this.#reserves.take(from, kept)
       },
       keepBackedUp: (from, { actor, problem }) => {
         const entry = this.#actors.get(actor)
@@ -405,6 +415,11 @@ export class ActorKeeper implements LeaseEnd {
         this.#reserve(entry)
       },
       keepForget: (from, { actor }) => {
+        const asker = this.#actors.get(actor)?.asker
+        // It was killed there while it was handed over to this node.
+        if (asker !== undefined && asker !== 'nobody' && 'node' in asker && asker.node === from) {
+          this.#kill(actor, false, `it was killed while node ${from} handed it over`)
+        }
         this.#reserves.onDead(from, actor)
         this.#post?.send(from, 'keepForgotten', { actor })
       },
@@ -446,7 +461,8 @@ export class ActorKeeper implements LeaseEnd {
       if (missing.length > 0) {
         const text = `${missing.length} of the files of its code have not arrived at node ${this.#with.self}`
         this.#answer(actor, asker, { outcome: 'unavailable', holder: [], code: 'CODE_MISSING', text })
-      } else if (!this.#isClosed && this.#dead.get(actor) === undefined) this.#take(kept, epoch + 1, asker)
+      } else if (!this.#isClosed && this.#dead.get(actor) === undefined && !this.#reserves.hasEnded(actor))
+        this.#take(kept, epoch + 1, asker)
     })
   }
 
@@ -651,6 +667,66 @@ export class ActorKeeper implements LeaseEnd {
   #kill(actor: ObjectId, mayRestart: boolean, reason: string): void {
     const entry = this.#actors.get(actor)
     if (entry?.phase === 'leading') this.#step(entry, { type: 'kill', reason, mayRestart })
+    // One that does not run has nothing to be started again for.
+    if (mayRestart || entry?.phase === 'leading') return
+    if (entry?.phase === 'claiming') entry.killed ??= reason
+    else if (entry !== undefined) this.#end(entry, reason)
+    else {
+      // Nobody leads it for the moment. The head hears of its end from who leads it, so that is to be this node.
+      const kept = this.#reserves.get(actor)
+      if (kept !== undefined) this.#take(kept, kept.named.epoch + 1, 'nobody', reason)
+    }
+  }
+
+  /** Ends an actor that has its name, and does not run yet. */
+  #end(entry: Kept, reason: string): void {
+    const { requestId, handing, watchers, kept } = entry
+    const { leases } = this.#with
+    if (requestId !== undefined) {
+      this.#byRequest.delete(requestId)
+      leases.cancelRequest(this, requestId)
+      entry.requestId = undefined
+    }
+    if (handing !== undefined) {
+      this.#byLease.delete(handing.leaseId)
+      leases.giveBack(this, handing.leaseId)
+      entry.handing = undefined
+      // It may have it already. It is told until it has answered.
+      entry.reserves.set(handing.node, { isReady: false, saidAtMs: 0 })
+    }
+    this.#killed.add(kept.named.actor)
+    if (this.#killed.size > killedMax) this.#killed.delete(this.#killed.values().next().value as ObjectId)
+    this.#bury(entry, reason)
+    if (!entry.isAnswered) {
+      this.#answerEntry(entry, { outcome: 'unavailable', holder: [], code: 'ACTOR_DIED', text: reason })
+    }
+    const state = this.#dead.get(kept.named.actor)
+    if (state !== undefined) for (const watcher of watchers) this.#tell(watcher, state)
+  }
+
+  #killAt(to: ClientId, actor: ObjectId): void {
+    this.#with.directory.get(to)?.send('actorKill', { to, from: this.id, actor, mayRestart: false })
+  }
+
+  /** An actor that was killed has not got its name. True when there is more to be done about it here. */
+  #killsElsewhere(entry: Kept, { outcome, holder: [holder] }: MessageBody<'actorNameAnswer'>, reason: string): boolean {
+    const { named } = entry.kept
+    const { actor } = named
+    if (holder?.actor === actor) {
+      // Another node leads it.
+      this.#killAt(holder.manager, actor)
+      return false
+    }
+    if (outcome === 'taken' || entry.asker !== 'nobody' || ++entry.placings >= placingsMax) return false
+    this.#with.log(
+      `detached actor ${entry.kept.settings.className} (${actor}) is to end (${reason}), and no head answers`,
+    )
+    // What was wanted before was given back, and is not given any more.
+    entry.kept = { ...entry.kept, named: { ...named, epoch: named.epoch + 1 } }
+    this.#after(placeAgainMs, () => {
+      if (entry.phase === 'claiming') this.#claim(entry)
+    })
+    return true
   }
 
   /** Clients have gone. */

@@ -47,6 +47,8 @@ export interface Kept {
   readyPlace: ActorPlace | undefined
   /** While `handing`: where to, and the lease that shows that there is room. */
   handing: { readonly node: NodeId; readonly leaseId: number; saidAtMs: number } | undefined
+  /** Why it is to be dead as soon as it has its name, and the head can be told so. */
+  killed: string | undefined
   /** What its constructor has thrown. */
   error: WireValue | undefined
 }

@@ -35,6 +35,12 @@ export interface LeaseBookOptions {
    */
   quantumMs?: number
   /**
+   * How long nothing may move while all workers wait in `get()`, before requests that wait for one are refused. They may wait
+   * for what other nodes do.
+   * @default 5_000
+   */
+  stuckMs?: number
+  /**
    * How long a request may be overtaken by later ones that need less, before what it lacks is kept for it.
    * @default 2_000
    */
@@ -68,6 +74,7 @@ export function leaseBookSettings(options: LeaseBookOptions): LeaseBookSettings 
     prestart: Math.min(options.prestart ?? Math.max(1, Math.min(cpus, 64)), workersMax),
     idleMs: options.idleMs ?? 10_000,
     quantumMs: options.quantumMs ?? 200,
+    stuckMs: options.stuckMs ?? 5_000,
     starvationMs: options.starvationMs ?? 2_000,
     startFailuresMax: options.startFailuresMax ?? 3,
     startRetryMs: options.startRetryMs ?? 5_000,

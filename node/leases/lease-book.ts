@@ -67,6 +67,10 @@ export class LeaseBook {
   /** The oldest first. */
   #leases = new Map<number, Lease>()
   #blockedCount = 0
+  /** Leases of actors that do not wait: their workers do not come free for others. */
+  #actorCount = 0
+  /** When a worker last got, gave back or went on with something. */
+  #movedAtMs = -Infinity
   #limitRefusedAtMs = -Infinity
   #lastLeaseId = 0
   #lastSequence = 0
@@ -186,8 +190,10 @@ export class LeaseBook {
       case 'returned':
         return this.#onReturned(event.client, event.leaseId, nowMs)
       case 'blocked':
+        this.#movedAtMs = nowMs
         return this.#onBlocked(event.leaseId, nowMs)
       case 'unblocked':
+        this.#movedAtMs = nowMs
         return this.#onUnblocked(event.leaseId)
       case 'workerReady':
         return this.#onWorkerReady(event.workerId, nowMs)
@@ -304,6 +310,7 @@ export class LeaseBook {
     if (lease === undefined || lease.isBlocked) return
     lease.isBlocked = true
     this.#blockedCount++
+    if (lease.isActor) this.#actorCount--
     this.#shares.add(lease.job, -1)
     lease.from.releaseCpu(lease.allocation)
     this.#placement.placeAll(nowMs)
@@ -314,6 +321,7 @@ export class LeaseBook {
     if (lease?.isBlocked !== true) return
     lease.isBlocked = false
     this.#blockedCount--
+    if (lease.isActor) this.#actorCount++
     this.#shares.add(lease.job, 1)
     this.#limitRefusedAtMs = -Infinity
     lease.from.reacquireCpu(lease.allocation)
@@ -460,6 +468,8 @@ export class LeaseBook {
     this.#unlist(request)
     this.#clients.addLease(lease)
     this.#leases.set(leaseId, lease)
+    if (isActor) this.#actorCount++
+    this.#movedAtMs = nowMs
     this.#shares.add(job, 1)
     this.#workers.setState(worker, 'leased', nowMs)
     worker.lease = lease
@@ -483,8 +493,12 @@ export class LeaseBook {
   #forgetLease(lease: Lease): void {
     this.#leases.delete(lease.leaseId)
     this.#clients.removeLease(lease)
+    this.#movedAtMs = this.#nowMs
     if (lease.isBlocked) this.#blockedCount--
-    else this.#shares.add(lease.job, -1)
+    else {
+      if (lease.isActor) this.#actorCount--
+      this.#shares.add(lease.job, -1)
+    }
   }
 
   /** The owner's own leases of another kind are asked back at once: it knows whether it still needs them. */
@@ -507,14 +521,17 @@ export class LeaseBook {
   }
 
   /**
-   * With every worker that there may be waiting in `get()`, and requests waiting for a worker, nothing would ever move
-   * again. So the deepest requests are refused: their tasks fail, those that wait for them go on, and workers come free
-   * for the rest. Should that free nobody within a quantum, the next level is refused.
+   * With every worker that there may be waiting in `get()` or with an actor, and requests waiting for a worker, nothing
+   * would ever move again, unless it is other nodes or the actors that are waited for. So when nothing has moved for a
+   * while the deepest requests are refused: their tasks fail, those that wait for them go on, and workers come free for the
+   * rest. Should that free nobody within a quantum, the next level is refused.
    */
   #refuseIfAllBlocked(nowMs: number): void {
-    const { workersMax, quantumMs } = this.#settings
+    const { workersMax, quantumMs, stuckMs } = this.#settings
     const { waiting } = this.#placement
-    if (waiting.size === 0 || this.#blockedCount < workersMax || this.#blockedCount < this.#workers.count) return
+    if (waiting.size === 0 || this.#blockedCount === 0) return
+    const notComing = this.#blockedCount + this.#actorCount
+    if (notComing < workersMax || notComing < this.#workers.count || nowMs - this.#movedAtMs < stuckMs) return
     if (nowMs - this.#limitRefusedAtMs < quantumMs) return
     const [deepest] = waiting.depthsDeepestFirst()
     if (deepest === undefined) return
@@ -522,7 +539,7 @@ export class LeaseBook {
     for (const line of waiting.linesAt(deepest)) {
       for (const request of line.requests.values()) {
         this.#forgetRequest(request)
-        this.#actions.push(workerLimitRefusal(request, this.#blockedCount, workersMax))
+        this.#actions.push(workerLimitRefusal(request, this.#blockedCount, this.#actorCount, workersMax))
       }
     }
   }

@@ -63,14 +63,19 @@ export function groupRemovedRefusal(asked: Asked, { group }: BundleRef, reason: 
   return refusal(asked, 'groupRemoved', `placement group ${group} is there no more: ${reason}`, { group, reason })
 }
 
-/** Every worker that the node may have waits in `get()`, so that none is left to run what they wait for. */
-export function workerLimitRefusal(asked: Asked, blocked: number, workersMax: number): RefuseAction {
+/**
+ * Every worker that the node may have waits in `get()` or is with an actor, so that none is left to run what they wait for.
+ *
+ * @param actors workers that are with actors, and do not wait
+ */
+export function workerLimitRefusal(asked: Asked, blocked: number, actors: number, workersMax: number): RefuseAction {
+  const withActors = actors === 0 ? '' : ` and ${actors} ${actors === 1 ? 'is with an actor' : 'are with actors'}`
   return refusal(
     asked,
     'workerLimit',
-    `no worker is left: ${blocked} of ${workersMax} workers wait in get(); ` +
+    `no worker is left: ${blocked} of ${workersMax} workers wait in get()${withActors}; ` +
       `recurse less deeply, or start the node with \`--workers-max ${workersMax * 2}\``,
-    { blocked, workersMax },
+    { blocked, actors, workersMax },
   )
 }
 

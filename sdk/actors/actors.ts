@@ -197,6 +197,7 @@ export class Actors {
 
   /** The owner of an actor has said how it is: this process, or another. */
   #setStatus(actor: ObjectId, status: ActorStatus): void {
+    if (status.state === 'dead') this.#detached.ended(actor)
     this.#links.get(actor)?.onStatus(status)
     this.#maker.onStatus(actor, status)
   }

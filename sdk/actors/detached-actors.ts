@@ -33,6 +33,8 @@ export class DetachedActors {
   readonly #leaders = new Map<ObjectId, ClientId>()
   /** Those that are being looked for, or will be in a moment. */
   readonly #looking = new Set<ObjectId>()
+  /** Those that are to be dead. Who led one may have gone without hearing of it. */
+  readonly #killed = new Set<ObjectId>()
   readonly #making = new Map<ObjectId, Promise<void>>()
   #isClosed = false
 
@@ -74,6 +76,7 @@ export class DetachedActors {
     this.#leaders.set(actor, leader)
     if (before !== undefined && before !== leader) this.#host.leaderChanged(actor)
     this.#host.watch(actor, leader)
+    this.#killAgain(actor, leader)
   }
 
   /** Finds out who leads it, and asks how it is. */
@@ -96,6 +99,7 @@ export class DetachedActors {
     this.#looking.delete(actor)
     if (leader?.isReserve === true) {
       // Its node is gone, and another one is about to start it again.
+      this.#killAgain(actor, leader.manager)
       this.lookAgain(actor)
       return
     }
@@ -136,8 +140,18 @@ export class DetachedActors {
     return gone
   }
 
+  /** It is known to be dead. */
+  ended(actor: ObjectId): void {
+    this.#killed.delete(actor)
+  }
+
+  #killAgain(actor: ObjectId, leader: ClientId): void {
+    if (this.#killed.has(actor)) this.#host.kill(actor, leader, false)
+  }
+
   async kill(actor: ObjectId, mayRestart: boolean): Promise<void> {
     await this.#making.get(actor)
+    if (!mayRestart && (this.#leaders.has(actor) || this.#looking.has(actor))) this.#killed.add(actor)
     const found = await this.#host.names.leaderOf(actor).catch(() => undefined)
     this.#host.kill(actor, found?.manager ?? this.leaderOf(actor), mayRestart)
   }

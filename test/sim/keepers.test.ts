@@ -10,14 +10,17 @@ describe('detached actors, simulated', () => {
     test(what, () => {
       let restarted = 0
       let given = 0
+      let killedInReserve = 0
       for (let seed = 1; seed <= runs; seed++) {
         const world = new KeeperWorld({ seed, faults })
         world.run()
         restarted += world.restarted
+        killedInReserve += world.killedInReserve
         given += world.made.filter(({ outcome }) => outcome === 'given').length
       }
       assert.ok(restarted > runs, `${restarted} started again: too few to show anything`)
       assert.ok(given > runs * 5, `${given} made`)
+      assert.ok(killedInReserve > runs / 2, `${killedInReserve} killed while nobody led them`)
     })
   }
 

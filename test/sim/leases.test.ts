@@ -466,6 +466,9 @@ describe('recursion on one CPU', () => {
       for (const [workerId, { isReady }] of node.workers) if (!isReady) node.ready(workerId)
       for (const lease of node.leases.values()) if (!lease.isBlocked) node.setBlocked(lease, true)
     }
+    assert.equal(node.refusals.length, 0, 'they may wait for what other nodes do')
+    node.nowMs += 5000
+    node.step({ type: 'tick' })
     assert.deepEqual(
       node.refusals.map((action) => (action.type === 'refuse' ? [action.error, action.client] : [])),
       [['workerLimit', 'task4']],

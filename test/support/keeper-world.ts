@@ -73,6 +73,7 @@ export class KeeperWorld {
   #isCalm = false
   #isSettled = false
   restarted = 0
+  killedInReserve = 0
   /** Told what happens, for whoever looks for the reason of a failure. */
   trace: (text: string) => void = () => undefined
 
@@ -142,7 +143,22 @@ export class KeeperWorld {
   }
 
   #clientOf(node: SimNode, client: string): LeaseEnd | undefined {
-    return client === node.keeper.id ? node.keeper : this.#creator(client)
+    if (client === node.keeper.id) return node.keeper
+    const other = this.#nodes.find(({ keeper }) => keeper?.id === client)
+    return other === undefined ? this.#creator(client) : this.#keeperAt(node, other)
+  }
+
+  /** The keeper of another node, as a client. */
+  #keeperAt(from: SimNode, to: SimNode): LeaseEnd | undefined {
+    if (!from.links.has(to)) return undefined
+    const { id } = to.keeper
+    const session = this.#sessionOf(from, to)
+    const send: LeaseEnd['send'] = (name, body) => {
+      this.#after(1 + this.#random() * 20, () => {
+        if (to.isUp && to.keeper.id === id && this.#sessionOf(from, to) === session) to.keeper.send(name, body)
+      })
+    }
+    return { id, wantsLogs: false, unsentBytes: 0, forward: () => undefined, send }
   }
 
   /** Whoever makes actors: only the answer counts. */
@@ -378,6 +394,30 @@ export class KeeperWorld {
     node.keeper.keep(this.#creator(client), { requestId, kept: keptActor(client, actor, name, maxRestarts) })
   }
 
+  /** One that may be anywhere between its node's end and its next start: who is asked is whom the head would name. */
+  #killAnywhere(): void {
+    const made = this.made.filter(({ outcome, isKilled }) => outcome === 'given' && !isKilled)
+    const live = new Set(Array.from(this.#instances, ({ actor }) => actor))
+    const away = made.filter(({ actor }) => !live.has(actor))
+    this.#killOf(this.#pick(away.length > 0 ? away : made))
+  }
+
+  #killOf(made: Made | undefined): void {
+    if (made === undefined) return
+    const holders = this.#nodes
+      .filter(({ isUp }) => isUp)
+      .flatMap((node) => node.names.held().map((named) => ({ node, named })))
+      .filter(({ named }) => named.actor === made.actor)
+    const holder = holders.find(({ named }) => !named.isReserve) ?? this.#pick(holders)
+    if (holder === undefined) return
+    made.isKilled = true
+    made.killedAtMs = this.clock.nowMs
+    const { keeper } = holder.node
+    this.trace(`KILL ${made.actor} by ${holder.node.id.slice(-1)}${holder.named.isReserve ? ', a reserve' : ''}`)
+    if (holder.named.isReserve) this.killedInReserve++
+    keeper.send('actorKill', { to: keeper.id, from: keeper.id, actor: made.actor, mayRestart: false })
+  }
+
   #kill(): void {
     const instance = this.#pick([...this.#instances])
     const made = this.made.find(({ actor }) => actor === instance?.actor)
@@ -418,6 +458,8 @@ export class KeeperWorld {
           if (made?.maxRestarts === 0) made.isKilled = true
         }
         this.#crash(node)
+        // Some of those that it has led are killed before they run again.
+        for (let i = 0; i < 4; i++) this.#after(this.#random() * 4000, () => this.#killAnywhere())
       }
       this.#after(this.#random() * 1500, () => this.#elect(this.#side.get(node) ?? 0))
     } else this.#move(what < 0.85 ? this.#nodes.map(() => Math.floor(this.#random() * 2)) : this.#nodes.map(() => 0))
@@ -474,8 +516,10 @@ export class KeeperWorld {
       const endMs = 60_000
       const act = (): void => {
         if (this.clock.nowMs >= endMs) return
-        if (this.#random() < 0.5) this.#make()
-        else this.#kill()
+        const what = this.#random()
+        if (what < 0.5) this.#make()
+        else if (what < 0.9) this.#kill()
+        else this.#killAnywhere()
         this.#after(this.#random() * 1500, act)
       }
       this.#after(500, act)

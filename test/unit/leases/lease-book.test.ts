@@ -299,18 +299,46 @@ describe('waiting in get()', () => {
   })
 
   test('with all workers waiting the deepest requests are refused, one level at a time', () => {
-    const harness = new BookHarness({ total: { CPU: 1 }, workersMax: 2, quantumMs: 200 })
+    const harness = new BookHarness({ total: { CPU: 1 }, workersMax: 2, quantumMs: 200, stuckMs: 1000 })
     const driver = harness.lease()
     harness.step({ type: 'blocked', leaseId: driver.leaseId })
     harness.step({ type: 'blocked', leaseId: driver.leaseId })
     const nested = harness.lease({ client: 'w1', depth: 1 })
     const innocent = harness.request({ client: 'other' }).requestId
     const tooDeep = harness.request({ client: 'w2', depth: 2, label: 'fib' }).requestId
-    const refusal = only(harness.step({ type: 'blocked', leaseId: nested.leaseId }), 'refuse')
+    harness.step({ type: 'blocked', leaseId: nested.leaseId })
+    assert.deepEqual(all(harness.tick(999), 'refuse'), [], 'they may wait for what other nodes do')
+    const refusal = only(harness.tick(1), 'refuse')
     assert.deepEqual([refusal.requestId, refusal.error], [tooDeep, 'workerLimit'])
     assert.match(refusal.message, /no worker is left: 2 of 2 workers wait in get\(\); .* `--workers-max 4`/)
     assert.deepEqual(all(harness.tick(199), 'refuse'), [])
     assert.equal(only(harness.tick(1), 'refuse').requestId, innocent)
+  })
+
+  test('nothing is refused as long as some go on, and those that actors have do not count', () => {
+    const harness = new BookHarness({ total: { CPU: 1 }, workersMax: 3, stuckMs: 1000 })
+    harness.lease({ client: 'other', resources: {}, isActor: true })
+    const first = harness.lease()
+    harness.step({ type: 'blocked', leaseId: first.leaseId })
+    const second = harness.lease({ client: 'w1', depth: 1 })
+    harness.step({ type: 'blocked', leaseId: second.leaseId })
+    const { requestId } = harness.request({ client: 'w2', depth: 2 })
+    for (let i = 0; i < 5; i++) {
+      assert.deepEqual(all(harness.tick(900), 'refuse'), [])
+      harness.step({ type: 'unblocked', leaseId: second.leaseId })
+      harness.step({ type: 'blocked', leaseId: second.leaseId })
+    }
+    const refusal = only(harness.tick(1000), 'refuse')
+    assert.equal(refusal.requestId, requestId)
+    assert.match(refusal.message, /2 of 3 workers wait in get\(\) and 1 is with an actor;/)
+  })
+
+  test('work that waits only for actors to end is not refused', () => {
+    const harness = new BookHarness({ total: { CPU: 1 }, workersMax: 1, stuckMs: 1000 })
+    const actor = harness.lease({ resources: {}, isActor: true })
+    const { requestId } = harness.request()
+    assert.deepEqual(all(harness.tick(60_000), 'refuse'), [])
+    assert.equal(only(harness.returned(actor), 'grant').requestId, requestId)
   })
 })
 
