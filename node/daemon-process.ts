@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { InvalidArgumentError, ShoalError } from '../protocols/errors.ts'
 import { startDaemon, type Daemon } from './daemon.ts'
@@ -26,6 +27,8 @@ export interface ReadyLine {
   joinToken?: string
 }
 
+type DaemonFacts = Pick<Daemon, 'socketPath' | 'machine' | 'nodeId' | 'place' | 'log'>
+
 /** What it prints when the node could not be started; it exits with 1 then. */
 export interface FailedLine {
   error: { code: string; message: string }
@@ -47,11 +50,14 @@ export async function runDaemonProcess(args: readonly string[]): Promise<void> {
   endProcess()
 }
 
-/** What a node that is up says of itself. */
-export async function readyLine({ socketPath, machine, nodeId, place }: Daemon): Promise<ReadyLine> {
+/** What a node that is up says of itself. A token that cannot be made is not told; the log says why. */
+export async function readyLine({ socketPath, machine, nodeId, place, log }: DaemonFacts): Promise<ReadyLine> {
   const line: ReadyLine = { ready: true, socketPath, pid: process.pid, resources: machine.total, nodeId }
   if (place === undefined) return line
-  const joinToken = await place.makeToken()
+  const joinToken = await place.makeToken().catch((error: Error) => {
+    log(`no token to join with could be made: ${error.message}`)
+    return undefined
+  })
   const { meshName, addresses } = place
   return { ...line, meshName, addresses, ...(joinToken === undefined ? {} : { joinToken }) }
 }
@@ -76,7 +82,10 @@ async function tokenOf({ join }: NodeOptions): Promise<string | undefined> {
   }
 }
 
-/** Is a node until a client, a signal or the end of its program stops it. Rejects when the node cannot be started. */
+/**
+ * Is a node until a client, a signal or the end of its program stops it. Rejects when the node cannot be started or
+ * `onReady` fails; nothing runs any more then, and the process ends soon, whatever else holds it.
+ */
 export async function serveNode(
   options: NodeOptions,
   onReady: (daemon: Daemon) => void | Promise<void>,
@@ -84,7 +93,16 @@ export async function serveNode(
   exitOnUnexpectedErrors(options)
   const daemon = await startDaemon(options, await tokenOf(options))
   const stopped = stopReason(options, daemon)
-  await onReady(daemon)
+  try {
+    await onReady(daemon)
+  } catch (error) {
+    daemon.log(`stopping: ${(error as Error).message}`)
+    await Promise.race([daemon.close(), delay(stopMs, undefined, { ref: false })])
+    // After the error has been told.
+    process.exitCode = 1
+    setTimeout(endProcess, stopMs).unref()
+    throw error
+  }
   daemon.log(`stopping: ${await stopped}`)
   setTimeout(endProcess, stopMs).unref()
   await daemon.close()

@@ -35,7 +35,8 @@ export interface NodeStatus {
   /** `tasks`: what each had running and queued when it told last, a quarter of a second ago at most. */
   clients: { id: string; role: string; pid: number; program: string; tasks: { running: number; queued: number } }[]
   /**
-   * `pinned`: blocks of memory that are being looked at. `spilled`: what lies on the disk, and where. `directory`: of values
+   * `pinned`: blocks of memory that are being looked at. `pinTables`: how many clients have a table of pins, with those that
+   * have left and go on looking. `spilled`: what lies on the disk, and where. `directory`: of values
    * in files, without shared memory.
    */
   store: {
@@ -43,6 +44,7 @@ export interface NodeStatus {
     bytesMax: number
     objects: number
     pinned: number
+    pinTables: number
     directory: string
     spilled: { bytes: number; files: number; directory: string; problem: string }
     counters: StoreBook['counters']
@@ -118,6 +120,7 @@ function storeStatus(store: ObjectStore): NodeStatus['store'] {
     bytesMax,
     objects: count,
     pinned: segment?.pinned().size ?? 0,
+    pinTables: segment?.pinTablesUsed ?? 0,
     directory,
     spilled: { bytes: diskBytes, files: fileCount, directory: spillDirectory, problem: diskProblem },
     counters,

@@ -1,4 +1,4 @@
-import { ProtocolError } from './errors.ts'
+import { InvalidArgumentError, ProtocolError } from './errors.ts'
 
 /** What a writer takes for messages to come: for so many as large as the last one. */
 const aheadCount = 16
@@ -70,8 +70,12 @@ export class ByteWriter {
     this.length += 4 + written
   }
 
+  /** Throws InvalidArgumentError for a text that is not so many bytes in hex. */
   hex(text: string, byteCount: number): void {
-    this.#reserve(byteCount).write(text, this.length, byteCount, 'hex')
+    const written = this.#reserve(byteCount).write(text, this.length, byteCount, 'hex')
+    if (written !== byteCount || text.length !== byteCount * 2) {
+      throw new InvalidArgumentError(`"${text.slice(0, 64)}" is not an id: expected ${byteCount * 2} digits of hex`)
+    }
     this.length += byteCount
   }
 

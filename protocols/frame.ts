@@ -85,14 +85,19 @@ export class FrameWriter {
     this.#sink = sink
   }
 
-  /** Appends a frame; `write` fills in its body. */
+  /** Appends a frame; `write` fills in its body. When that throws, nothing of the frame is left. */
   frame(type: number, write: (writer: ByteWriter) => void): void {
     if (this.#closed) return
     const writer = this.#writer
     const start = writer.length
     writer.u32(0)
     writer.u8(type)
-    write(writer)
+    try {
+      write(writer)
+    } catch (error) {
+      writer.length = start
+      throw error
+    }
     writer.setU32(start, writer.length - start - 4)
     this.#afterAppend()
   }

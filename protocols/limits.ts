@@ -18,6 +18,12 @@ export const limits = {
   bytesInFlightPerLeaseMax: 4 * 1024 * 1024,
   /** Objects in one answer about what has arrived of what was lent: there may be several such answers. */
   settledObjectsMax: 50_000,
+  /** The answer to one question of the command line or of a program, and the list in it, which leaves room for the rest. */
+  adminReplyBytesMax: 16 * 1024 * 1024,
+  adminListBytesMax: 12 * 1024 * 1024,
+  /** The placement groups that one node tells another of, and the list of them. */
+  groupsBytesMax: 8 * 1024 * 1024,
+  groupsListBytesMax: 7 * 1024 * 1024,
   /** Items of a stream that the producer may be ahead of its consumer. */
   streamItemsAheadMax: 16,
   /** What one connection may have waiting to be written before it counts as stuck. */

@@ -599,7 +599,7 @@ export const messages = {
   nodeStop: message(92, small, struct({ requestId: u32 })),
   /** Questions about the mesh, and changes to it: see admin.ts. */
   adminCall: message(93, small, struct({ requestId: u32, name: string(64), args: json })),
-  adminReply: message(94, 16 * 1024 * 1024, struct({ requestId: u32, reply: json })),
+  adminReply: message(94, limits.adminReplyBytesMax, struct({ requestId: u32, reply: json })),
 } as const satisfies Record<string, MessageType<never> | MessageType<unknown>>
 
 export type MessageName = keyof typeof messages

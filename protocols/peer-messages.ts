@@ -235,7 +235,7 @@ export const peerMessages = {
   /** Home to those who watch: see `groupState`. */
   groupTold: message(168, small, messages.groupState.body),
   /** The groups of the receiver's programs, for people to read. */
-  groupsAsk: message(169, 8 * 1024 * 1024, struct({ askId: u32, isAnswer: bool, groups: json })),
+  groupsAsk: message(169, limits.groupsBytesMax, struct({ askId: u32, isAnswer: bool, groups: json })),
 
   // --- names of actors: nodes to the head. Below 220 are the network's own frames
   /** All names that the sender's clients have: a part of the report with this number. The other questions come after it. */

@@ -19,8 +19,14 @@ export interface PlacesInput {
 /** @example placesOf({ env: process.env, userId: process.getuid?.() ?? 0, temporaryDirectory: os.tmpdir() }) */
 export function placesOf(input: PlacesInput): Places {
   const { env, userId, temporaryDirectory } = input
-  const runtimeDirectory =
-    env['SHOAL_RUNTIME_DIR'] ??
-    (env['XDG_RUNTIME_DIR'] ? `${env['XDG_RUNTIME_DIR']}/shoal` : `${temporaryDirectory}/shoal-${userId}`)
+  const ofSession = xdgDirectory(env, 'XDG_RUNTIME_DIR')
+  const usual = ofSession === undefined ? `${temporaryDirectory}/shoal-${userId}` : `${ofSession}/shoal`
+  const runtimeDirectory = env['SHOAL_RUNTIME_DIR'] || usual
   return { runtimeDirectory, socketPath: `${runtimeDirectory}/node.sock` }
+}
+
+/** What such a variable says. One that is empty counts as not set, and one with a relative path is not valid. */
+export function xdgDirectory(env: PlacesInput['env'], name: `XDG_${string}`): string | undefined {
+  const directory = env[name]
+  return directory?.startsWith('/') === true ? directory : undefined
 }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from './errors.ts'
+import type { ClientId } from './ids.ts'
 
 /**
  * How the object store lies in shared memory: what the node writes and every process of the machine reads. First a page with
@@ -7,12 +8,15 @@ import { InvalidArgumentError } from './errors.ts'
  * Reading takes no message: a process that knows where a value lies writes the block into its table of pins and then looks
  * at the header. The node that wants the memory back clears the header first and then looks at the tables. Both do so by
  * atomic operations, so at least one of them sees the other.
+ *
+ * A process may look at values long after it has ended its connection to the node. The last thing that it does with the
+ * memory of a connection is to say so behind its pins. The node clears a table when it gives it out.
  */
 export const pageBytes = 4096
 
+const pinTableBytes = 4 * 4096
 /** Pins of one client: 32-bit numbers of blocks, 0 for none. */
-export const pinsPerClient = 4096
-const pinTableBytes = pinsPerClient * 4
+export const pinsPerClient = 4095
 /** Tables that there are; a client that gets none copies what it reads. */
 export const pinTablesMax = 1023
 
@@ -40,6 +44,19 @@ export function blockBytesOf(valueBytes: number): number {
 /** Where the pins of a table begin. */
 export function pinTableAt(table: number): number {
   return pageBytes + table * pinTableBytes
+}
+
+/** Where the word behind the pins of a table is: 0, or `pinsEndMark` of the client that has the table. */
+export function pinsEndAt(table: number): number {
+  return pinTableAt(table) + pinsPerClient * 4
+}
+
+/**
+ * What a client leaves behind its pins when it neither reads nor writes any more: its own number, and never 0, so that it says
+ * nothing about another client that has the table by then.
+ */
+export function pinsEndMark(client: ClientId): number {
+  return (Number.parseInt(client.slice(-8), 16) + 1) | 0
 }
 
 /** A block as a table of pins names it. */

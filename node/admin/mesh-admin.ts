@@ -205,7 +205,7 @@ export class MeshAdmin implements AdminCallee {
       role: membership.role,
       meshName: membership.meshName,
       ...(head === undefined ? {} : { head }),
-      listen: ground.listen,
+      listen: { host: ground.listen.host, port: ground.listen.port },
       addresses: network.addresses,
       isMdnsOn: ground.isMdnsOn,
       mdnsSeen: network.neighboursSeen,

@@ -14,6 +14,8 @@ import {
 import { InvalidArgumentError, MembershipError, UnreachableError, type ShoalError } from '../../protocols/errors.ts'
 import { mayAdmit, maySubmit, type MemberRole } from '../../protocols/membership.ts'
 import type { NodeId } from '../../protocols/ids.ts'
+import { limits } from '../../protocols/limits.ts'
+import { jsonBytes } from '../../protocols/within-bytes.ts'
 import { answerAdmin, type AdminCallee } from './admin-desk.ts'
 
 /** How a node answers each of the calls for itself. */
@@ -40,7 +42,7 @@ const atATimeMax = 32
 /** What one node answers another, as JSON. */
 const answerBytesMax = 2 * 1024 * 1024
 /** What all together answer. */
-const allBytesMax = 12 * 1024 * 1024
+const allBytesMax = limits.adminListBytesMax
 
 /** What a node does for others only if they may: what workers print is for those who submit work. */
 const rights: Partial<Record<string, { may(role: MemberRole): boolean; who: string }>> = {
@@ -112,9 +114,7 @@ export class Survey implements AdminCallee {
       return refusal(new UnreachableError(`${atATimeMax} questions are under way already`))
     this.#underWay++
     try {
-      const reply = await answerAdmin({ call: () => this.#answerOwn(name, args) }, name, args)
-      const bytes = bytesOf(reply)
-      return bytes <= answerBytesMax ? reply : refusal(new InvalidArgumentError(`the answer has ${bytes} bytes`))
+      return await answerAdmin({ call: () => this.#answerOwn(name, args) }, name, args, answerBytesMax)
     } finally {
       this.#underWay--
     }
@@ -143,14 +143,9 @@ function withinBounds(answers: readonly NodeAnswer<unknown>[]): NodeAnswer<unkno
   let bytes = 0
   return answers.map(({ value, ...rest }) => {
     if (value === undefined) return rest
-    bytes += bytesOf(value)
+    bytes += jsonBytes(value)
     return bytes <= allBytesMax
       ? { ...rest, value }
       : { ...rest, problem: 'left out, since all answers together are too large' }
   })
-}
-
-/** In a message. */
-function bytesOf(value: unknown): number {
-  return Buffer.byteLength(JSON.stringify(value))
 }

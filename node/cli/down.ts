@@ -1,7 +1,12 @@
+import { existsSync, readdirSync, readlinkSync, realpathSync } from 'node:fs'
+import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command } from 'commander'
+import { NodeUnavailableError } from '../../protocols/errors.ts'
+import { daemonLogName } from '../home/daemon-log.ts'
 import { readNodeFile } from '../home/node-file.ts'
 import { nodePlaces } from '../home/runtime-directory.ts'
+import { isAlive } from '../home/start-lock.ts'
 import { NodeClient } from './node-client.ts'
 
 const patienceMs = 5_000
@@ -18,15 +23,10 @@ export function downCommand(): Command {
 
 async function down({ json }: { json?: boolean }): Promise<void> {
   const { runtimeDirectory, socketPath } = nodePlaces()
-  const client = await NodeClient.connect(socketPath)
-  const pid = client.nodePid
-  client.stop()
-  const isOrderly = await within(client.closed)
-  if (!isOrderly) {
-    // It hangs. Its guardian cleans up after it.
-    process.kill(pid, 'SIGKILL')
-    await within(client.closed)
-  }
+  const { pid, isOrderly } = await stop(runtimeDirectory, socketPath)
+  // A node that hangs is killed; its guardian cleans up after it.
+  if (!isOrderly && isAlive(pid)) process.kill(pid, 'SIGKILL')
+  for (let waited = 0; waited < patienceMs && isAlive(pid); waited += pollMs) await delay(pollMs)
   // The guardian deletes the note about the node at the very end. Another node may have started by then.
   for (let waited = 0; waited < patienceMs && readNodeFile(runtimeDirectory)?.pid === pid; waited += pollMs) {
     await delay(pollMs)
@@ -35,6 +35,43 @@ async function down({ json }: { json?: boolean }): Promise<void> {
   process.stdout.write(
     json === true ? `${JSON.stringify({ pid, stopped: true })}\n` : `The node (pid ${pid}) is ${how}.\n`,
   )
+}
+
+/** Asks the node to stop, and waits until it does. Rejects when there is no node. */
+async function stop(runtimeDirectory: string, socketPath: string): Promise<{ pid: number; isOrderly: boolean }> {
+  let client: NodeClient
+  try {
+    client = await NodeClient.connect(socketPath)
+  } catch (error) {
+    const isSilent = error instanceof NodeUnavailableError && error.details['isSilent'] === true
+    const pid = readNodeFile(runtimeDirectory)?.pid
+    if (!isSilent || pid === undefined || !isNodeOf(runtimeDirectory, pid)) throw error
+    return { pid, isOrderly: false }
+  }
+  client.stop()
+  return { pid: client.nodePid, isOrderly: await within(client.closed) }
+}
+
+/** True when the process is the node of this folder, and not one that has got the pid of a dead node. */
+export function isNodeOf(runtimeDirectory: string, pid: number): boolean {
+  if (!isAlive(pid)) return false
+  // A node has its log open for as long as it lives. Where there is no such folder, somebody listens at its socket.
+  if (!existsSync('/proc/self/fd')) return true
+  try {
+    const log = path.join(realpathSync(runtimeDirectory), daemonLogName)
+    return readdirSync(`/proc/${pid}/fd`).some((descriptor) => targetOf(`/proc/${pid}/fd/${descriptor}`) === log)
+  } catch {
+    // It is somebody else's, or has just ended.
+    return false
+  }
+}
+
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link).replace(/ \(deleted\)$/, '')
+  } catch {
+    return ''
+  }
 }
 
 async function within(promise: Promise<void>): Promise<boolean> {

@@ -1,3 +1,4 @@
+import { clean } from './format-text.ts'
 import { UsageError } from './usage-error.ts'
 
 /** What a person may call a thing: its name, or its id or the beginning of that. */
@@ -24,5 +25,5 @@ export function findByPrefix<T extends Named>(what: string, text: string, all: r
 }
 
 function describe({ id, name }: Named): string {
-  return name === undefined ? id : `${name} (${id})`
+  return name === undefined ? id : `${clean(name)} (${id})`
 }

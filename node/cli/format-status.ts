@@ -1,7 +1,7 @@
 import { amountOf, formatAmount, formatResources } from '../../protocols/resources.ts'
 import type { NodeStatus } from '../status.ts'
 import { formatGpu } from './format-gpu.ts'
-import { plural } from './format-text.ts'
+import { clean, plural } from './format-text.ts'
 import { styled } from './style.ts'
 
 const barWidth = 24
@@ -16,7 +16,7 @@ function spilledLines({ bytes, files, directory, problem }: NodeStatus['store'][
       : [`${indent} ${formatAmount('memory', bytes)} on the disk, in ${plural(files, 'file')} in ${directory}`]),
     ...(directory === '' || problem === ''
       ? []
-      : [`${indent} ${styled('yellow', `nothing more goes to the disk: ${problem}`)}`]),
+      : [`${indent} ${styled('yellow', `nothing more goes to the disk: ${clean(problem)}`)}`]),
   ]
 }
 
@@ -50,7 +50,7 @@ function countedLines({ store: { counters }, traffic }: NodeStatus): string[] {
   }
   for (const { name, bytes: all, bytesHere, sources } of (traffic?.transfers.pulling ?? []).slice(0, 5)) {
     const amount = `${formatAmount('memory', bytesHere)} of ${formatAmount('memory', all)}`
-    lines.push(`${name} is on its way: ${amount}, from ${plural(sources, 'node')}`)
+    lines.push(`${clean(name)} is on its way: ${amount}, from ${plural(sources, 'node')}`)
   }
   return lines.map((line) => `${''.padEnd(12)} ${line}`)
 }
@@ -83,7 +83,7 @@ export function formatStatus(status: NodeStatus): string {
     ...rows(
       programs.map(
         ({ pid, program, tasks }) =>
-          `pid ${String(pid).padEnd(8)} ${plural(tasks.running, 'task')} running, ${tasks.queued} queued  ${program}`,
+          `pid ${String(pid).padEnd(8)} ${plural(tasks.running, 'task')} running, ${tasks.queued} queued  ${clean(program)}`,
       ),
     ),
   ].join('\n')
@@ -113,13 +113,13 @@ function bar(used: number, total: number): string {
 
 function workerLine({ workerId, pid, state, label, forMs, gpuIds }: NodeStatus['workers'][number]): string {
   const gpus = gpuIds.length === 0 ? '' : `  GPU ${gpuIds.join(',')}`
-  const what = label === undefined ? '' : `  ${label}`
+  const what = label === undefined ? '' : `  ${clean(label)}`
   const shown = { leased: 'running', blocked: 'in get()' }[state as string] ?? state
   return `#${String(workerId).padEnd(5)} pid ${String(pid).padEnd(8)} ${shown.padEnd(9)} ${formatDuration(forMs).padStart(8)}${gpus}${what}`
 }
 
 function pendingLine({ label, resources, count, forMs, reason }: NodeStatus['pending'][number]): string {
-  return `${String(count).padStart(5)} x ${label} (${formatResources(resources)}), for ${formatDuration(forMs)}: ${reason}`
+  return `${String(count).padStart(5)} x ${clean(label)} (${formatResources(resources)}), for ${formatDuration(forMs)}: ${clean(reason)}`
 }
 
 function rows(lines: string[]): string[] {

@@ -30,6 +30,8 @@ export class NodeClient {
     const fail = (message: string, isRunning = true): void =>
       this.#fail(new NodeUnavailableError(message, { details: { socketPath, isRunning } }))
     this.#socket.on('error', (error: NodeJS.ErrnoException) => {
+      // Those who wait for it to take their connection are too many already.
+      if (error.code === 'EAGAIN') this.#fail(this.#silence())
       if (error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED') fail(`${socketPath}: ${error.message}`)
       fail(`no node runs here (socket ${socketPath}): start one with \`shoal up\``, false)
     })
@@ -105,8 +107,7 @@ export class NodeClient {
     const { promise, resolve, reject } = Promise.withResolvers<MessageBody<N>>()
     this.#open.add(reject)
     this.#answers.set(name, (body) => resolve(body as MessageBody<N>))
-    const message = `the node at ${this.socketPath} does not answer`
-    const timer = setTimeout(() => reject(new NodeUnavailableError(message)), patienceMs)
+    const timer = setTimeout(() => reject(this.#silence()), patienceMs)
     try {
       return await promise
     } finally {
@@ -114,6 +115,12 @@ export class NodeClient {
       this.#answers.delete(name)
       this.#open.delete(reject)
     }
+  }
+
+  #silence(): NodeUnavailableError {
+    const { socketPath } = this
+    const details = { socketPath, isRunning: true, isSilent: true }
+    return new NodeUnavailableError(`the node at ${socketPath} does not answer`, { details })
   }
 
   #fail(error: ShoalError): void {

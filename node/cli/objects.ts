@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { LocatedObject, MemoryReport } from '../../protocols/admin.ts'
 import { formatAmount } from '../../protocols/resources.ts'
 import { formatDuration } from './format-status.ts'
-import { plural } from './format-text.ts'
+import { clean, plural } from './format-text.ts'
 import { formatTable } from './table.ts'
 import { print, withNode } from './with-node.ts'
 
@@ -60,7 +60,7 @@ function formatObjects({ objects, more, silent }: MemoryReport): string {
   return more === 0 ? table : `${table}\nand ${plural(more, 'smaller value')}`
 }
 
-function formatLocated(id: string, { holders, ms }: LocatedObject): string {
-  if (holders.length === 0) return `No node that can be reached holds ${id}.`
-  return [...holders.map(({ node, name }) => `${name} (${node})`), `found in ${ms.toFixed(1)} ms`].join('\n')
+export function formatLocated(id: string, { holders, ms }: LocatedObject): string {
+  if (holders.length === 0) return `No node that can be reached holds ${clean(id)}.`
+  return [...holders.map(({ node, name }) => `${clean(name)} (${node})`), `found in ${ms.toFixed(1)} ms`].join('\n')
 }

@@ -3,7 +3,7 @@ import { styled, widthOf } from './style.ts'
 /** Rows under a heading, in columns as wide as they need to be. The last column is not padded. */
 export function formatTable(heading: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = heading.map((title, column) =>
-    Math.max(widthOf(title), ...rows.map((row) => widthOf(row[column] ?? ''))),
+    rows.reduce((width, row) => Math.max(width, widthOf(row[column] ?? '')), widthOf(title)),
   )
   const line = (cells: readonly string[]): string =>
     cells

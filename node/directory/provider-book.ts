@@ -21,8 +21,10 @@ export interface ProviderBookOptions {
 
 interface Provided {
   readonly place: Place
-  /** Nodes that have been told. */
+  /** Nodes that have been told, a while ago perhaps. */
   readonly told: Set<NodeId>
+  /** All of them are to be told, those too that have been. */
+  isDue: boolean
   toldAtMs: number
 }
 
@@ -59,7 +61,7 @@ export class ProviderBook {
   provide(keys: readonly string[]): void {
     for (const key of keys) {
       if (this.#provided.has(key) || this.#provided.size >= keysMax) continue
-      this.#provided.set(key, { place: placeOfKey(digestOf(key)), told: new Set(), toldAtMs: -Infinity })
+      this.#provided.set(key, { place: placeOfKey(digestOf(key)), told: new Set(), isDue: true, toldAtMs: -Infinity })
       this.#unsettled.add(key)
     }
   }
@@ -102,7 +104,7 @@ export class ProviderBook {
   refresh(nowMs: number): void {
     for (const [key, provided] of this.#provided) {
       if (nowMs - provided.toldAtMs < this.#options.refreshMs) continue
-      provided.told.clear()
+      provided.isDue = true
       this.#unsettled.add(key)
     }
   }
@@ -127,18 +129,20 @@ export class ProviderBook {
     const wanted = this.nearest(provided.place)
     for (const node of provided.told) if (!wanted.includes(node)) this.#untell(node, key, provided)
     for (const node of wanted) {
-      if (provided.told.has(node)) continue
+      if (provided.told.has(node) && !provided.isDue) continue
       provided.told.add(node)
-      provided.toldAtMs = nowMs
       this.#removes.get(node)?.delete(key)
       gather(this.#adds, node, key)
     }
+    if (provided.isDue) provided.toldAtMs = nowMs
+    provided.isDue = false
   }
 
   #untell(node: NodeId, key: string, provided?: Provided): void {
     provided?.told.delete(node)
-    // What has not been sent yet needs not be taken back.
-    if (this.#adds.get(node)?.delete(key) !== true) gather(this.#removes, node, key)
+    // It may be told anew of what it knows already: that it has not been sent yet does not say that there is nothing to take back.
+    this.#adds.get(node)?.delete(key)
+    gather(this.#removes, node, key)
   }
 
   #takeBatches(): ProvideBatch[] {

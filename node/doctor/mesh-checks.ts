@@ -140,7 +140,7 @@ function checkCertificate({ certificateExpiresAtMs, role }: DoctorReport, nowMs:
 
 /** A node that was told no port has been given one. */
 function portOf({ listen, addresses }: DoctorReport): number {
-  return listen.port === 0 ? Number(/\/tcp\/(\d+)/.exec(addresses[0] ?? '')?.[1] ?? 0) : listen.port
+  return Number(/\/tcp\/(\d+)/.exec(addresses[0] ?? '')?.[1] ?? listen.port)
 }
 
 function isLoopback(host: string): boolean {

@@ -8,7 +8,9 @@ const roundsKept = 20
 export class Claim {
   readonly term: Term
   isActing = false
-  /** When it last held more than half of those in view. */
+  /** Its term is on this node's disk. */
+  isWritten = false
+  /** When it last held this node and more than half of those in view; at first, when it began or was written. */
   majorityAtMs: number
   #round = 0
   readonly #sentAtMs = new Map<number, number>()
@@ -28,6 +30,11 @@ export class Claim {
 
   holds(node: NodeId, nowMs: number): boolean {
     return nowMs < (this.#untilMs.get(node) ?? Number.NEGATIVE_INFINITY)
+  }
+
+  written(nowMs: number): void {
+    if (!this.isWritten) this.majorityAtMs = nowMs
+    this.isWritten = true
   }
 
   /** Begins a round of claims; gives its number. */

@@ -7,13 +7,15 @@ export type ElectionEvent =
   | { readonly type: 'message'; readonly from: NodeId; readonly message: ElectionMessage }
   /** The term is on the disk, and will be there after a crash. */
   | { readonly type: 'fencePersisted'; readonly term: Term }
+  /** The term could not be written, nor anything below it that was asked for: it may be on the disk, or not. */
+  | { readonly type: 'fenceFailed'; readonly term: Term }
   /** These are the nodes that a link leads to. */
   | { readonly type: 'peersChanged'; readonly peers: readonly NodeId[] }
   /** An orderly end: what this node holds is released. Nothing is granted any more. */
   | { readonly type: 'stop' }
 
 export type ElectionAction =
-  /** To be answered by `fencePersisted`. */
+  /** To be answered by `fencePersisted` or `fenceFailed`, of this term or, when that was asked for too, of a higher one. */
   | { readonly type: 'persistFence'; readonly term: Term }
   /** This node is the head from now on. */
   | { readonly type: 'startActing'; readonly term: Term }

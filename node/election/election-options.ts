@@ -14,6 +14,8 @@ export interface ElectionTimers {
   readonly suspectMs: number
   /** How long a promise lasts. */
   readonly leaseMs: number
+  /** How long a claim waits for its own term to be written. */
+  readonly writeMs: number
   /** How long a candidate waits for answers to its probe. */
   readonly probeMs: number
   /** A candidate waits for a random part of this before it runs, */
@@ -32,6 +34,7 @@ const defaultTimers: ElectionTimers = Object.freeze({
   calmPerNodeMs: 100,
   suspectMs: 700,
   leaseMs: 1000,
+  writeMs: 10_000,
   probeMs: 150,
   jitterMs: 150,
   rankStepMs: 30,

@@ -3,6 +3,7 @@ import type { NodeId } from '../../protocols/ids.ts'
 import { Election } from './election.ts'
 import type { ElectionAction, ElectionEvent } from './election-events.ts'
 import type { FenceFile } from './fence-file.ts'
+import { FenceQueue } from './fence-queue.ts'
 
 export interface ElectionRunnerComponents {
   self: NodeId
@@ -29,7 +30,9 @@ export class ElectionRunner {
   #isStepping = false
   #isRunning = false
   #timer: NodeJS.Timeout | undefined
+  readonly #fences = new FenceQueue()
   #writing: Promise<void> = Promise.resolve()
+  #hasFailed = false
 
   constructor(components: ElectionRunnerComponents) {
     this.#with = components
@@ -75,7 +78,10 @@ export class ElectionRunner {
     this.#step({ type: 'stop' })
     this.#isRunning = false
     clearTimeout(this.#timer)
-    await this.#writing
+    for (let writing; writing !== this.#writing;) {
+      writing = this.#writing
+      await writing
+    }
   }
 
   /** What an action leads to may be an event of its own; it waits its turn. */
@@ -111,8 +117,7 @@ export class ElectionRunner {
     const { onStartActing, onStopActing, onHeadChanged, onReported } = this.#with
     switch (action.type) {
       case 'persistFence':
-        this.#writing = this.#writing.then(() => this.#persist(action.term))
-        return
+        return this.#persist(this.#fences.want(action.term))
       case 'startActing':
         return onStartActing(action.term)
       case 'stopActing':
@@ -124,15 +129,22 @@ export class ElectionRunner {
     }
   }
 
-  async #persist(term: Term): Promise<void> {
+  #persist(term: Term | undefined): void {
+    if (term !== undefined) this.#writing = this.#write(term)
+  }
+
+  async #write(term: Term): Promise<void> {
     const { fence, log } = this.#with
+    let isWritten = true
     try {
       await fence.write(term)
     } catch (error) {
-      // Without its fence on the disk this node supports nobody; the claim comes again.
-      log(`the term of the head could not be written: ${(error as Error).message}`)
-      return
+      isWritten = false
+      // Without its fence on the disk this node supports nobody. It tries again, often, so it is said once.
+      if (!this.#hasFailed) log(`the term of the head could not be written: ${(error as Error).message}`)
     }
-    this.#step({ type: 'fencePersisted', term })
+    this.#hasFailed = !isWritten
+    this.#step({ type: isWritten ? 'fencePersisted' : 'fenceFailed', term })
+    this.#persist(this.#fences.ended(isWritten))
   }
 }

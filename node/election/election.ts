@@ -40,7 +40,16 @@ export class Election {
   readonly #random: () => number
   #fence: Term | undefined
   /** A claim that is granted as soon as its term is on the disk. */
-  #wanted: { readonly term: Term; readonly round: number; readonly wantsReport: boolean } | undefined
+  #wanted:
+    | {
+        readonly term: Term
+        readonly round: number
+        readonly wantsReport: boolean
+        /** When it was claimed first, and last. */
+        readonly sinceMs: number
+        readonly atMs: number
+      }
+    | undefined
   #promise: { readonly term: Term; readonly untilMs: number } | undefined
   readonly #quietUntilMs: number
   #peers: readonly NodeId[] = []
@@ -55,6 +64,8 @@ export class Election {
     | undefined
   #lastRound = 0
   #claim: Claim | undefined
+  /** No term is claimed twice: an answer to the first claim would count for the second. */
+  #lastClaimed = 0
   #nextBeatMs: number
   readonly #beatAtMs = new Map<NodeId, number>()
   /** Since when it follows no head; undefined while it does, or is one. */
@@ -132,6 +143,8 @@ export class Election {
         return this.#onMessage(event.from, event.message, nowMs)
       case 'fencePersisted':
         return this.#onPersisted(event.term, nowMs)
+      case 'fenceFailed':
+        return this.#onWriteFailed(event.term, nowMs)
       case 'peersChanged':
         this.#peers = event.peers
         for (const node of this.#beatAtMs.keys()) if (!event.peers.includes(node)) this.#beatAtMs.delete(node)
@@ -198,12 +211,17 @@ export class Election {
     claim.dropExpired(nowMs)
     const view = this.#view(nowMs)
     const held = view.filter((node) => claim.holds(node, nowMs)).length
-    if (held * 2 <= view.length) {
-      if (nowMs - claim.majorityAtMs >= this.#timers.leaseMs) this.#stepDown('fewer than half of the nodes support it')
+    const silentMs = nowMs - claim.majorityAtMs
+    if (!claim.isWritten) {
+      if (silentMs >= this.#timers.writeMs) this.#giveWay('its term does not get to the disk', nowMs)
+      return
+    }
+    if (held * 2 <= view.length || !claim.holds(this.self, nowMs)) {
+      if (silentMs >= this.#timers.leaseMs) this.#stepDown('fewer than half of the nodes support it')
       return
     }
     claim.majorityAtMs = nowMs
-    if (claim.isActing || !claim.holds(this.self, nowMs)) return
+    if (claim.isActing) return
     claim.isActing = true
     this.#actions.push({ type: 'startActing', term: claim.term })
     // Others hear of it at once.
@@ -225,6 +243,7 @@ export class Election {
       nowMs < this.#quietUntilMs ||
       nowMs < this.#holdUntilMs ||
       this.#promised(nowMs) !== undefined ||
+      this.#isAboutToPromise(nowMs) ||
       this.#seesActingHead(nowMs)
     if (mustWait) {
       this.#runAtMs = undefined
@@ -250,7 +269,7 @@ export class Election {
   // --- being head
 
   #startClaim(nowMs: number, above = 0): void {
-    let counter = Math.max(above, this.#fence?.counter ?? 0, this.#wanted?.term.counter ?? 0)
+    let counter = Math.max(above, this.#lastClaimed, this.#fence?.counter ?? 0, this.#wanted?.term.counter ?? 0)
     for (const { fence } of this.#heard.values()) counter = Math.max(counter, fence?.counter ?? 0)
     const before = this.#claim
     if (before?.isActing === true) {
@@ -258,6 +277,7 @@ export class Election {
     }
     this.#probe = undefined
     this.#runAtMs = undefined
+    this.#lastClaimed = counter + 1
     this.#claim = new Claim({ counter: counter + 1, head: this.self }, nowMs)
     this.#actions.push({ type: 'persistFence', term: this.#claim.term })
     this.#sendClaims(nowMs)
@@ -294,6 +314,13 @@ export class Election {
     if (this.#promise?.term.head === this.self) this.#promise = undefined
     if (claim.isActing) this.#actions.push({ type: 'stopActing', term: claim.term, reason })
     for (const to of this.#peers) this.#send(to, { type: 'release', term: claim.term })
+  }
+
+  /** This node cannot be the head as things are: it lets others run first, whatever their rank. */
+  #giveWay(reason: string, nowMs: number): void {
+    this.#stepDown(reason)
+    this.#yesTo = undefined
+    this.#holdUntilMs = nowMs + this.#timers.leaseMs
   }
 
   // --- messages
@@ -368,6 +395,7 @@ export class Election {
       !this.#isStopped &&
       nowMs >= this.#quietUntilMs &&
       this.#promised(nowMs) === undefined &&
+      !this.#isAboutToPromise(nowMs) &&
       !this.#seesActingHead(nowMs) &&
       this.#claim === undefined &&
       // Of candidates that run at the same time the best is to win: else each may get a part, and none the most.
@@ -379,7 +407,7 @@ export class Election {
       this.#runAtMs = undefined
       this.#probe = undefined
       this.#yesTo = { node: from, rank }
-      this.#holdUntilMs = nowMs + this.#timers.probeMs
+      this.#holdUntilMs = Math.max(this.#holdUntilMs, nowMs + this.#timers.probeMs)
     }
     this.#send(from, { type: 'probeReply', round, yes, fence: this.#fence })
   }
@@ -403,14 +431,22 @@ export class Election {
     this.#probe = undefined
     this.#runAtMs = undefined
     if (this.#fence !== undefined && compareTerms(term, this.#fence) === 0) this.#grant(term, n, wantsReport, nowMs)
-    else this.#grantWhenPersisted(term, n, wantsReport)
+    else this.#grantWhenPersisted(term, n, wantsReport, nowMs)
   }
 
-  #grantWhenPersisted(term: Term, round: number, wantsReport: boolean): void {
+  #grantWhenPersisted(term: Term, round: number, wantsReport: boolean, nowMs: number): void {
     const order = this.#wanted === undefined ? 1 : compareTerms(term, this.#wanted.term)
     if (order < 0) return
-    this.#wanted = { term, round, wantsReport }
+    const sinceMs = order === 0 ? (this.#wanted?.sinceMs ?? nowMs) : nowMs
+    this.#wanted = { term, round, wantsReport, sinceMs, atMs: nowMs }
     if (order > 0) this.#actions.push({ type: 'persistFence', term })
+  }
+
+  /** A claim that is still renewed waits for a slow disk: to run against it would only cost another write. */
+  #isAboutToPromise(nowMs: number): boolean {
+    const { probeMs, beatMs } = this.#timers
+    const wanted = this.#wanted
+    return wanted !== undefined && nowMs - wanted.sinceMs >= probeMs && nowMs - wanted.atMs < 2 * beatMs
   }
 
   #mayGrant(term: Term, nowMs: number): boolean {
@@ -428,12 +464,23 @@ export class Election {
   #onPersisted(term: Term, nowMs: number): void {
     if (this.#fence === undefined || compareTerms(term, this.#fence) > 0) this.#fence = term
     const wanted = this.#wanted
+    if (wanted !== undefined && compareTerms(wanted.term, term) <= 0) this.#wanted = undefined
     if (term.head === this.self) {
-      if (this.#claim !== undefined && compareTerms(this.#claim.term, term) === 0) this.#supportSelf(this.#claim, nowMs)
+      const claim = this.#claim
+      if (claim === undefined || compareTerms(claim.term, term) !== 0) return
+      claim.written(nowMs)
+      this.#supportSelf(claim, nowMs)
     } else if (wanted !== undefined && compareTerms(wanted.term, term) === 0) {
-      this.#wanted = undefined
       if (!this.#isStopped && this.#mayGrant(term, nowMs)) this.#grant(term, wanted.round, wanted.wantsReport, nowMs)
     }
+  }
+
+  /** What waits for it is given up; the next claim has it written again. */
+  #onWriteFailed(term: Term, nowMs: number): void {
+    if (this.#wanted !== undefined && compareTerms(this.#wanted.term, term) <= 0) this.#wanted = undefined
+    const claim = this.#claim
+    if (claim === undefined || claim.isWritten || compareTerms(claim.term, term) > 0) return
+    this.#giveWay('its term could not be written', nowMs)
   }
 
   #onSupport(from: NodeId, { term, n, report }: Message<'support'>, nowMs: number): void {

@@ -2,9 +2,11 @@ import type { GpuAdvert } from '../../protocols/advert.ts'
 import { ProtocolError } from '../../protocols/errors.ts'
 import type { Term } from '../../protocols/election.ts'
 import { nodeOf, ownerOf, type ClientId, type NodeId } from '../../protocols/ids.ts'
+import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { PeerMessageBody, PeerMessageHandlers, PeerMessageName } from '../../protocols/peer-messages.ts'
 import type { GroupId, GroupReport } from '../../protocols/placement-groups.ts'
+import { withinBytes } from '../../protocols/within-bytes.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { BundleEvent, LeaseAction } from '../leases/lease-events.ts'
 import type { RequestKey, RouterAction, RouterEvent } from '../routing/router-events.ts'
@@ -248,16 +250,17 @@ export class GroupDesk {
 
   // --- for people
 
-  /** The groups of this node's programs. */
-  ownReports(): GroupReport[] {
-    return [...this.#book.reports(this.#with.now())].slice(0, reportsMax)
+  /** The groups of this node's programs, for another node: as many as fit into one message. */
+  ownReports(): readonly GroupReport[] {
+    return withinBytes([...this.#book.reports(this.#with.now())].slice(0, reportsMax), limits.groupsListBytesMax)
   }
 
-  /** All groups of the mesh, the oldest first. */
-  async reports(): Promise<{ groups: GroupReport[]; more: number }> {
+  /** All groups of the mesh, the oldest first, as many as fit into one answer. */
+  async reports(): Promise<{ groups: readonly GroupReport[]; more: number }> {
     const groups = [...this.#book.reports(this.#with.now()), ...(await this.#mesh.others())]
     groups.sort((a, b) => b.ageMs - a.ageMs)
-    return { groups: groups.slice(0, reportsMax), more: Math.max(0, groups.length - reportsMax) }
+    const shown = withinBytes(groups.slice(0, reportsMax), limits.adminListBytesMax)
+    return { groups: shown, more: groups.length - shown.length }
   }
 
   // ---

@@ -2,6 +2,7 @@ import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { Ring } from '../reports/ring.ts'
 
+export const daemonLogName = 'node.log'
 const fileBytesMax = 1024 * 1024
 const lineCharsMax = 16 * 1024
 /** Of the last lines, which are kept in memory for those who ask. */
@@ -17,7 +18,7 @@ export class DaemonLog {
   #written = 0
 
   constructor(runtimeDirectory: string) {
-    this.path = path.join(runtimeDirectory, 'node.log')
+    this.path = path.join(runtimeDirectory, daemonLogName)
     this.#descriptor = openSync(this.path, 'w', 0o600)
   }
 

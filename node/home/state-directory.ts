@@ -1,5 +1,6 @@
 import os from 'node:os'
 import path from 'node:path'
+import { xdgDirectory } from '../../protocols/places.ts'
 import type { NodeOptions } from '../options.ts'
 
 /**
@@ -10,12 +11,12 @@ export function stateDirectoryOf(
   options: Pick<NodeOptions, 'stateDirectory' | 'runtimeDirectory'>,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): string {
-  const runtimeDirectory = options.runtimeDirectory ?? env['SHOAL_RUNTIME_DIR']
+  const runtimeDirectory = options.runtimeDirectory ?? (env['SHOAL_RUNTIME_DIR'] || undefined)
   return (
     options.stateDirectory ??
-    env['SHOAL_STATE_DIR'] ??
+    (env['SHOAL_STATE_DIR'] || undefined) ??
     (runtimeDirectory === undefined
-      ? path.join(env['XDG_STATE_HOME'] ?? path.join(os.homedir(), '.local', 'state'), 'shoal')
+      ? path.join(xdgDirectory(env, 'XDG_STATE_HOME') ?? path.join(os.homedir(), '.local', 'state'), 'shoal')
       : path.join(runtimeDirectory, 'state'))
   )
 }

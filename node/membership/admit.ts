@@ -30,8 +30,10 @@ export async function admit(conversation: JoinConversation, admitter: Admitter):
     conversation.send(encodeJoinMessage('refused', { reason }))
     return { isAdmitted: false, node, error: joinRefusalError(reason) }
   }
+  let mayBeGuess = false
   try {
-    if (!attempts.begin(address, nowMs())) return refuse('tooManyTries')
+    if (!attempts.mayTry(address, nowMs())) return refuse('tooManyTries')
+    mayBeGuess = true
     const steps = new AdmitterSteps({ ...admitter, joinerKey, nonce: random(nonceBytes) })
     for (;;) {
       const { send, end } = steps.receive(await conversation.receive(), nowMs())
@@ -39,10 +41,10 @@ export async function admit(conversation: JoinConversation, admitter: Admitter):
         conversation.send(send)
       } else if ('refusal' in end) {
         // Only who does not know a secret may be guessing.
-        if (end.refusal !== 'unknown') attempts.succeeded(address)
+        mayBeGuess = end.refusal === 'unknown'
         return refuse(end.refusal)
       } else {
-        attempts.succeeded(address)
+        mayBeGuess = false
         try {
           await saveTokens()
         } catch (error) {
@@ -56,6 +58,7 @@ export async function admit(conversation: JoinConversation, admitter: Admitter):
   } catch (error) {
     return { isAdmitted: false, node, error: error as Error }
   } finally {
+    if (mayBeGuess) attempts.failed(address, nowMs())
     conversation.close()
   }
 }

@@ -121,7 +121,7 @@ export function checkTimes(credentials: Credentials, atMs: number): void {
     if (issuedAtMs > atMs + clockSkewMsMax) {
       refuse(
         'notYetValid',
-        `its membership begins at ${time(issuedAtMs)} and it is ${time(atMs)} here: set the clocks of both machines`,
+        `its membership begins at ${time(issuedAtMs)} and it is ${time(atMs)} here: set the clocks of both machines, or, if a clock was ahead when it joined, let it leave with \`shoal leave\` and join again`,
       )
     }
     if (atMs >= expiresAtMs) {

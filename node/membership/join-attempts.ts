@@ -4,30 +4,28 @@ const triesMax = 100
 
 /**
  * Keeps strangers from trying tokens: so many failed tries a minute from one host, and so many from all. It remembers
- * no more than those.
+ * no more than those. Tries that are under way do not count: the network lets in a few at a time.
  */
 export class JoinAttempts {
-  /** The times of tries that have not succeeded, the oldest first, all within the last minute. */
+  /** The times of tries that have failed, the oldest first, all within the last minute. */
   readonly #tries: { host: string; atMs: number }[] = []
 
-  /** Counts a try as failed until it has succeeded. False when there were too many: it must be refused unheard. */
-  begin(address: string, nowMs: number): boolean {
+  /** False when too many have failed: another must be refused unheard. */
+  mayTry(address: string, nowMs: number): boolean {
     // The clock may have been set back: what lies ahead counts as long ago.
     while (this.#tries[0] !== undefined && Math.abs(nowMs - this.#tries[0].atMs) >= windowMs) this.#tries.shift()
     if (this.#tries.length >= triesMax) return false
     const host = hostOf(address)
     let triesByHost = 0
     for (const tried of this.#tries) if (tried.host === host) triesByHost++
-    if (triesByHost >= triesByHostMax) return false
-    this.#tries.push({ host, atMs: nowMs })
-    return true
+    return triesByHost < triesByHostMax
   }
 
-  /** The last try from there was no guess. */
-  succeeded(address: string): void {
-    const host = hostOf(address)
-    const at = this.#tries.findLastIndex((tried) => tried.host === host)
-    if (at !== -1) this.#tries.splice(at, 1)
+  /** A try has ended that may have been a guess. */
+  failed(address: string, nowMs: number): void {
+    // Those that were under way when there were enough.
+    if (this.#tries.length >= triesMax) this.#tries.shift()
+    this.#tries.push({ host: hostOf(address), atMs: nowMs })
   }
 }
 

@@ -7,7 +7,7 @@ import { meshNameOf } from './certificate.ts'
 const prefix = 'shoal1'
 export const secretBytesMin = 16
 const secretBytesMax = 64
-const addressesMax = 16
+export const addressesMax = 16
 const addressLengthMax = 512
 const tokenLengthMax = 16 * 1024
 export const tokenIdBytes = 8

@@ -8,7 +8,7 @@ import { admit, type AdmitOutcome } from './admit.ts'
 import { checkCredentials, decodeCredentials, issueCredentials, meshIdOf, meshNameOf } from './certificate.ts'
 import { Identity } from './identity.ts'
 import { JoinAttempts } from './join-attempts.ts'
-import { formatToken, JoinToken, secretBytesMin } from './join-token.ts'
+import { addressesMax, formatToken, JoinToken, secretBytesMin } from './join-token.ts'
 import { KeyPair, seedBytes } from './key-pair.ts'
 import { MeshState } from './mesh-state.ts'
 import { StateFiles } from './state-files.ts'
@@ -31,7 +31,7 @@ export interface TokenOptions {
   ttlMs?: number
   /** How many nodes may join with it; one unless given. */
   uses?: number
-  /** Where joiners find this node. */
+  /** Where joiners find this node, the best first: a token has room for the first 16. */
   addresses?: readonly string[]
 }
 
@@ -209,7 +209,8 @@ export class Membership implements MembershipGate {
     const { role = 'worker', ttlMs = hourMs, uses = 1, addresses = [] } = options
     const nowMs = this.#nowMs()
     this.#member.mustAdmit('make tokens', nowMs)
-    const token = new JoinToken(this.meshId, Uint8Array.from(this.#random(secretBytesMin)), addresses)
+    const reachable = addresses.slice(0, addressesMax)
+    const token = new JoinToken(this.meshId, Uint8Array.from(this.#random(secretBytesMin)), reachable)
     const text = formatToken(token)
     const info = this.#tokens.create(token, { role, ttlMs, uses, by: this.nodeId }, nowMs)
     await this.#saveTokens()
@@ -281,7 +282,7 @@ export class Membership implements MembershipGate {
 
   // --- renewal
 
-  /** True when less than a third of this node's membership is left. */
+  /** True when less than a third of this node's membership is left, or a founder's own has been issued by a clock ahead. */
   renewalDue(nowMs: number): boolean {
     return this.#member.renewalDue(nowMs)
   }

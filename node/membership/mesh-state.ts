@@ -5,6 +5,7 @@ import {
   areSame,
   checkChain,
   checkCredentials,
+  clockSkewMsMax,
   decodeCredentials,
   issueCredentials,
   meshIdOf,
@@ -74,23 +75,27 @@ export class MeshState {
   }
 
   canAdmit(nowMs: number): boolean {
-    if (!mayAdmit(this.self.role)) return false
-    if (this.root === undefined && this.#decoded.chain.length >= chainLengthMax) return false
+    return this.#whyNotAdmit(nowMs) === undefined
+  }
+
+  #whyNotAdmit(nowMs: number): string | undefined {
+    const { role } = this.self
+    if (!mayAdmit(role)) return `it is a ${role}`
+    if (this.root === undefined && this.#decoded.chain.length >= chainLengthMax) {
+      return 'it is too many admissions away from the founder'
+    }
     try {
       this.check(this.credentials, this.#identity.publicKey, nowMs)
-      return true
-    } catch {
-      return false
+    } catch (error) {
+      return (error as Error).message
     }
+    return undefined
   }
 
   /** Throws MembershipError when this node may not do what an admin may. */
   mustAdmit(what: string, nowMs: number): void {
-    if (this.canAdmit(nowMs)) return
-    const { role } = this.self
-    const problem = mayAdmit(role)
-      ? 'its own membership has ended, or it is too many admissions away from the founder'
-      : `it is a ${role}`
+    const problem = this.#whyNotAdmit(nowMs)
+    if (problem === undefined) return
     throw new MembershipError(`this node may not ${what}: ${problem}. Do it on another admin node`, {
       reason: 'cannotAdmit',
     })
@@ -126,6 +131,8 @@ export class MeshState {
 
   renewalDue(nowMs: number): boolean {
     const { issuedAtMs, expiresAtMs } = this.self
+    // Issued while the clock was ahead: nobody takes it until then, but who has the root key needs nobody for a new one.
+    if (this.root !== undefined && issuedAtMs > nowMs + clockSkewMsMax) return true
     return expiresAtMs - nowMs < (expiresAtMs - issuedAtMs) / 3
   }
 

@@ -1,22 +1,19 @@
 import os from 'node:os'
-import { InvalidArgumentError, MembershipError, UnreachableError } from '../../protocols/errors.ts'
+import { InvalidArgumentError } from '../../protocols/errors.ts'
 import { linkBytesMax, peerProtocolVersion } from '../../protocols/peer-messages.ts'
 import { shoalVersion } from '../../protocols/version.ts'
 import { BulkExchange } from '../bulk/bulk-exchange.ts'
 import { PortFile } from '../home/port-file.ts'
 import { stateDirectoryOf } from '../home/state-directory.ts'
-import { parseToken } from '../membership/join-token.ts'
+import { takeStateLock } from '../home/state-lock.ts'
 import { Membership } from '../membership/membership.ts'
-import { requestToJoin } from '../membership/request-to-join.ts'
-import { dialToJoin } from '../network/dial-to-join.ts'
 import { Libp2pNetwork } from '../network/libp2p-network.ts'
 import type { JoinConversation } from '../network/network.ts'
 import type { NodeOptions } from '../options.ts'
+import { joinBy } from './join-by.ts'
 import { LinkedClients } from './remote-clients.ts'
 import { PeerPost } from './peer-post.ts'
 import { PeersFile } from './peers-file.ts'
-
-const joinMs = 5000
 
 /** What a node stands on before it meets others: who it is, to which mesh it belongs, and how it reaches it. */
 export interface MeshGround {
@@ -43,10 +40,10 @@ export function wantsMesh({ mesh, embedded, join }: NodeOptions): boolean {
 }
 
 /** Where the node listens: what it was told, else everywhere, at the port that it had last. */
-function listenOf(options: NodeOptions, ports: PortFile): { host: string; port: number } {
+function listenOf(options: NodeOptions, ports: PortFile): { host: string; port: number; isHabit: boolean } {
   const given = options.listen ?? parseListen(process.env['SHOAL_LISTEN'])
   const { host = '0.0.0.0', port = 0 } = given ?? {}
-  return { host, port: port === 0 ? ports.read() : port }
+  return { host, port: port === 0 ? ports.read() : port, isHabit: port === 0 }
 }
 
 /** `SHOAL_LISTEN`: an address, or an address and a port. */
@@ -58,15 +55,37 @@ function parseListen(text: string | undefined): { host: string; port: number } |
   return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port: Number(match[2] ?? 0) }
 }
 
+/** Has the state folder for itself until it is closed. */
 export async function prepareMesh(
   options: NodeOptions,
-  { token, log }: { token: string | undefined; log(text: string): void },
+  how: { token: string | undefined; log(text: string): void },
 ): Promise<MeshGround> {
   const stateDirectory = stateDirectoryOf(options)
+  const release = takeStateLock(stateDirectory)
+  try {
+    const ground = await prepare(options, stateDirectory, how)
+    return {
+      ...ground,
+      close() {
+        ground.close()
+        release()
+      },
+    }
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+async function prepare(
+  options: NodeOptions,
+  stateDirectory: string,
+  { token, log }: { token: string | undefined; log(text: string): void },
+): Promise<MeshGround> {
   const membership = await Membership.open(stateDirectory, {
     onSaveFailed: (error) => log(`the membership could not be written: ${error.message}`),
   })
-  const met = token === undefined ? [] : await joinBy(membership, token, log)
+  const met = token === undefined ? [] : await joinBy(membership, token, { log })
   if (!membership.isMember) await membership.found(Date.now())
 
   const ports = new PortFile(stateDirectory)
@@ -117,37 +136,4 @@ async function admit(
   const outcome = await membership.admit(conversation)
   if (outcome.isAdmitted) log(`node ${outcome.node} (${conversation.address}) has joined as ${outcome.role}`)
   else log(`node ${outcome.node} (${conversation.address}) was not let in: ${outcome.error.message}`)
-}
-
-/**
- * Becomes a member by a token; gives the addresses of those who let others in. A node that is one already, of the same
- * mesh, stays as it is.
- */
-async function joinBy(membership: Membership, text: string, log: (text: string) => void): Promise<readonly string[]> {
-  const token = parseToken(text)
-  if (membership.isMember) {
-    if (Buffer.compare(membership.meshId, token.meshId) === 0) {
-      log('this node is a member of that mesh already; the token was not used')
-      return token.addresses
-    }
-    throw new MembershipError(
-      `this node belongs to another mesh already (${membership.meshName}): leave that one first, with \`shoal leave\``,
-    )
-  }
-  const failures: string[] = []
-  for (const address of token.addresses) {
-    try {
-      await using conversation = await dialToJoin({ seed: membership.identity.seed, address, timeoutMs: joinMs })
-      await membership.adoptCredentials(await requestToJoin(conversation, token, membership.identity))
-      return token.addresses
-    } catch (error) {
-      if (!(error instanceof UnreachableError)) throw error
-      failures.push(error.message)
-    }
-  }
-  throw new UnreachableError(
-    failures.length === 0
-      ? 'the token names no address: use it whole, with all that comes after the @'
-      : `no member could be reached to join the mesh: ${failures.join('; ')}; is that machine up, and does a firewall stand between?`,
-  )
 }

@@ -34,7 +34,8 @@ export interface Libp2pNetworkOptions {
   name: string
   version: string
   protocolVersion: number
-  listen: { host: string; port: number }
+  /** Nobody has asked for a port that is only a `habit`: another one does as well when that is taken. */
+  listen: { host: string; port: number; isHabit?: boolean }
   /** Look for neighbours of the same mesh. */
   mdns: boolean
   /** Addresses of members that were known before. */
@@ -143,13 +144,13 @@ export class Libp2pNetwork implements PeerNetwork {
 
   async open(handlers: NetworkHandlers): Promise<void> {
     this.#handlers = handlers
-    const { seed, listen, mdns, meshId, remembered, fixed, onListening } = this.#options
-    const tag = `_shoal-${Buffer.from(meshId).toString('hex', 0, 4)}._udp.local`
-    const isMember = (peer: PeerId): boolean => this.#table.isMember(peer.toString())
-    const host = await startHost({ seed, listen, mdnsTag: mdns ? tag : undefined, isMember })
-    this.#host = host
-    this.kademlia.open(host)
-    await this.#listen(host)
+    const { listen, meshId, remembered, fixed, onListening } = this.#options
+    await this.#direct.open()
+    const host = await this.#listen(listen.port).catch(async (error: Error) => {
+      if (listen.isHabit !== true || listen.port === 0) throw error
+      this.#options.log(`port ${listen.port}, which it had last, is not free; it takes another: ${error.message}`)
+      return this.#listen(0)
+    })
     const port = /\/tcp\/(\d+)/.exec(this.addresses[0] ?? '')?.[1]
     if (port !== undefined) onListening(Number(port))
     this.#gossip = new Gossip(host, {
@@ -266,8 +267,19 @@ export class Libp2pNetwork implements PeerNetwork {
     if (this.#host !== undefined) await stopLibp2p(this.#host.libp2p)
   }
 
-  async #listen({ libp2p }: Host): Promise<void> {
-    const { host, port } = this.#options.listen
+  async #listen(port: number): Promise<Host> {
+    const { seed, mdns, meshId, listen } = this.#options
+    const tag = `_shoal-${Buffer.from(meshId).toString('hex', 0, 4)}._udp.local`
+    const isMember = (peer: PeerId): boolean => this.#table.isMember(peer.toString())
+    const host = await startHost({
+      seed,
+      listen: { host: listen.host, port },
+      mdnsTag: mdns ? tag : undefined,
+      isMember,
+    })
+    this.#host = host
+    this.kademlia.open(host)
+    const { libp2p } = host
     libp2p.addEventListener('connection:open', ({ detail }) => this.#onConnection(detail))
     libp2p.addEventListener('peer:discovery', ({ detail }) => {
       this.#neighbours.add(detail.id.toString())
@@ -280,13 +292,15 @@ export class Libp2pNetwork implements PeerNetwork {
     await libp2p.handle(bulk, (stream, connection) => this.#onBulk(stream, connection, 'exchange'), streams)
     await libp2p.handle(values, (stream, connection) => this.#onBulk(stream, connection, 'values'), streams)
     await libp2p.handle(ticket, (stream, connection) => this.#onTicket(stream, connection), streams)
-    await this.#direct.open()
     try {
       await libp2p.start()
+      return host
     } catch (cause) {
+      const at = { host: listen.host, port }
+      await stopLibp2p(libp2p).catch(() => {})
       throw new NodeUnavailableError(
-        `this node cannot listen at ${host}:${port}: ${reasonOf(cause)}; choose another with --listen HOST:PORT`,
-        { cause, retryable: false, details: { host, port } },
+        `this node cannot listen at ${at.host}:${port}: ${reasonOf(cause)}; choose another with --listen HOST:PORT`,
+        { cause, retryable: false, details: at },
       )
     }
   }

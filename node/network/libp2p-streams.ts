@@ -89,8 +89,15 @@ export class StreamConversation implements JoinConversation {
 
   send(message: Uint8Array): void {
     if (this.#ended !== undefined) return
-    this.#writer.frame(messageType, (writer) => writer.raw(message))
-    this.#writer.flush()
+    try {
+      this.#writer.frame(messageType, (writer) => writer.raw(message))
+      this.#writer.flush()
+    } catch (cause) {
+      // What it has said before it went is still to be heard.
+      this.#end(
+        new UnreachableError(`the other side has ended the conversation: ${(cause as Error).message}`, { cause }),
+      )
+    }
   }
 
   async receive(): Promise<Uint8Array> {

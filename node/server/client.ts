@@ -5,6 +5,7 @@ import type { Frame } from '../../protocols/frame.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody, MessageName } from '../../protocols/messages.ts'
+import { WriteGuard } from '../../protocols/write-guard.ts'
 import type { LeaseEnd } from './lease-end.ts'
 
 export interface ClientEvents {
@@ -18,6 +19,8 @@ export interface ClientEvents {
 export class Client implements LeaseEnd {
   readonly socket: Socket
   readonly #events: ClientEvents
+  /** What a worker said before it died is heard, such as its results. */
+  readonly #guard: WriteGuard
   readonly #channel: MessageChannel
   #closed = false
 
@@ -38,11 +41,14 @@ export class Client implements LeaseEnd {
   storeChannel: Client | undefined
   /** Its table of pins in shared memory. */
   pinTable: number | undefined
+  /** It has asked where a value lies, or is to be written. */
+  usesStore = false
 
   constructor(socket: Socket, events: ClientEvents) {
     this.socket = socket
     this.#events = events
     this.#channel = new MessageChannel({ write: (bytes) => this.#write(bytes) })
+    this.#guard = new WriteGuard(socket)
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
     // The close event that follows tells all there is to tell.
     socket.on('error', () => {})
@@ -97,7 +103,7 @@ export class Client implements LeaseEnd {
   }
 
   #write(bytes: Uint8Array): void {
-    if (this.socket.destroyed) return
+    if (this.socket.destroyed || this.#guard.isBroken) return
     this.socket.write(bytes)
     if (this.socket.writableLength > limits.unsentBytesMax) {
       this.#events.log(`connection of ${this.describe()} closed: it has stopped reading`)

@@ -26,7 +26,7 @@ export interface StoreDeskOptions {
 }
 
 /** Who waits for an answer about a value. */
-type Asker = Pick<Client, 'id' | 'send'>
+type Asker = Pick<Client, 'id' | 'send' | 'usesStore'>
 
 /** A value may leave the memory again before the one who asked for it has come to read it. */
 const opensMax = 3
@@ -47,6 +47,7 @@ export class StoreDesk {
   allocate(channel: Client, client: Client, body: MessageBody<'storeAllocate'>): void {
     const { requestId, name, bytes, owner, isAhead } = body
     checkValue(name, bytes)
+    client.usesStore = true
     if (this.#asking.has(channel)) throw new ProtocolError('it asks for room while it waits for room')
     const nothing = { offset: 0, generation: 0, file: '', message: '', details: {} }
     const abort = new AbortController()
@@ -112,6 +113,7 @@ export class StoreDesk {
 
   open(client: Asker, body: MessageBody<'storedOpen'>): void {
     checkValue(body.name, body.bytes)
+    client.usesStore = true
     void this.#answer(client, body)
   }
 

@@ -1,10 +1,12 @@
 import type { AdminValue, HeldObject, ObjectHolder, ObjectReport, ProcessReport } from '../../protocols/admin.ts'
+import { limits } from '../../protocols/limits.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import { withinBytes } from '../../protocols/within-bytes.ts'
 import type { ClientAnswers } from '../server/client-questions.ts'
 
 type Told = MessageBody<'references'>
 
-/** Puts together what lies in the store and what the programs say they hold of it. */
+/** Puts together what lies in the store and what the programs say they hold of it; of the largest, what fits an answer. */
 export function memoryReport(
   { objects, more }: AdminValue<'objects'>,
   { processes, told, silent }: ClientAnswers<'referencesAsk'>,
@@ -31,7 +33,8 @@ export function memoryReport(
     )
     return { ...report, made: own?.made ?? '', holders }
   }
-  return { objects: objects.map(held), more, silent }
+  const shown = withinBytes(objects.map(held), limits.adminListBytesMax)
+  return { objects: shown, more: more + objects.length - shown.length, silent }
 }
 
 type Holder = Omit<ObjectHolder, 'process'>

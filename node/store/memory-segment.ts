@@ -3,6 +3,7 @@ import {
   headerAt,
   offsetOf,
   pinOf,
+  pinsEndAt,
   pinsPerClient,
   pinTableAt,
   pinTablesMax,
@@ -57,13 +58,25 @@ export class MemorySegment implements SegmentGate {
   takePinTable(): number | undefined {
     const table = this.#freeTables.pop() ?? (this.#tablesMade < pinTablesMax ? this.#tablesMade++ : undefined)
     if (table === undefined) return undefined
-    this.#tables.set(table, new Uint32Array(this.#memory.buffer, pinTableAt(table), pinsPerClient))
+    const pins = new Uint32Array(this.#memory.buffer, pinTableAt(table), pinsPerClient)
+    pins.fill(0)
+    Atomics.store(this.#words, pinsEndAt(table) / 4, 0)
+    this.#tables.set(table, pins)
     return table
   }
 
-  /** The client of a table is gone, and reads nothing any more. */
+  /** How many tables are given out. */
+  get pinTablesUsed(): number {
+    return this.#tables.size
+  }
+
+  /** What is behind the pins of a table. */
+  pinsEnd(table: number): number {
+    return Atomics.load(this.#words, pinsEndAt(table) / 4)
+  }
+
+  /** The client of a table reads nothing any more, or is gone. */
   freePinTable(table: number): void {
-    this.#tables.get(table)?.fill(0)
     if (this.#tables.delete(table)) this.#freeTables.push(table)
   }
 

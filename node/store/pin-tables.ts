@@ -1,3 +1,4 @@
+import { pinsEndMark } from '../../protocols/store-segment.ts'
 import type { MemorySegment } from './memory-segment.ts'
 
 /** As far as its pins go, a client. */
@@ -5,14 +6,18 @@ export interface Pinner {
   readonly id: string
   readonly pid: number
   pinTable: number | undefined
+  /** It may know where values lie, or have room for them. */
+  readonly usesStore: boolean
 }
+
+export type PinMemory = Pick<MemorySegment, 'takePinTable' | 'freePinTable' | 'pinsEnd'>
 
 /** What becomes of the processes of clients. */
 export interface Processes {
   isAlive(pid: number): boolean
   /** True while a client has room in the store that it may be writing to. */
   isWriting(client: string): boolean
-  /** The process of a client that has left is gone: it neither reads nor writes any more. */
+  /** A client that has left neither reads nor writes any more. */
   onGone(client: string): void
 }
 
@@ -22,17 +27,18 @@ const lookMsMax = 1000
 
 /**
  * Who has which table of pins. A program that has ended its connection may go on, and look at values that it got before: its
- * pins count for as long as its process lives, and what room it has to write stays its own.
+ * pins count until it says in its table that it has come to the end, or its process is gone, and what room it has to write
+ * stays its own.
  */
 export class PinTables {
-  readonly #segment: Pick<MemorySegment, 'takePinTable' | 'freePinTable'> | undefined
+  readonly #segment: PinMemory | undefined
   readonly #processes: Processes
   readonly #clients = new Map<number, Pinner>()
   readonly #departed = new Set<Readonly<Pinner>>()
   #timer: NodeJS.Timeout | undefined
   #lookMs = firstLookMs
 
-  constructor(segment: Pick<MemorySegment, 'takePinTable' | 'freePinTable'> | undefined, processes: Processes) {
+  constructor(segment: PinMemory | undefined, processes: Processes) {
     this.#segment = segment
     this.#processes = processes
   }
@@ -43,10 +49,10 @@ export class PinTables {
   }
 
   left(client: Pinner): void {
-    const { id, pid, pinTable } = client
+    const { id, pid, pinTable, usesStore } = client
     // There is a bound: the tables, and what is written at one time.
     if (pinTable === undefined && !this.#processes.isWriting(id)) return
-    this.#departed.add({ id, pid, pinTable })
+    this.#departed.add({ id, pid, pinTable, usesStore })
     this.#lookMs = firstLookMs
     this.#look()
   }
@@ -62,7 +68,7 @@ export class PinTables {
 
   #look(): void {
     for (const client of this.#departed) {
-      if (this.#processes.isAlive(client.pid)) continue
+      if (this.#mayUseMemory(client)) continue
       this.#departed.delete(client)
       this.#processes.onGone(client.id)
       if (client.pinTable === undefined) continue
@@ -73,5 +79,10 @@ export class PinTables {
     if (this.#departed.size === 0) return
     this.#timer = setTimeout(() => this.#look(), this.#lookMs).unref()
     this.#lookMs = Math.min(lookMsMax, this.#lookMs * 2)
+  }
+
+  #mayUseMemory({ id, pid, pinTable, usesStore }: Readonly<Pinner>): boolean {
+    if (!usesStore || !this.#processes.isAlive(pid)) return false
+    return pinTable === undefined || this.#segment?.pinsEnd(pinTable) !== pinsEndMark(id)
   }
 }

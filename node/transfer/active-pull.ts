@@ -34,6 +34,8 @@ export interface ActivePullParts {
 
 const locateRestMs = 250
 const locateRestMsMax = 3000
+/** Others are looked for when none of the sources has had more to give for so long. */
+const stuckMs = 2000
 /** Others may know later than this node that one is gone. If it is not, its link is back within this time. */
 const cutOffMs = 2000
 
@@ -47,6 +49,9 @@ export class ActivePull {
   readonly #outcome = Promise.withResolvers<void>()
   readonly #reading = new Map<NodeId, { source: PullSource; stream?: BulkStream }>()
   #changed = Promise.withResolvers<void>()
+  /** Fulfilled when there are more chunks than these. */
+  #grown = Promise.withResolvers<void>()
+  #grownFrom = 0
   #room: IncomingRoom | undefined
   #waiters = 0
   /** Others are being given parts of it, or it is written to by others than this thread. */
@@ -54,6 +59,8 @@ export class ActivePull {
   #stopReason: ShoalError | undefined
   /** Since when only nodes are left that this one has no link to. */
   #cutOffSinceMs: number | undefined
+  /** When it went on last: bytes came, or there was more to ask for. */
+  #newsMs = -Infinity
   #isReplica = false
   hasLocated = false
   isDone = false
@@ -81,7 +88,7 @@ export class ActivePull {
       bytes: this.#spec.bytes,
       have: this.#pull.have,
       use: (offset, length, work) => this.#use(() => work(room.slice(offset, length))),
-      more: () => this.#changed.promise,
+      more: () => this.#grown.promise,
     }
   }
 
@@ -104,7 +111,7 @@ export class ActivePull {
 
   addSources(nodes: readonly NodeId[]): void {
     const { self, isLinked } = this.#parts
-    for (const node of nodes) if (node !== self && isLinked(node)) this.#pull.addSource(node)
+    for (const node of nodes) if (node !== self && isLinked(node) && this.#pull.addSource(node)) this.#noteNews()
     this.#tell()
   }
 
@@ -164,7 +171,7 @@ export class ActivePull {
       this.#abortAll('it is there')
       this.isDone = true
       // From then on it may be dropped again, and what is being sent of it must stay. Whoever takes nothing is left behind.
-      while (this.#uses > 0) await this.#change(undefined)
+      while (this.#uses > 0) await this.#change()
       // Others may wait for its room.
       if (this.#isReplica) store.keep(name)
       this.#room.commit()
@@ -172,7 +179,7 @@ export class ActivePull {
       this.#outcome.resolve()
     } catch (error) {
       this.#abortAll('it has failed')
-      while (this.#uses > 0) await this.#change(undefined)
+      while (this.#uses > 0) await this.#change()
       this.#room?.abort()
       this.#stopReason ??= error as ShoalError
       this.#outcome.reject(error)
@@ -182,27 +189,41 @@ export class ActivePull {
 
   async #fill(room: IncomingRoom): Promise<void> {
     const { now, stallMs } = this.#parts
-    const deadlineMs = now() + this.#spec.timeoutMs
+    const { timeoutMs, hints } = this.#spec
+    const pull = this.#pull
+    this.#noteNews()
     let locateMs = locateRestMs
+    let locateAtMs = -Infinity
     for (;;) {
       if (this.#stopReason !== undefined) throw this.#stopReason
-      if (this.#pull.have.isFull) return
-      for (const source of this.#pull.sources.values()) this.#start(source, room)
-      const restMs = this.#pull.nextAtMs(now())
-      if (this.#reading.size > 0 || restMs !== undefined) {
-        await this.#change(restMs === undefined ? undefined : Math.max(1, restMs - now()))
+      if (pull.have.isFull) return
+      for (const source of pull.sources.values()) this.#start(source, room)
+      const atMs = now()
+      const restsUntilMs = pull.nextAtMs(atMs) ?? Infinity
+      const isNobodyLeft = this.#reading.size === 0 && restsUntilMs === Infinity
+      const lookAtMs = Math.max(
+        locateAtMs,
+        isNobodyLeft ? -Infinity : pull.isStuck ? this.#newsMs + Math.min(stuckMs, stallMs) : Infinity,
+      )
+      const turnAtMs = Math.min(restsUntilMs, lookAtMs, this.#newsMs + timeoutMs)
+      if (turnAtMs > atMs) {
+        await this.#change(turnAtMs - atMs)
         continue
       }
-      // Nobody is left to ask.
       const isNew = await this.#locate()
-      if (this.#pull.have.isFull || isNew) continue
-      if (this.#pull.isNowhere && this.#cutOffSinceMs === undefined) throw this.#lost()
+      if (pull.have.isFull || isNew) continue
+      if (pull.isNowhere && this.#cutOffSinceMs === undefined) throw this.#lost()
       const cutOffEndMs = (this.#cutOffSinceMs ?? Infinity) + Math.min(cutOffMs, stallMs)
-      if (now() >= Math.min(deadlineMs, cutOffEndMs)) throw this.#unreachable()
-      await this.#change(locateMs)
+      if (now() >= Math.min(this.#newsMs + timeoutMs, cutOffEndMs)) throw this.#unreachable()
+      locateAtMs = now() + locateMs
       locateMs = Math.min(locateRestMsMax, locateMs * 2)
-      this.addSources(this.#spec.hints)
+      this.addSources(hints)
     }
+  }
+
+  #noteNews(): void {
+    this.#newsMs = this.#parts.now()
+    this.#cutOffSinceMs = undefined
   }
 
   /** Looks for other nodes that have it. True when there is one that could be asked. */
@@ -252,7 +273,8 @@ export class ActivePull {
         now,
         onBytes,
         onPeers: (peers) => this.addSources(peers),
-        onProgress: () => this.#tell(),
+        onNews: () => this.#noteNews(),
+        onChange: () => this.#tell(),
       })
       await reader.run()
       // An answer that is still to come belongs to this pull.
@@ -260,7 +282,7 @@ export class ActivePull {
       else streams.giveBack(node, stream)
     } catch (error) {
       stream?.abort((error as Error).message)
-      this.#pull.failed(node, now())
+      this.#pull.failed(source, now())
       if (error instanceof ProtocolError) log(error.message)
     }
   }
@@ -294,14 +316,16 @@ export class ActivePull {
   #tell(): void {
     this.#changed.resolve()
     this.#changed = Promise.withResolvers()
+    const { count } = this.#pull.have
+    if (count === this.#grownFrom) return
+    this.#grownFrom = count
+    this.#grown.resolve()
+    this.#grown = Promise.withResolvers()
   }
 
-  async #change(timeoutMs: number | undefined): Promise<void> {
-    const { promise } = this.#changed
-    if (timeoutMs === undefined) return promise
-    const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, timeoutMs)
-    await Promise.race([promise, late])
+  async #change(timeoutMs?: number): Promise<void> {
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => this.#tell(), Math.ceil(timeoutMs))
+    await this.#changed.promise
     clearTimeout(timer)
   }
 }

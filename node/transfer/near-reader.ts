@@ -16,12 +16,10 @@ export interface NearReaderOptions {
   room: IncomingRoom
   source: PullSource
   value: NearValue
-  now(): number
   /** True when no more is to be written into the room. */
   isStopped(): boolean
-  onBytes(bytes: number): void
-  /** There are new chunks. */
-  onProgress(): void
+  /** So many bytes are there. */
+  onPart(bytes: number): void
 }
 
 /** Chunks are read together up to so many bytes: after each such part others hear of it, and may stop it. */
@@ -32,7 +30,7 @@ const partsAtOnce = 2
 interface Part {
   readonly offset: number
   readonly length: number
-  readonly asks: readonly { readonly requestId: number; readonly index: number }[]
+  readonly indices: readonly number[]
 }
 
 /**
@@ -40,14 +38,13 @@ interface Part {
  * was not copied is then wanted as before.
  */
 export async function readNear(options: NearReaderOptions): Promise<void> {
-  const { pull, room, source, value, now, isStopped, onBytes, onProgress } = options
-  const parts = partsOf(pull.bytes, pull.askRest(source))
+  const { pull, room, source, value, isStopped, onPart } = options
+  const parts = partsOf(pull.bytes, pull.takeRest(source))
   let failure: Error | undefined
-  const readOne = async ({ offset, length, asks: [first] }: Part): Promise<boolean> => {
+  const readOne = async ({ offset, length }: Part): Promise<boolean> => {
     if (failure !== undefined) return false
     try {
-      const isWanted = first !== undefined && pull.indexAsked(source.node, first.requestId) !== undefined
-      if (!isWanted || isStopped()) throw new Error('it is not needed any more')
+      if (isStopped() || pull.sources.get(source.node) !== source) throw new Error('it is not needed any more')
       await value.read(offset, room.slice(offset, length))
       return true
     } catch (error) {
@@ -58,12 +55,9 @@ export async function readNear(options: NearReaderOptions): Promise<void> {
   const readParts = async (): Promise<void> => {
     for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
       const isRead = await readOne(part)
-      const outcome = isRead ? 'data' : 'have'
-      // None is, when the node was given up meanwhile.
-      const taken = part.asks.filter(({ requestId }) => pull.answered(source.node, requestId, outcome, now()))
-      if (!isRead || taken.length === 0) continue
-      onBytes(part.length)
-      onProgress()
+      // It is right even if the node was given up meanwhile: it was seen to be there after it was read.
+      pull.copied(source, part.indices, isRead)
+      if (isRead) onPart(part.length)
     }
   }
   // All have to come to their end before anybody else may use the room.
@@ -72,15 +66,15 @@ export async function readNear(options: NearReaderOptions): Promise<void> {
 }
 
 /** Chunks that follow each other go together. */
-function partsOf(bytes: number, asks: readonly { requestId: number; index: number }[]): Part[] {
-  const parts: (Part & { length: number; asks: { requestId: number; index: number }[] })[] = []
-  for (const ask of asks) {
-    const { offset, length } = chunkAt(bytes, ask.index)
+function partsOf(bytes: number, indices: readonly number[]): Part[] {
+  const parts: { offset: number; length: number; indices: number[] }[] = []
+  for (const index of indices) {
+    const { offset, length } = chunkAt(bytes, index)
     const last = parts.at(-1)
     if (last !== undefined && last.offset + last.length === offset && last.length + length <= partBytes) {
       last.length += length
-      last.asks.push(ask)
-    } else parts.push({ offset, length, asks: [ask] })
+      last.indices.push(index)
+    } else parts.push({ offset, length, indices: [index] })
   }
   return parts
 }

@@ -10,6 +10,8 @@ export interface PullSource {
   readonly node: NodeId
   /** Undefined while it has not said what it has. */
   have: ChunkSet | undefined
+  /** The most chunks that it has ever said it has. */
+  mostTold: number
   /** Chunks that it was asked for, by the number of the request; -1 for a question what it has. */
   readonly asked: Map<number, number>
   /** So often in a row something went wrong. */
@@ -48,23 +50,25 @@ export class Pull {
     this.#random = random
   }
 
-  /** A node may have it. */
-  addSource(node: NodeId): void {
+  /** A node may have it. True when that is new. */
+  addSource(node: NodeId): boolean {
     const known = this.sources.get(node)
     if (known !== undefined) {
       if (known.failures >= failuresMax) known.failures = failuresMax - 1
-      return
+      return false
     }
-    if (this.sources.size >= sourcesMax) return
+    if (this.sources.size >= sourcesMax) return false
     this.sources.set(node, {
       node,
       have: undefined,
+      mostTold: -1,
       asked: new Map(),
       failures: 0,
       restsUntilMs: -Infinity,
       isWithout: false,
       mayBeNear: true,
     })
+    return true
   }
 
   removeSource(node: NodeId): void {
@@ -72,22 +76,39 @@ export class Pull {
     if (source === undefined) return
     this.sources.delete(node)
     for (const index of source.asked.values()) this.#cameBack(index)
+    source.asked.clear()
   }
 
-  /** True while something is asked for, or may be asked for now or a little later. */
-  get hasHope(): boolean {
-    for (const { isWithout, failures } of this.sources.values()) if (!isWithout && failures < failuresMax) return true
-    return false
+  /** True when nothing is on its way, and none of those who may still be asked has any of what is missing. */
+  get isStuck(): boolean {
+    return this.#everySource((source) => source.failures >= failuresMax || this.#hasNothing(source))
   }
 
-  /** True when every node that was asked has said that it does not have it. */
+  /** True when every node that was asked has said that it does not have it, or nothing of what is missing. */
   get isNowhere(): boolean {
-    return [...this.sources.values()].every(({ isWithout }) => isWithout)
+    return this.#everySource((source) => source.isWithout || (source.failures === 0 && this.#hasNothing(source)))
+  }
+
+  #everySource(isSo: (source: PullSource) => boolean): boolean {
+    return this.#underWay.size === 0 && [...this.sources.values()].every(isSo)
+  }
+
+  #hasNothing({ isWithout, have }: PullSource): boolean {
+    if (isWithout) return true
+    if (have === undefined) return false
+    for (let index = 0; index < this.have.size; index++) if (have.has(index) && !this.have.has(index)) return false
+    return true
+  }
+
+  /** False when it was removed, though another one may be there for the same node. */
+  #isSource(source: PullSource): boolean {
+    return this.sources.get(source.node) === source
   }
 
   /** What is to be asked of a source now: a chunk, or what it has (-1); undefined for nothing. */
   next(source: PullSource, nowMs: number): { requestId: number; index: number } | undefined {
-    if (source.isWithout || source.failures >= failuresMax || source.restsUntilMs > nowMs) return undefined
+    if (!this.#isSource(source) || source.isWithout || source.failures >= failuresMax) return undefined
+    if (source.restsUntilMs > nowMs) return undefined
     if (this.have.isFull || source.asked.size >= requestsPerSource) return undefined
     // Before it is known what a source has, it is asked for one chunk, and answers with what it has.
     if (source.have === undefined && source.asked.size > 0) return undefined
@@ -103,17 +124,33 @@ export class Pull {
   /** True when `next` would ask something of it, now. */
   mayAsk(source: PullSource, nowMs: number): boolean {
     const { isWithout, failures, restsUntilMs, have } = source
-    if (isWithout || failures >= failuresMax || restsUntilMs > nowMs || this.have.isFull) return false
+    if (!this.#isSource(source) || isWithout || failures >= failuresMax) return false
+    if (restsUntilMs > nowMs || this.have.isFull) return false
     return this.#lacksSomeOf(source) || (have?.isFull === false && source.asked.size === 0)
   }
 
-  /** Asks all that is still wanted of one source, from the first chunk to the last. */
-  askRest(source: PullSource): { requestId: number; index: number }[] {
-    const asks: { requestId: number; index: number }[] = []
+  /**
+   * Takes all that is still wanted of one source, from the first chunk to the last, to copy it from its memory. Nobody else
+   * is asked for it until {@link copied} is told, whatever becomes of the source: what is copied late is written late.
+   */
+  takeRest(source: PullSource): number[] {
+    const taken: number[] = []
+    if (!this.#isSource(source)) return taken
     for (let index = 0; index < this.have.size; index++) {
-      if (this.#isWanted(index, source)) asks.push(this.#ask(source, index))
+      if (!this.#isWanted(index, source)) continue
+      this.#underWay.set(index, 1)
+      taken.push(index)
     }
-    return asks
+    return taken
+  }
+
+  /** Nothing is written into these any more. True when they are there. */
+  copied(source: PullSource, indices: readonly number[], isThere: boolean): void {
+    for (const index of indices) {
+      this.#cameBack(index)
+      if (isThere) this.have.add(index)
+    }
+    if (isThere) source.failures = 0
   }
 
   #ask(source: PullSource, index: number): { requestId: number; index: number } {
@@ -172,17 +209,19 @@ export class Pull {
     return count
   }
 
-  /** A source has said which chunks it has. */
-  told(node: NodeId, have: ChunkSet): void {
-    const source = this.sources.get(node)
-    if (source !== undefined && have.size === this.have.size) source.have = have
+  /** A source has said which chunks it has. True when it has never had so many. */
+  told(source: PullSource, have: ChunkSet): boolean {
+    if (!this.#isSource(source) || have.size !== this.have.size) return false
+    source.have = have
+    if (have.count <= source.mostTold) return false
+    source.mostTold = have.count
+    return true
   }
 
   /** An answer has come. False when there was no such question, or for another chunk. */
-  answered(node: NodeId, requestId: number, outcome: 'data' | 'have' | 'lost' | 'busy', nowMs: number): boolean {
-    const source = this.sources.get(node)
-    const index = source?.asked.get(requestId)
-    if (source === undefined || index === undefined) return false
+  answered(source: PullSource, requestId: number, outcome: 'data' | 'have' | 'lost' | 'busy', nowMs: number): boolean {
+    const index = source.asked.get(requestId)
+    if (index === undefined) return false
     source.asked.delete(requestId)
     this.#cameBack(index)
     if (outcome === 'data') {
@@ -190,17 +229,13 @@ export class Pull {
       source.failures = 0
     } else if (outcome === 'lost') source.isWithout = true
     else if (outcome === 'busy') source.restsUntilMs = nowMs + restMs
+    else if (index < 0) source.failures = 0
     return true
   }
 
-  indexAsked(node: NodeId, requestId: number): number | undefined {
-    return this.sources.get(node)?.asked.get(requestId)
-  }
-
   /** A source has broken off, does not answer, or has said what cannot be: others are asked for its chunks. */
-  failed(node: NodeId, nowMs: number): void {
-    const source = this.sources.get(node)
-    if (source === undefined) return
+  failed(source: PullSource, nowMs: number): void {
+    if (!this.#isSource(source)) return
     for (const index of source.asked.values()) {
       this.#cameBack(index)
       if (index >= 0) this.chunksRetried += 1

@@ -38,8 +38,10 @@ export interface SourceReaderOptions {
   /** Nodes that the source knows to have some of it. */
   onPeers(peers: readonly NodeId[]): void
   onBytes(bytes: number, way: 'network' | 'near'): void
-  /** There is something new: a chunk, or what a source has. */
-  onProgress(): void
+  /** It goes on: bytes have come, or the source has more than before. */
+  onNews(): void
+  /** What others may be asked for is different now. */
+  onChange(): void
 }
 
 /** Asks one source for chunks, and puts what comes into its place, until there is nothing more to ask of it for now. */
@@ -72,14 +74,14 @@ export class SourceReader {
   }
 
   async #takeAnswer(): Promise<void> {
-    const { pull, source, stream, now, onPeers, onBytes, onProgress } = this.#with
+    const { pull, source, stream, now, onPeers, onBytes, onNews, onChange } = this.#with
     const header = Buffer.alloc(answerHeaderBytes)
     await this.#soon(stream.readInto(header), 'does not answer')
     const { status, requestId, length, sum, bytes, ...answer } = decodeAnswer(header)
     const rest = Buffer.alloc(answer.restBytes)
     if (rest.length > 0) await this.#soon(stream.readInto(rest), 'does not go on')
     const { have, peers } = decodeRest(rest, answer)
-    const asked = pull.indexAsked(source.node, requestId)
+    const asked = source.asked.get(requestId)
     if (asked === undefined) throw this.#lie('answers what it was not asked')
     if (status === 'near') {
       if (bytes !== pull.bytes) throw this.#lie(`says that it has ${bytes} bytes, not ${pull.bytes}`)
@@ -88,20 +90,21 @@ export class SourceReader {
     }
     if (status === 'data' || status === 'have') {
       if (bytes !== pull.bytes) throw this.#lie(`says that it has ${bytes} bytes, not ${pull.bytes}`)
-      pull.told(source.node, have.length === 0 ? ChunkSet.full(pull.have.size) : new ChunkSet(pull.have.size, have))
+      const told = have.length === 0 ? ChunkSet.full(pull.have.size) : new ChunkSet(pull.have.size, have)
+      if (pull.told(source, told)) onNews()
     }
     if (status === 'data') {
       if (asked !== answer.index) throw this.#lie('sends another part than it was asked for')
       await this.#takeChunk(asked, length, sum)
       onBytes(length, 'network')
     } else if (length !== 0) throw this.#lie('sends bytes that it was not asked for')
-    pull.answered(source.node, requestId, status, now())
+    pull.answered(source, requestId, status, now())
     onPeers(peers)
-    onProgress()
+    onChange()
   }
 
   async #takeChunk(index: number, length: number, sum: number): Promise<void> {
-    const { pull, room, stream } = this.#with
+    const { pull, room, stream, onNews } = this.#with
     const { offset, length: expected } = chunkAt(pull.bytes, index)
     if (length !== expected) throw this.#lie(`sends ${length} bytes where a part has ${expected}`)
     const target = room.slice(offset, length)
@@ -111,25 +114,32 @@ export class SourceReader {
       slices.push(stream.readInto(target.subarray(at, Math.min(length, at + sliceBytes))))
     }
     for (const slice of slices) slice.catch(() => {})
-    for (const slice of slices) await this.#soon(slice, 'does not go on')
+    for (const slice of slices) {
+      await this.#soon(slice, 'does not go on')
+      onNews()
+    }
     if (sumOfChunk(pull.name, offset, target) !== sum)
       throw this.#lie('sends a part with another checksum than it says')
   }
 
   /** The source is on this machine and has said where all of the value lies. What cannot be read there it is asked for. */
   async #takeNear(requestId: number, length: number): Promise<void> {
-    const { pull, room, source, stream, near, now, use, isStopped, onBytes, onProgress, log } = this.#with
+    const { pull, room, source, stream, near, now, use, isStopped, onBytes, onNews, onChange, log } = this.#with
     if (near === undefined || !source.mayBeNear || length !== placeBytes) throw this.#lie('names a place unasked')
     const where = Buffer.alloc(placeBytes)
     await this.#soon(stream.readInto(where), 'does not go on')
-    pull.told(source.node, ChunkSet.full(pull.have.size))
-    pull.answered(source.node, requestId, 'have', now())
+    if (pull.told(source, ChunkSet.full(pull.have.size))) onNews()
+    pull.answered(source, requestId, 'have', now())
     try {
       await use(async () => {
         const value = await near.open(decodePlace(where), pull.name, pull.bytes)
         try {
-          const noted = (bytes: number): void => onBytes(bytes, 'near')
-          await readNear({ pull, room, source, value, now, isStopped, onBytes: noted, onProgress })
+          const onPart = (bytes: number): void => {
+            onBytes(bytes, 'near')
+            onNews()
+            onChange()
+          }
+          await readNear({ pull, room, source, value, isStopped, onPart })
         } finally {
           await value.close()
         }

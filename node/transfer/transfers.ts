@@ -56,7 +56,7 @@ export interface PullOptions {
   priority: PullPriority
   /** It is to stand for its value from the moment that it is here, and not to go as a mere copy. @default false */
   isReplica?: boolean
-  /** So long it is tried again when nobody answers who could have it. @default 30_000 */
+  /** So long nothing may come of it, nor anybody be found who could have it, before it is given up. @default 30_000 */
   timeoutMs?: number
   signal?: AbortSignal
 }

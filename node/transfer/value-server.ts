@@ -23,7 +23,7 @@ export interface PartialValue {
   readonly have: ChunkSet
   /** Does something with a part of its memory, which stays as it is meanwhile. */
   use(offset: number, length: number, work: (part: Uint8Array) => Promise<void>): Promise<void>
-  /** Fulfilled when there is more of it, or when it is whole. */
+  /** Fulfilled when there is more of it. */
   more(): Promise<void>
 }
 
@@ -44,6 +44,8 @@ export interface ValueServerOptions {
 const writeBytes = 1024 * 1024
 /** A question what there is of new is answered after this time, if there is nothing. */
 const haveMs = 300
+/** It is answered at most so often on one stream: what comes meanwhile is told at once. */
+const haveRestMs = 50
 const streamsMax = 1000
 /** Whoever reads from memory here has so much time for it before the memory may be used for something else. */
 const heldMs = 60_000
@@ -52,6 +54,8 @@ const heldMs = 60_000
 export class ValueServer {
   readonly #with: ValueServerOptions
   readonly #askers: Askers
+  /** When it was said last on a stream what there is of new. */
+  readonly #toldAtMs = new WeakMap<BulkStream, number>()
   #streams = 0
   bytesOut = 0
 
@@ -142,10 +146,14 @@ export class ValueServer {
     const { bytes, have } = value
     assertIndex(request.index, bytes)
     if (request.kind === 'have') {
+      const { now } = this.#with
       const { promise: late, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, haveMs)
       await Promise.race([value.more(), late])
       clearTimeout(timer)
+      const restMs = (this.#toldAtMs.get(stream) ?? -Infinity) + haveRestMs - now()
+      if (restMs > 0) await new Promise((rested) => setTimeout(rested, restMs))
+      this.#toldAtMs.set(stream, now())
     } else if (have.has(request.index)) {
       const { offset, length } = chunkAt(bytes, request.index)
       const what = { bytes, peers, have: have.toBytes() }

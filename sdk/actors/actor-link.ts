@@ -6,6 +6,7 @@ import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import { isPlain, wireBytes, type WireValue } from '../../protocols/wire-value.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
 import { recordOf } from '../objects/object-ref.ts'
+import { ArgumentWaits } from '../tasks/argument-waits.ts'
 import { tooLarge } from '../tasks/task-errors.ts'
 import { TaskQueue } from '../tasks/task-queue.ts'
 import {
@@ -86,6 +87,8 @@ interface InFlight {
   bytes: number
   /** The number of the line over which it went; 0 for through the node. */
   line: number
+  /** Told when it is with the worker no more. */
+  onLeft: (() => void) | undefined
 }
 
 /**
@@ -99,6 +102,7 @@ export class ActorLink {
   readonly #host: ActorLinkHost
   readonly #queue = new TaskQueue<TaskRecord>()
   readonly #inFlight = new Map<number, InFlight>()
+  readonly #waits = new ArgumentWaits()
   readonly #path = new CallPath()
   #inFlightBytes = 0
   /** Of those, calls that went over a line. */
@@ -161,23 +165,19 @@ export class ActorLink {
 
   #awaitArguments(task: TaskRecord): void {
     task.state = 'waiting'
-    let missing = task.resolvedRefs.length
-    if (missing === 0) {
+    if (task.resolvedRefs.length === 0) {
       task.state = 'queued'
       this.#pumpLater()
       return
     }
-    const onReady = (): void => {
-      if (--missing > 0 || task.state === 'done') return
-      const failed = task.resolvedRefs.find(({ ref }) => recordOf(ref).value?.isError === true)
+    this.#waits.begin(task, (failed) => {
       if (failed === undefined) task.state = 'queued'
       else {
         this.#queue.remove(task)
-        this.#finish(task, () => this.#host.failWith(task, failed.ref))
+        this.#finish(task, () => this.#host.failWith(task, failed))
       }
       this.#pumpLater()
-    }
-    for (const { ref } of task.resolvedRefs) recordOf(ref).whenReady(onReady)
+    })
   }
 
   #pumpLater(): void {
@@ -228,7 +228,7 @@ export class ActorLink {
       }
       calls.push(callOf(task, spec))
       bytes += size
-      this.#add({ task, bytes: size, line: isDirect ? line : 0 })
+      this.#add({ task, bytes: size, line: isDirect ? line : 0, onLeft: undefined })
       task.state = 'pushed'
     }
     if (calls.length > 0) this.#push(status, calls, isDirect)
@@ -495,6 +495,7 @@ export class ActorLink {
     this.#inFlight.clear()
     this.#inFlightBytes = 0
     this.#directCount = 0
+    for (const { onLeft } of entries) onLeft?.()
     return entries
   }
 
@@ -510,12 +511,26 @@ export class ActorLink {
     this.#inFlight.delete(sequence)
     this.#inFlightBytes -= entry.bytes
     if (entry.line > 0) this.#directCount -= 1
+    entry.onLeft?.()
     return entry.task
   }
 
   /** True while the call is with the worker, though it may have its result here: that it was cancelled. */
   has(sequence: number): boolean {
     return this.#inFlight.has(sequence)
+  }
+
+  /** Resolves when the call is not with the worker, as `has` tells it. */
+  async left(sequence: number): Promise<void> {
+    const entry = this.#inFlight.get(sequence)
+    if (entry === undefined) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const before = entry.onLeft
+    entry.onLeft = () => {
+      before?.()
+      resolve()
+    }
+    await promise
   }
 
   /** The call that a stream's item belongs to, if it is with that worker. */
@@ -525,6 +540,8 @@ export class ActorLink {
   }
 
   #finish(task: TaskRecord, settle: () => void): void {
+    // The refs that it waits for may be there for long yet.
+    if (task.state === 'waiting') this.#waits.end(task)
     task.state = 'done'
     settle()
   }

@@ -427,6 +427,16 @@ export class Actors {
     return returns.map((record) => new ObjectRef(record))
   }
 
+  /**
+   * Resolves when the actor has nothing more to do for a call that this process has made, which has its result here: one that
+   * was cancelled goes on there when it does not look at its signal.
+   */
+  async over(handle: ActorHandle, result: ObjectRef): Promise<void> {
+    const { owner, sequence } = recordOf(result)
+    if (owner !== this.#host.connection.welcome.clientId) return
+    await this.#links.get(partsOf(handle).id)?.left(sequence)
+  }
+
   #openStream(task: TaskRecord, stream: StreamRecord): ObjectRefStream<unknown> {
     return this.#host.calls.streamOf(stream, {
       consumed: (count) => this.#consumed(task, count),

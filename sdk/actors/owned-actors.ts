@@ -6,6 +6,7 @@ import { ownedActorsMax, type MessageBody } from '../../protocols/messages.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
+import { ArgumentWaits } from '../tasks/argument-waits.ts'
 import type { LeaseTerms } from '../tasks/lease-terms.ts'
 import { refusalError, tooLarge } from '../tasks/task-errors.ts'
 import { hasArguments, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from '../tasks/task-spec.ts'
@@ -77,6 +78,7 @@ export class OwnedActors {
   readonly #actors = new Map<ObjectId, OwnedActor>()
   readonly #byRequest = new Map<number, OwnedActor>()
   readonly #byLease = new Map<number, OwnedActor>()
+  readonly #waits = new ArgumentWaits()
   #nextRequestId = requestIdsFrom
   #isClosed = false
   #onDead: (actor: OwnedActor) => void = () => undefined
@@ -366,19 +368,14 @@ export class OwnedActors {
 
   /** Waits for the values of arguments that were given as refs, also when one was lost. */
   #whenArgumentsAreThere(actor: OwnedActor, go: () => void): void {
-    const { resolvedRefs } = actor.creation
     if (hasArguments(actor.creation)) {
       go()
       return
     }
-    let missing = resolvedRefs.length
-    const onReady = (): void => {
-      if (--missing > 0 || actor.lifecycle.state === 'dead') return
-      const failed = resolvedRefs.find(({ ref }) => recordOf(ref).value?.isError === true)
+    this.#waits.begin(actor.creation, (failed) => {
       if (failed === undefined) go()
-      else void this.#failWith(actor, recordOf(failed.ref).value as WireValue)
-    }
-    for (const { ref } of resolvedRefs) recordOf(ref).whenReady(onReady)
+      else void this.#failWith(actor, recordOf(failed).value as WireValue)
+    })
   }
 
   /** An argument is an error, and that is the actor's own. */
@@ -393,6 +390,7 @@ export class OwnedActors {
   #changed(actor: OwnedActor): void {
     const { death } = actor.lifecycle
     if (death !== undefined) {
+      this.#waits.end(actor.creation)
       actor.death = this.#host.encodeError(deathError(actor))
       this.#host.onDead(actor)
       this.#onDead(actor)

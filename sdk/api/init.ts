@@ -201,12 +201,19 @@ export async function shutdown(): Promise<void> {
   attachment = undefined
   setCurrentRuntime(undefined)
   process.removeListener('beforeExit', onBeforeExit)
-  await ending.runtime.actors.allKept()
-  await ending.runtime.actors.endAll(actorsEndMs)
-  await ending.runtime.flushLogs().catch(() => undefined)
-  ending.printer.close()
-  await ending.runtime.close(new NotInitializedError('the program was detached from its node by shutdown()'))
-  await ending.node?.stop()
+  const { runtime, node, printer } = ending
+  try {
+    await runtime.actors.allKept()
+    await runtime.actors.endAll(actorsEndMs)
+    await runtime.flushLogs().catch(() => undefined)
+  } finally {
+    printer.close()
+    try {
+      await runtime.close(new NotInitializedError('the program was detached from its node by shutdown()'))
+    } finally {
+      await node?.stop()
+    }
+  }
 }
 
 /** True between `init()` and `shutdown()`, and inside tasks. */

@@ -8,7 +8,7 @@ export interface TaskContext {
   readonly taskName: string
   /** How often this call was tried before: 0 the first time. */
   readonly attempt: number
-  /** Aborts when the task is cancelled. */
+  /** Aborts when the task is cancelled, or is a call of an actor whose caller is gone. */
   readonly signal: AbortSignal
   /**
    * The GPUs that this task may use, by their numbers on the machine. CUDA sees no others and numbers them from 0 on; so

@@ -147,6 +147,12 @@ export class NodeConnection {
     this.#channel.flush()
   }
 
+  /** Resolves when what was flushed is out of this process. Undefined when it is already. */
+  written(): Promise<void> | undefined {
+    if (this.#socket.writableLength === 0) return undefined
+    return new Promise((resolve) => this.#socket.write('', () => resolve()))
+  }
+
   /** Lets this process end although the connection is open, unless somebody holds it. */
   unref(): void {
     if (this.#holders === 0) this.#socket.unref()

@@ -4,6 +4,7 @@ import { ProtocolError } from '../../protocols/errors.ts'
 import type { Frame } from '../../protocols/frame.ts'
 import { limits } from '../../protocols/limits.ts'
 import type { MessageBody, MessageName } from '../../protocols/messages.ts'
+import { WriteGuard } from '../../protocols/write-guard.ts'
 
 /** What one end of a line is told. */
 export interface LineEvents {
@@ -15,6 +16,7 @@ export interface LineEvents {
 /** One end of a connection between two processes of one node, without the node between them. It keeps no process alive. */
 export class DirectLine {
   readonly #socket: Socket
+  readonly #guard: WriteGuard
   readonly #channel: MessageChannel
   readonly #events: LineEvents
   #isOpen = true
@@ -23,6 +25,7 @@ export class DirectLine {
     this.#socket = socket
     this.#events = events
     this.#channel = new MessageChannel({ write: (bytes) => this.#write(bytes) })
+    this.#guard = new WriteGuard(socket)
     socket.unref()
     // The close event that follows tells all there is to tell.
     socket.on('error', () => {})
@@ -33,9 +36,9 @@ export class DirectLine {
     })
   }
 
-  /** False when the line has ended, or the other end has said that it will. */
+  /** False when the line has ended, or the other end has said that it will, or takes nothing any more. */
   get isOpen(): boolean {
-    return this.#isOpen && this.#socket.writable
+    return this.#isOpen && this.#socket.writable && !this.#guard.isBroken
   }
 
   send<N extends MessageName>(name: N, body: MessageBody<N>): void {

@@ -15,11 +15,14 @@ export class BoundedMap<K, V> {
     return this.#entries.has(key)
   }
 
-  set(key: K, value: V): void {
+  /** Gives the value that was forgotten, if one was. */
+  set(key: K, value: V): V | undefined {
     this.#entries.set(key, value)
-    if (this.#entries.size <= this.#sizeMax) return
-    const [oldest] = this.#entries.keys()
-    this.#entries.delete(oldest as K)
+    if (this.#entries.size <= this.#sizeMax) return undefined
+    const [oldest] = this.#entries as Iterable<[K, V]>
+    if (oldest === undefined) return undefined
+    this.#entries.delete(oldest[0])
+    return oldest[1]
   }
 
   delete(key: K): void {

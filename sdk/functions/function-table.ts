@@ -39,13 +39,15 @@ export interface FunctionTableHost {
   redescribe(value: WireValue): Promise<ServedFunction>
 }
 
-/** Functions that are known at a time; beyond them those made first are forgotten. */
+/** Functions that are kept at a time; beyond them those made first are known only while something else has them: a task that is to run, or the program. */
 const functionsMax = 10_000
 
 interface Entry extends FunctionRecord {
   name: string
   fn: AnyFunction
   served: Promise<ServedFunction> | undefined
+  /** What keeps it from being served may have passed: the next call tries again. */
+  hasFailed: boolean
 }
 
 /**
@@ -56,6 +58,9 @@ export class FunctionTable {
   readonly #host: FunctionTableHost
   readonly #byFunction = new WeakMap<AnyFunction, Entry>()
   readonly #byId = new BoundedMap<ObjectId, Entry>(functionsMax)
+  /** Those made before. */
+  readonly #older = new Map<ObjectId, WeakRef<Entry>>()
+  readonly #onCollected = new FinalizationRegistry<ObjectId>((id) => this.#older.delete(id))
   readonly #foreign = new BoundedMap<ObjectId, FunctionRecord>(functionsMax)
   readonly #loaded = new BoundedMap<ObjectId, AnyFunction>(functionsMax)
   readonly #loading = new BoundedMap<ObjectId, Promise<AnyFunction>>(functionsMax)
@@ -85,11 +90,23 @@ export class FunctionTable {
     let entry = this.#byFunction.get(fn)
     if (entry === undefined) {
       const id = objectId(this.#host.clientId, this.#host.takeSequence())
-      entry = { id, name: clip(name, shownNameBytesMax), fn, estimateMs: undefined, served: undefined }
+      const shown = clip(name, shownNameBytesMax)
+      entry = { id, name: shown, fn, estimateMs: undefined, served: undefined, hasFailed: false }
       this.#byFunction.set(fn, entry)
-      this.#byId.set(id, entry)
+      this.#keep(entry)
     }
     return entry
+  }
+
+  #keep(entry: Entry): void {
+    const oldest = this.#byId.set(entry.id, entry)
+    if (oldest === undefined || this.#older.has(oldest.id)) return
+    this.#older.set(oldest.id, new WeakRef(oldest))
+    this.#onCollected.register(oldest, oldest.id)
+  }
+
+  #find(id: ObjectId): Entry | undefined {
+    return this.#byId.get(id) ?? this.#older.get(id)?.deref()
   }
 
   /** Functions that this process is to have from now on, whatever becomes of their owners. */
@@ -104,7 +121,7 @@ export class FunctionTable {
 
   /** The record of a function that another process owns. */
   foreignRecord(id: ObjectId, name: string): FunctionRecord {
-    const own = this.#byId.get(id)
+    const own = this.#find(id)
     if (own !== undefined) return own
     if (this.#given.has(id)) return this.#handOn(id, name)
     let record = this.#foreign.get(id)
@@ -129,9 +146,9 @@ export class FunctionTable {
    */
   ship(fn: AnyFunction, name: string): FunctionRecord {
     const entry = this.#entryOf(fn, name)
-    if (entry.served === undefined) this.#capture(entry)
-    // It may have been forgotten since, for many others.
-    if (!this.#byId.has(entry.id)) this.#byId.set(entry.id, entry)
+    if (entry.served === undefined || entry.hasFailed) this.#capture(entry)
+    // It may be one of the older ones by now.
+    if (!this.#byId.has(entry.id)) this.#keep(entry)
     return entry
   }
 
@@ -145,8 +162,9 @@ export class FunctionTable {
     for (const warning of captured.warnings) process.emitWarning(warning, 'ShoalWarning')
     const { promise, resolve, reject } = Promise.withResolvers<ServedFunction>()
     // Whoever asks for the function gets the error; without anybody asking it is no unhandled rejection.
-    promise.catch(() => undefined)
+    promise.catch(() => (entry.hasFailed = true))
     entry.served = promise
+    entry.hasFailed = false
     try {
       // Set first: functions may close over each other.
       for (const handle of captured.handles) {
@@ -173,12 +191,15 @@ export class FunctionTable {
   async serve(id: ObjectId): Promise<ServedFunction> {
     const given = this.#given.get(this.#givenAs.get(id) ?? '')
     if (given !== undefined) return await this.#host.redescribe(given)
-    const entry = this.#byId.get(id)
-    if (entry === undefined) {
-      throw new FunctionNotShippableError(`function ${id} is not known to the process that it is named after`, { id })
-    }
+    const entry = this.#own(id)
     if (entry.served === undefined) this.ship(entry.fn, entry.name)
     return entry.served as unknown as Promise<ServedFunction>
+  }
+
+  #own(id: ObjectId): Entry {
+    const entry = this.#find(id)
+    if (entry !== undefined) return entry
+    throw new FunctionNotShippableError(`function ${id} is not known to the process that it is named after`, { id })
   }
 
   /** A function that is ready to be called here, if it is. */
@@ -191,7 +212,7 @@ export class FunctionTable {
     let loading = this.#loading.get(id)
     if (loading === undefined) {
       loading = this.#load(id)
-      this.#loading.set(id, loading)
+      void this.#loading.set(id, loading)
       // A failure is told to those who wait now; who asks later tries again.
       loading.catch(() => this.#loading.delete(id))
     }
@@ -203,7 +224,7 @@ export class FunctionTable {
     if (given !== undefined) return await this.load(given)
     const fn =
       ownerOf(id) === this.#host.clientId
-        ? (this.#byId.get(id) as Entry).fn
+        ? this.#own(id).fn
         : await this.#host.instantiate(id, await this.#host.request(id))
     this.#loaded.set(id, fn)
     return fn

@@ -22,7 +22,8 @@ export class ObjectRecord {
   task: TaskRecord | undefined
   /** How a stored value that this process owns is made again when it is lost, or what it is that cannot be. */
   lineage: Lineage | 'put' | 'actor' | undefined
-  #waiters: (() => void)[] | undefined
+  /** As a rule there is one; there may be very many, which come and go. */
+  #waiters: (() => void) | Set<() => void> | undefined
 
   constructor(owner: ClientId, sequence: number) {
     this.owner = owner
@@ -43,7 +44,8 @@ export class ObjectRecord {
     this.fetch = undefined
     const waiters = this.#waiters
     this.#waiters = undefined
-    if (waiters !== undefined) for (const waiter of waiters) waiter()
+    if (typeof waiters === 'function') waiters()
+    else if (waiters !== undefined) for (const waiter of waiters) waiter()
   }
 
   /** The value is gone, or may be: who asks from now on waits until `settle` is called with another one, or an error. */
@@ -51,13 +53,18 @@ export class ObjectRecord {
     this.value = undefined
   }
 
-  /** Calls `onReady` once the value is there; at once when it is. Starts fetching it when it is elsewhere. */
+  /**
+   * Calls `onReady` once the value is there; at once when it is. Starts fetching it when it is elsewhere. The same function
+   * twice counts as one.
+   */
   whenReady(onReady: () => void): void {
     if (this.value !== undefined) {
       onReady()
       return
     }
-    ;(this.#waiters ??= []).push(onReady)
+    if (this.#waiters === undefined) this.#waiters = onReady
+    else if (typeof this.#waiters === 'function') this.#waiters = new Set([this.#waiters, onReady])
+    else this.#waiters.add(onReady)
     const fetch = this.fetch
     this.fetch = undefined
     fetch?.()
@@ -65,7 +72,7 @@ export class ObjectRecord {
 
   /** Takes back a `whenReady`, so that a wait that timed out leaves nothing behind. */
   forget(onReady: () => void): void {
-    const at = this.#waiters?.indexOf(onReady) ?? -1
-    if (at >= 0) this.#waiters?.splice(at, 1)
+    if (typeof this.#waiters === 'object') this.#waiters.delete(onReady)
+    else if (this.#waiters === onReady) this.#waiters = undefined
   }
 }

@@ -8,6 +8,10 @@ import type { StartedItem } from './item-run.ts'
 export interface ActorDeskHost<A> {
   readonly get: <R>(ref: ObjectRef<R>) => Promise<R>
   readonly cancel: (ref: ObjectRef) => void
+  /** Resolves when the actor has nothing more to do for a call that was cancelled. */
+  over(actor: A, ref: ObjectRef): Promise<void>
+  /** Keeps the program from ending before the promise has settled. */
+  waiting(promise: Promise<void>): Promise<void>
   /** True when it is known that the actor is dead and does not come back. */
   isDead(actor: A): boolean
   /** True when this error says that this very actor is dead. */
@@ -34,6 +38,8 @@ export class ActorDesk<A extends object> {
   readonly #host: ActorDeskHost<A>
   readonly #idle: A[] = []
   readonly #busy = new Set<A>()
+  /** Actors that were told to end a call that nobody waits for any more, and have not yet. */
+  readonly #ending = new Set<A>()
   readonly #waiting = new TaskQueue<Job<A>>()
   /** Actors that are not ready yet. */
   #comingCount = 0
@@ -50,7 +56,7 @@ export class ActorDesk<A extends object> {
 
   /** Actors that are in the pool: those that are idle, those that work, and those that are not ready yet. */
   get size(): number {
-    return this.#idle.length + this.#busy.size + this.#comingCount
+    return this.#idle.length + this.#busy.size + this.#ending.size + this.#comingCount
   }
 
   get hasFree(): boolean {
@@ -58,7 +64,7 @@ export class ActorDesk<A extends object> {
   }
 
   has(actor: A): boolean {
-    return this.#busy.has(actor) || this.#idle.includes(actor)
+    return this.#busy.has(actor) || this.#ending.has(actor) || this.#idle.includes(actor)
   }
 
   push(actor: A): void {
@@ -101,7 +107,9 @@ export class ActorDesk<A extends object> {
     return { result: promise as Promise<R>, cancel: () => this.#cancel(job) }
   }
 
-  /** Resolves when nothing waits and no actor works. */
+  #held: PromiseWithResolvers<void> | undefined
+
+  /** Resolves when nothing waits and no actor works, but for what was cancelled. */
   async idle(): Promise<void> {
     while (this.#busy.size > 0 || this.#waiting.length > 0) {
       const { promise, resolve } = Promise.withResolvers<void>()
@@ -115,6 +123,7 @@ export class ActorDesk<A extends object> {
     this.#closed ??= { error }
     this.#idle.length = 0
     this.#busy.clear()
+    this.#ending.clear()
     for (const job of this.#waiting.drain()) job.reject(error)
     this.#tellIdle()
   }
@@ -166,10 +175,21 @@ export class ActorDesk<A extends object> {
     if (this.#busy.delete(actor)) this.#idle.push(actor)
   }
 
+  async #freeWhenOver(actor: A, ref: ObjectRef): Promise<void> {
+    if (!this.#busy.delete(actor)) return
+    this.#ending.add(actor)
+    await this.#host.over(actor, ref)
+    if (!this.#ending.delete(actor)) return
+    this.#idle.push(actor)
+    this.#give()
+  }
+
   #failed(actor: A, job: Job<A>, error: unknown): void {
+    const { ref } = job
     job.ref = undefined
     if (!(error instanceof ActorDiedError) || !this.#host.isDeathOf(actor, error)) {
-      this.#free(actor)
+      if (error instanceof TaskCancelledError && ref !== undefined) void this.#freeWhenOver(actor, ref)
+      else this.#free(actor)
       job.reject(error)
       return
     }
@@ -192,7 +212,20 @@ export class ActorDesk<A extends object> {
     )
   }
 
+  /** What waits for nothing but the ends of cancelled calls waits all the same. */
+  #holdWaiting(): void {
+    const isHeld = this.#waiting.length > 0 && this.#busy.size === 0 && this.#ending.size > 0
+    if (!isHeld) {
+      this.#held?.resolve()
+      this.#held = undefined
+    } else if (this.#held === undefined) {
+      this.#held = Promise.withResolvers<void>()
+      this.#host.waiting(this.#held.promise).catch(() => undefined)
+    }
+  }
+
   #tellIdle(): void {
+    this.#holdWaiting()
     if (this.#onIdle.length === 0 || this.#busy.size > 0 || this.#waiting.length > 0) return
     for (const resolve of this.#onIdle.splice(0)) resolve()
   }

@@ -17,6 +17,12 @@ export function deskOf<A extends ActorHandle>(): ActorDesk<A> {
     cancel: (ref) => cancel(ref),
     // Without a runtime every call fails by itself.
     isDead: (actor) => hasRuntime() && currentRuntime().actors.isDead(actor),
+    over: async (actor, ref) => {
+      if (hasRuntime()) await currentRuntime().actors.over(actor, ref)
+    },
+    waiting: async (promise) => {
+      if (hasRuntime()) await currentRuntime().waiting(promise)
+    },
     isDeathOf: (actor, error) => isDeathOf(actor, error),
     retriesOf: (actor) => partsOf(actor).description.maxTaskRetries,
   })

@@ -47,6 +47,7 @@ export class QueueActor {
 
   /** Waits for one item, and gives as many as there are then. */
   async get(countMax: number, token: string): Promise<{ items: unknown[]; state: QueueState }> {
+    if (taskContext().signal.aborted) return { items: [], state: 'withdrawn' }
     if (this.#isClosed && this.#items.length === 0 && this.#putters.length === 0) return { items: [], state: 'closed' }
     const { promise, resolve } = Promise.withResolvers<{ items: unknown[]; state: QueueState }>()
     const getter = { token, countMax, resolve }
@@ -145,9 +146,10 @@ export class QueueActor {
     if (this.#getters.remove(getter)) getter.resolve({ items: [], state: 'withdrawn' })
   }
 
-  /** A call that is cancelled does not wait any more: it would take an item along. */
+  /** A call that is cancelled, or whose caller is gone, does not wait any more: it would take an item along. */
   async #unlessCancelled<T>(promise: Promise<T>, withdraw: () => void): Promise<T> {
     const { signal } = taskContext()
+    if (signal.aborted) withdraw()
     signal.addEventListener('abort', withdraw, { once: true })
     try {
       return await promise

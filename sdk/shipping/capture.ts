@@ -13,7 +13,7 @@ import type { FunctionKind, GraphNode, LibManifest, PropertyNode, ScopeVariable,
 import { ObjectEncoder } from './object-encoder.ts'
 import { packageReferenceTo } from './package-references.ts'
 import { explainRefusal, Refusal, step, type Trail } from './refusal.ts'
-import { canBeImported } from './importable.ts'
+import { moduleExportOf } from './importable.ts'
 import { liveRoot } from './root-capture.ts'
 import { scriptOf, type Script } from './script.ts'
 import { sdkPathOf } from './sdk-files.ts'
@@ -149,15 +149,18 @@ export class Capture {
     const classId = isClass(fn) ? assignClassId(fn, script, site) : undefined
     // Next to closures of the same module, functions are taken apart too: all of them see the same variables then.
     const isApart = classId === undefined && this.units.some((unit) => unit.script === script)
-    const exported = !isApart && canBeImported(script) ? script.syntax.exportNameOf(site.node) : undefined
+    const exported = isApart ? undefined : moduleExportOf(fn, script, site)
     if (exported !== undefined) {
-      const lib = this.addImport({
-        specifier: script.url,
-        directory: script.directory,
-        form: 'import',
-        at: trail.at,
-      })
-      return { type: 'export', lib, form: 'namespace', path: [exported] }
+      const { name, path } = exported
+      const form = name === undefined ? 'require' : 'import'
+      const lib = this.addImport({ specifier: script.url, directory: script.directory, form, at: trail.at })
+      return {
+        type: 'export',
+        lib,
+        form: form === 'require' ? 'required' : 'namespace',
+        path,
+        ...(classId === undefined ? {} : { classId }),
+      }
     }
     const unit = this.unitOf(script, inspected.scopes)
     const rootName = script.syntax.rootNameOf(site.node)

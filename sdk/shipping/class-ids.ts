@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { isClass, sourceTextOf, type AnyClass } from './any-function.ts'
 import { registerClass, registeredClass, registeredClassId, setClassFinder } from './class-registry.ts'
 import { loadedFileByUrl } from './code-files.ts'
+import { commonJsExport, commonJsPathOf } from './common-js.ts'
 import { originOfFunction } from './copyability.ts'
 import { inspectFunction, readVariable } from './inspect.ts'
 import type { Script } from './script.ts'
@@ -24,16 +25,17 @@ export function rootClassId(script: Script, name: string): string {
 export function assignClassId(cls: AnyClass, script: Script, site: Site): string {
   const known = registeredClassId(cls)
   if (known !== undefined) return known
-  const id = placeOf(script, site) ?? uniqueId(script, site)
+  const id = placeOf(cls, script, site) ?? uniqueId(script, site)
   registerClass(id, cls)
   return id
 }
 
-function placeOf(script: Script, site: Site): string | undefined {
+function placeOf(cls: AnyClass, script: Script, site: Site): string | undefined {
   const { syntax } = script
   const isOfModule = script.file !== undefined && syntax.isMadeOnce(site.node)
   if (!isOfModule) return undefined
-  const name = syntax.rootNameOf(site.node) ?? syntax.exportNameOf(site.node)
+  const path = commonJsPathOf(cls, script)
+  const name = path ? ['exports', ...path].join('.') : (syntax.rootNameOf(site.node) ?? syntax.exportNameOf(site.node))
   const place = name === undefined ? positionOf(script, site) : rootClassId(script, name)
   // Parts of a driver's module that came with several functions are one module. Other files were loaded twice.
   const isPart = script.isUnit || loadedFileByUrl(script.url) !== undefined
@@ -62,16 +64,23 @@ export function addWitness(script: Script, fn: object): void {
 export function installClassFinder(): void {
   setClassFinder((id) => {
     const hash = id.lastIndexOf('#')
-    const witness = witnesses.get(id.slice(0, hash))?.deref()
-    if (hash < 0 || witness === undefined) return undefined
-    const inspected = inspectFunction(witness)
-    if (inspected.type !== 'script') return undefined
-    const name = id.slice(hash + 1)
-    const holder = inspected.scopes.findLast((scope) => name in scope)
-    const found = readVariable(holder, name)?.value
+    if (hash < 0) return undefined
+    const [url, name] = [id.slice(0, hash), id.slice(hash + 1)]
+    const exported = /^exports(?:\.(.+))?$/.exec(name)
+    const found =
+      exported === null ? rootOf(url, name) : commonJsExport(url, exported[1] === undefined ? [] : [exported[1]])
     // The variable may hold another class by now.
     return isClass(found) && classId(found) === id ? found : undefined
   })
+}
+
+/** What a top-level variable holds now. */
+function rootOf(url: string, name: string): unknown {
+  const witness = witnesses.get(url)?.deref()
+  const inspected = witness && inspectFunction(witness)
+  if (inspected?.type !== 'script') return undefined
+  const holder = inspected.scopes.findLast((scope) => name in scope)
+  return readVariable(holder, name)?.value
 }
 
 /** What a user's class is called in every process. Undefined for classes of packages, and for built-in ones. */

@@ -20,6 +20,8 @@ export type Origin =
 /** By key. Bounded by the code of one job: a worker process serves one. */
 const files = new Map<string, LoadedFile>()
 const filesByUrl = new Map<string, LoadedFile>()
+/** What CommonJS modules of the user have exported, by URL. */
+const exportsByUrl = new Map<string, unknown>()
 const unitUrls = new Set<string>()
 const origins = new WeakMap<object, Origin>()
 const namespaces = new Map<object, LibManifest>()
@@ -50,6 +52,15 @@ export function loadedClosure(keys: Iterable<string>): LoadedFile[] {
     todo.push(...file.dependencies)
   }
   return [...found.values()]
+}
+
+export function addLoadedExports(url: string, exports: unknown): void {
+  exportsByUrl.set(url, exports)
+}
+
+/** What a CommonJS module that was shipped here has exported. */
+export function loadedExports(url: string): unknown {
+  return exportsByUrl.get(url)
 }
 
 export function addUnitUrl(url: string): void {

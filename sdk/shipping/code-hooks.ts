@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { bundledSource, isBundleUrl } from '../bundle.ts'
 import { isClass } from './any-function.ts'
 import { registerClass } from './class-registry.ts'
-import { loadedFile, loadedFileByUrl } from './code-files.ts'
+import { addLoadedExports, loadedFile, loadedFileByUrl } from './code-files.ts'
 
 /** What shipped code imports bundled code by: `shoal:` and a key. */
 const codeScheme = 'shoal:'
@@ -13,6 +13,8 @@ const sdkScheme = 'shoal-sdk:'
 
 /** Bundled files of the user tell their classes through this. */
 const classesHook = Symbol.for('shoal.classes')
+/** And those that are CommonJS what they export. */
+const exportsHook = Symbol.for('shoal.exports')
 
 let currentSdkUrl: string | undefined
 
@@ -26,7 +28,7 @@ export function installCodeHooks(sdkUrl: string): void {
   const isInstalled = currentSdkUrl !== undefined
   currentSdkUrl = sdkUrl
   if (isInstalled) return
-  Object.assign(globalThis, { [classesHook]: registerClasses })
+  Object.assign(globalThis, { [classesHook]: registerClasses, [exportsHook]: addLoadedExports })
   registerHooks({
     resolve(specifier, context, nextResolve) {
       if (specifier.startsWith(codeScheme)) {

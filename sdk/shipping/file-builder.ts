@@ -60,6 +60,12 @@ class Crossings {
     this.#graph = graph
   }
 
+  /** Makes known what a user's CommonJS file exports. */
+  exportsHookOf(file: string): string {
+    if (this.#graph.file(file)?.package !== undefined) return ''
+    return `globalThis[Symbol.for("shoal.exports")]?.(${JSON.stringify(pathToFileURL(file).href)}, core);`
+  }
+
   /** What an import is replaced by, undefined when it stays inside the bundle. */
   resolve(
     importer: string,
@@ -96,7 +102,7 @@ function bundlePlugin(crossings: Crossings): Plugin {
         namespace: 'shoal-core',
       }))
       build.onLoad({ filter: /.*/, namespace: 'shoal-core' }, ({ path: file }) => ({
-        contents: `const core = require(${JSON.stringify(file)}); export default core; export { core as "module.exports" }`,
+        contents: `const core = require(${JSON.stringify(file)}); ${crossings.exportsHookOf(file)} export default core; export { core as "module.exports" }`,
         resolveDir: path.dirname(file),
         loader: 'js',
       }))

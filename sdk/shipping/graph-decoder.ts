@@ -108,9 +108,11 @@ export class GraphDecoder {
       case 'lib':
         return this.#keep(index, this.#lib(node))
       case 'export': {
-        const { lib, form, path } = node
+        const { lib, form, path, classId } = node
         const root = form === 'required' ? this.#libs.required(lib) : this.#libs.namespace(lib)
-        return this.#keep(index, readPath(root, path))
+        const value = readPath(root, path)
+        if (classId !== undefined) registerClass(classId, value as AnyClass)
+        return this.#keep(index, value)
       }
       case 'meta':
         return this.#keep(index, makeMeta(node.url))

@@ -1,5 +1,8 @@
 import { realpathSync } from 'node:fs'
+import type { AnyClass, AnyFunction } from './any-function.ts'
+import { commonJsPathOf, isSelfContained } from './common-js.ts'
 import type { Script } from './script.ts'
+import type { Site } from './script-syntax.ts'
 import { sdkPathOfImport } from './sdk-files.ts'
 
 let entryFile: string | undefined | null = null
@@ -20,10 +23,27 @@ function mainFile(): string | undefined {
  * True for a module that a worker can import as a whole: an ordinary module of the user. Not the program's main file
  * or a test, which would run the program again, and not a module that calls the SDK when it is loaded.
  */
-export function canBeImported(script: Script): boolean {
+function canBeImported(script: Script): boolean {
   const { file } = script
-  if (file === undefined || script.isUnit || !script.isModule || file === mainFile()) return false
-  return !/\.(test|spec)\.[cm]?[jt]sx?$/.test(file) && !importsSdk(script)
+  if (file === undefined || script.isUnit || file === mainFile()) return false
+  if (/\.(test|spec)\.[cm]?[jt]sx?$/.test(file)) return false
+  return script.isModule ? !importsSdk(script) : isSelfContained(file, mainFile())
+}
+
+/**
+ * How a function or class is had from its module, when workers can import that: the name that an ES module exports it by,
+ * or the path to it in what a CommonJS module exports. What a CommonJS module makes again and again is not the one there.
+ */
+export function moduleExportOf(
+  fn: AnyFunction | AnyClass,
+  script: Script,
+  { node }: Pick<Site, 'node'>,
+): { name: string | undefined; path: string[] } | undefined {
+  if (!canBeImported(script)) return undefined
+  const name = script.syntax.exportNameOf(node)
+  if (name !== undefined) return { name, path: [name] }
+  const path = script.syntax.isMadeOnce(node) ? commonJsPathOf(fn, script) : undefined
+  return path && { name, path }
 }
 
 function importsSdk(script: Script): boolean {

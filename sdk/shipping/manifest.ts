@@ -92,7 +92,7 @@ export type GraphNode =
   | { type: 'builtin'; module: string; name: string }
   | { type: 'handle'; value: unknown }
   | { type: 'lib'; lib: number; form: 'namespace' | 'dynamic' | 'required' }
-  | { type: 'export'; lib: number; form: 'namespace' | 'required'; path: string[] }
+  | { type: 'export'; lib: number; form: 'namespace' | 'required'; path: string[]; classId?: string }
   | { type: 'meta'; url: string }
   | { type: 'date'; timeMs: number }
   | { type: 'regexp'; source: string; flags: string; lastIndex: number }

@@ -49,7 +49,7 @@ function throughImports(fn: AnyFunction, { script, liveScopes }: CapturedUnit): 
 }
 
 /** The name of a direct property, or of one of the default export's. */
-function pathIn(holder: unknown, fn: AnyFunction): string[] | undefined {
+export function pathIn(holder: unknown, fn: unknown): string[] | undefined {
   if ((typeof holder !== 'object' && typeof holder !== 'function') || holder === null) return undefined
   for (const [key, { value }] of Object.entries(Object.getOwnPropertyDescriptors(holder)))
     if (value === fn) return [key]

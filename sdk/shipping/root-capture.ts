@@ -1,10 +1,10 @@
 import { isBuiltin } from 'node:module'
-import { isClass, sourceTextOf, type AnyFunction } from './any-function.ts'
+import { isClass, sourceTextOf, type AnyClass, type AnyFunction } from './any-function.ts'
 import type { Capture } from './capture.ts'
 import type { CapturedUnit } from './captured.ts'
 import { addWitness, assignClassId, rootClassId } from './class-ids.ts'
 import { findRefusal } from './find-refusal.ts'
-import { canBeImported } from './importable.ts'
+import { moduleExportOf } from './importable.ts'
 import { readVariable } from './inspect.ts'
 import { Refusal, type Trail } from './refusal.ts'
 import { importsAlongside, type RootBinding } from './root-bindings.ts'
@@ -60,11 +60,11 @@ export class RootCapture {
     const { script } = unit
     const made = functionOrClassIn(binding.kind === 'variable' ? binding.init : binding.declaration)
     const isOther = live.has && made !== undefined && !this.#isMadeHere(unit, live.value, made)
-    if (made === undefined || !isClassNode(made) || isOther || !canBeImported(script)) return false
-    const exported = script.syntax.exportNameOf(made)
+    if (made === undefined || !isClassNode(made) || isOther) return false
+    const exported = moduleExportOf(live.value as AnyClass, script, { node: made })
     if (exported === undefined) return false
     const lib = importInto(this.#capture, unit, script.url, 'import', binding.declaration)
-    unit.roots.set(binding.name, { mode: 'import', lib, name: exported })
+    unit.roots.set(binding.name, { mode: 'import', lib, name: exported.path[0] ?? 'default' })
     return true
   }
 

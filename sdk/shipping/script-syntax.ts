@@ -229,21 +229,22 @@ export class ScriptSyntax {
   isMadeOnce(node: Node): boolean {
     for (let at = node, around = this.#parents.get(at); around !== undefined; around = this.#parents.get(at)) {
       if (this.#statements.has(at)) return true
-      if (isLoopNode(around) || (isFunctionNode(around) && !this.#declaresClass(around))) return false
+      if (isLoopNode(around) || (isFunctionNode(around) && !this.#runsOnce(around))) return false
       if (around.type === 'PropertyDefinition' && !around.static && around.value === at) return false
       at = around
     }
     return false
   }
 
-  /** True for the function in a unit that declares a class of the top level. */
-  #declaresClass(node: Node): boolean {
-    const call = this.#parents.get(node)
+  /** True for the function in a unit that declares a class of the top level, and for a bundled CommonJS file. */
+  #runsOnce(node: Node): boolean {
+    const around = this.#parents.get(node)
+    if (around?.type === 'CallExpression' && around.callee.type === 'MemberExpression') {
+      return this.kind === 'unit' && moduleName(around.callee.property) === 'declareClass'
+    }
+    const call = around?.type === 'Property' ? this.#parents.get(this.#parents.get(around) ?? around) : undefined
     return (
-      this.kind === 'unit' &&
-      call?.type === 'CallExpression' &&
-      call.callee.type === 'MemberExpression' &&
-      moduleName(call.callee.property) === 'declareClass'
+      call?.type === 'CallExpression' && call.callee.type === 'Identifier' && call.callee.name.startsWith('__commonJS')
     )
   }
 

@@ -1,6 +1,7 @@
 import { NodeDiedError, NotInitializedError, NotSupportedError, type ShoalError } from '../../protocols/errors.ts'
 import type { ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
+import { pinsEndMark } from '../../protocols/store-segment.ts'
 import { systemMemory, type SystemMemory } from '../system/linux-memory.ts'
 import { FileStore } from './file-store.ts'
 import type { ObjectStore, ReadPriority, StoredBytes, StoreLink, ValueOwner, WritePlace } from './object-store.ts'
@@ -90,10 +91,10 @@ export class NodeStore implements ObjectStore {
 
   #open(): ObjectStore {
     const { link, welcome } = this.#options
-    const { storeSegment: path, storeBytesMax: bytesMax, pinTable, storeDirectory } = welcome
+    const { clientId, storeSegment: path, storeBytesMax: bytesMax, pinTable, storeDirectory } = welcome
     if (path === '') return new FileStore(storeDirectory, bytesMax, link)
     const memory = systemMemory()
-    const segment = memory && openSegment(memory, { path, bytesMax, pinTable })
+    const segment = memory && openSegment(memory, { path, bytesMax, pinTable, endMark: pinsEndMark(clientId) })
     if (memory === undefined || segment === undefined) {
       throw new NotSupportedError(
         'this program cannot map the shared memory of its node, where large values lie: is the package koffi installed for it, and does its user own the node?',

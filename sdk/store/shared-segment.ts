@@ -6,6 +6,7 @@ import {
   offsetOf,
   pageBytes,
   pinOf,
+  pinsEndAt,
   pinsPerClient,
   pinTableAt,
   segmentBytesOf,
@@ -28,6 +29,8 @@ export interface SharedSegmentOptions {
   bytesMax: number
   /** This process's table of pins; negative for none. */
   pinTable: number
+  /** Is left in that table when nothing is read or written here any more: `pinsEndMark`. */
+  endMark?: number
   /** Of mappings that nothing looks at. @default 2 GiB */
   spareBytesMax?: number
 }
@@ -50,6 +53,8 @@ export class SharedSegment {
   readonly #bytes: Buffer
   readonly #words: Int32Array
   readonly #pins: Int32Array | undefined
+  readonly #pinTable: number
+  readonly #endMark: number
   /** Places in the table of pins that are free. */
   readonly #freePins: number[] = []
   #pinsUsed = 0
@@ -68,7 +73,7 @@ export class SharedSegment {
     memory: SystemMemory,
     descriptor: number,
     mapping: SharedMapping,
-    { pinTable, spareBytesMax = spareBytesMaxDefault }: SharedSegmentOptions,
+    { pinTable, endMark = 0, spareBytesMax = spareBytesMaxDefault }: SharedSegmentOptions,
   ) {
     const { buffer } = mapping
     this.#spares = new SpareMappings(spareBytesMax)
@@ -78,6 +83,8 @@ export class SharedSegment {
     this.#buffer = buffer
     this.#bytes = Buffer.from(buffer)
     this.#words = new Int32Array(buffer)
+    this.#pinTable = pinTable
+    this.#endMark = endMark
     this.#pins = pinTable < 0 ? undefined : new Int32Array(buffer, pinTableAt(pinTable), pinsPerClient)
   }
 
@@ -212,6 +219,8 @@ export class SharedSegment {
 
   #end(): void {
     closedAndViewed.delete(this)
+    // The table may be another client's from then on.
+    if (this.#pins !== undefined) Atomics.store(this.#words, pinsEndAt(this.#pinTable) / 4, this.#endMark)
     this.#mapping.unmap()
     closeSync(this.#descriptor)
   }

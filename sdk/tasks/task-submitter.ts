@@ -4,7 +4,8 @@ import type { MessageBody } from '../../protocols/messages.ts'
 import type { OutOfMemoryDetails } from '../../protocols/out-of-memory.ts'
 import type { TaskResult, TaskSpec } from '../../protocols/task-messages.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
-import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
+import type { ObjectRef } from '../objects/object-ref.ts'
+import { ArgumentWaits } from './argument-waits.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import { termsWithout, type LeaseTerms } from './lease-terms.ts'
@@ -87,6 +88,7 @@ export class TaskSubmitter {
   readonly #poolOfRequest = new Map<number, Pool>()
   readonly #poolOfLease = new Map<number, Pool>()
   readonly #tasks = new Map<number, TaskRecord>()
+  readonly #waits = new ArgumentWaits()
   readonly #pumpSoon = new Set<Pool>()
   #lastPool: Pool | undefined
   #submittedAtMs = 0
@@ -129,18 +131,14 @@ export class TaskSubmitter {
 
   #awaitArguments(task: TaskRecord): void {
     task.state = 'waiting'
-    let missing = task.resolvedRefs.length
-    if (missing === 0) {
+    if (task.resolvedRefs.length === 0) {
       this.#enqueue(task)
       return
     }
-    const onReady = (): void => {
-      if (--missing > 0 || task.state === 'done') return
-      const failed = task.resolvedRefs.find(({ ref }) => recordOf(ref).value?.isError === true)
+    this.#waits.begin(task, (failed) => {
       if (failed === undefined) this.#enqueue(task)
-      else this.#finish(task, () => this.#host.failWith(task, failed.ref))
-    }
-    for (const { ref } of task.resolvedRefs) recordOf(ref).whenReady(onReady)
+      else this.#finish(task, () => this.#host.failWith(task, failed))
+    })
   }
 
   #enqueue(task: TaskRecord): void {
@@ -513,6 +511,8 @@ export class TaskSubmitter {
 
   #finish(task: TaskRecord, settle: () => void): void {
     this.#tasks.delete(task.sequence)
+    // The refs that it waits for may be there for long yet.
+    if (task.state === 'waiting') this.#waits.end(task)
     task.state = 'done'
     settle()
   }

@@ -50,6 +50,8 @@ interface QueuedCall {
   /** It has come over a line, and so goes its answer, unless that brings along what others count. */
   isDirect: boolean
   holds: Holds[]
+  /** Its caller is gone. */
+  isAbandoned?: boolean
 }
 
 export interface ActorHostOptions {
@@ -251,8 +253,9 @@ export class ActorHost {
     const { job, depth, gpuIds } = this.#lease
     const lease = { owner: from, job, depth, gpuIds, group: this.#start.creation.group }
     const task = new RunningTask(call.task, lease, holds, this.context.nodeId, method)
+    if (queued.isAbandoned === true) task.abandon()
     this.#began(task)
-    const outcome = this.#runner.run(task)
+    const outcome = this.#runner.run(task, group.starts)
     if (!(outcome instanceof Promise)) {
       this.#ended(task, outcome)
       this.#add(from, outcome, isDirect)
@@ -282,10 +285,16 @@ export class ActorHost {
     this.#sendSoon()
   }
 
-  /** Callers have gone: nobody takes what a stream would send them. */
+  /**
+   * Callers have gone: nobody takes what their calls give. Who waits in one for something that he would take along is told
+   * by its signal. All else of them is done: a program may leave when it has said what is to be done.
+   */
   callersGone(isGone: (caller: ClientId) => boolean): void {
     this.#intake.forget(isGone)
-    for (const task of this.#running) if (isGone(task.caller)) task.stream?.stop()
+    for (const group of this.#groups.values()) {
+      for (const queued of group.meant(({ from }) => isGone(from))) queued.isAbandoned = true
+    }
+    for (const task of this.#running) if (isGone(task.caller)) task.abandon()
   }
 
   onConsumed({ from, sequence, count }: MessageBody<'actorConsumed'>): void {

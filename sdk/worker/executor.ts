@@ -40,6 +40,10 @@ export class Executor {
   #lease: LeaseStart | undefined
   #running: RunningTask | undefined
   #isLooping = false
+  /** The last task that has begun may not run twice. */
+  #wasCareful = false
+  /** To be called when the running task has ended. */
+  #onEnded: (() => void) | undefined
   #isNeeded = false
   #results: TaskResult[] = []
   /** Refs inside of results: they are to live until those are on their way. */
@@ -128,17 +132,27 @@ export class Executor {
   async #loop(): Promise<void> {
     this.#isLooping = true
     this.#sliceEndMs = performance.now() + sliceMs
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       const { spec, holds } = next
-      // Whoever may not run twice must not be taken for begun because results of others are still here.
-      if (spec.isCareful) this.send()
+      if (spec.isCareful || this.#wasCareful) {
+        // Whoever may not run twice must not be taken for begun because results of others are still here, and whoever has
+        // must not be taken for unfinished. What has not left this process dies with it.
+        this.send()
+        const written = this.#connection.written()
+        if (written !== undefined) {
+          await written
+          continue
+        }
+      }
+      this.#wasCareful = spec.isCareful
+      this.#queue.shift()
       const task = new RunningTask(spec, this.#lease as LeaseStart, holds, this.#connection.welcome.nodeId)
       this.#running = task
       const outcome = this.#runner.run(task)
       const result = outcome instanceof Promise ? await this.#awaitResult(outcome) : outcome
       this.#running = undefined
       // It may have left a get() behind that nobody awaits.
-      if (task.waits > 0) this.#tellBlocked(false)
+      if (task.waits > 0 && this.#onEnded === undefined) this.#tellBlocked(false)
       this.#add(result)
       const nowMs = performance.now()
       this.#recorder.ended(task, result, nowMs)
@@ -151,6 +165,7 @@ export class Executor {
       ) {
         this.send()
       }
+      if (this.#onEnded !== undefined) await this.#tellEnded(this.#onEnded)
       if (nowMs > this.#sliceEndMs) {
         await new Promise(setImmediate)
         this.#sliceEndMs = performance.now() + sliceMs
@@ -238,6 +253,44 @@ export class Executor {
     return () => {
       if (--task.waits === 0 && task === this.#running) this.#tellBlocked(false)
     }
+  }
+
+  /** This process is about to end: what is queued has not begun, and goes elsewhere. */
+  giveBack(): void {
+    this.#handBack()
+    this.#tellBlocked(true)
+    this.send()
+    // A listener of the user's code may keep the process alive.
+    setImmediate(() => this.#tellBlocked(this.#running !== undefined && this.#running.waits > 0))
+  }
+
+  /**
+   * Called in code that a task has left behind and that is to end this process. When another task runs by now, which has no part
+   * in that, it may end first, while nothing new begins: true, and `onEnded` is called then.
+   */
+  afterRunning(onEnded: () => void): boolean {
+    const task = taskStorage.getStore()
+    const running = this.#running
+    if (task === undefined || running === undefined || task === running) return false
+    if (this.#onEnded !== undefined) return true
+    this.#onEnded = onEnded
+    // As if it waited for others without end.
+    if (running.waits++ === 0) {
+      this.#handBack()
+      this.send()
+      this.#tellBlocked(true)
+    }
+    return true
+  }
+
+  async #tellEnded(onEnded: () => void): Promise<void> {
+    this.send()
+    await this.#connection.written()
+    onEnded()
+    await new Promise(setImmediate)
+    // Somebody has kept the process alive.
+    this.#onEnded = undefined
+    this.#tellBlocked(false)
   }
 
   /** Tells the node when others begin or cease to need this process, so that it does not end an idle worker too early. */

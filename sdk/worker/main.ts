@@ -11,6 +11,7 @@ import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
 import { ActorHost } from './actor-host.ts'
 import { Executor } from './executor.ts'
 import { taskStorage } from './running-task.ts'
+import { watchRejections } from './stray-rejections.ts'
 import { WorkerOutput } from './worker-output.ts'
 
 /**
@@ -49,6 +50,11 @@ async function main(): Promise<void> {
   })
   output.install()
   const executor = new Executor(connection, runtime, () => output.forget())
+  // What a task has left behind is not charged to those that come after it, as far as possible.
+  watchRejections((end) => executor.afterRunning(end))
+  process.on('uncaughtExceptionMonitor', () => {
+    if (actor === undefined) executor.giveBack()
+  })
   const become = (start: MessageBody<'actorStart'>): void => {
     const { lease } = executor
     if (lease?.leaseId !== start.leaseId || actor !== undefined) return

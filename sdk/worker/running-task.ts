@@ -11,6 +11,15 @@ import type { StreamSender } from './stream-sender.ts'
 /** The task in whose code this is called, also after an await and in callbacks. */
 export const taskStorage = new AsyncLocalStorage<RunningTask>()
 
+/** What {@link RunningTask.cancel} has interrupted waits with, for whoever finds it later. */
+const cancelReasons = new WeakSet<object>()
+
+/** Whether this is what a wait was interrupted with, or was made of that by somebody else. */
+export function isCancelReason(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return cancelReasons.has(error) || (error.cause instanceof Error && cancelReasons.has(error.cause))
+}
+
 let lastGroup: { text: string; own: OwnGroup } | undefined
 
 /** Of many tasks in a row, one. */
@@ -45,6 +54,8 @@ export class RunningTask implements TaskContext {
   /** Calls of `get` and `wait` that it waits in. */
   waits = 0
   isCancelled = false
+  /** Nobody takes its result any more. */
+  isAbandoned = false
   /** End what it waits for now. */
   readonly #interrupts = new Set<(reason: TaskCancelledError) => void>()
   #abort: AbortController | undefined
@@ -88,7 +99,7 @@ export class RunningTask implements TaskContext {
 
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
-    if (this.isCancelled) this.#abort.abort(this.#reason())
+    if (this.isCancelled || this.isAbandoned) this.#abort.abort(this.#reason())
     return this.#abort.signal
   }
 
@@ -112,7 +123,18 @@ export class RunningTask implements TaskContext {
     this.stream?.stop()
   }
 
+  /** Nobody takes the result any more: who looks at its signal may stop, and everything else goes on. */
+  abandon(): void {
+    this.isAbandoned = true
+    this.#abort?.abort(this.#reason())
+    this.stream?.stop()
+  }
+
   #reason(): TaskCancelledError {
-    return new TaskCancelledError(`task ${this.spec.name} was cancelled`, { task: this.spec.name })
+    const { name } = this.spec
+    const text = this.isCancelled ? `task ${name} was cancelled` : `who has called ${name} is gone`
+    const reason = new TaskCancelledError(text, { task: name })
+    cancelReasons.add(reason)
+    return reason
   }
 }

@@ -34,7 +34,10 @@ export class StreamSender {
     this.#host = host
   }
 
-  /** Resolves when the generator has ended or was stopped. Rejects with what the generator throws. */
+  /**
+   * Resolves when the generator has ended or was stopped. Rejects with what the generator throws, or with what is wrong with an
+   * item that cannot be sent: then the generator is closed, as a loop closes it that ends early.
+   */
   async run(): Promise<void> {
     const { skip, limit } = this.#part
     let sliceEndMs = performance.now() + sliceMs
@@ -42,7 +45,12 @@ export class StreamSender {
       const step = this.#items.next()
       const { done, value } = step instanceof Promise ? await step : step
       if (done === true) return
-      if (this.#sent >= skip) this.#host.send(this.#sent, value)
+      try {
+        if (this.#sent >= skip) this.#host.send(this.#sent, value)
+      } catch (error) {
+        await this.#close().catch(() => undefined)
+        throw error
+      }
       this.#sent += 1
       if (this.#sent === limit) break
       if (performance.now() > sliceEndMs) {
@@ -51,6 +59,11 @@ export class StreamSender {
       }
       if (this.#isAhead()) await this.#catchUp()
     }
+    await this.#close()
+  }
+
+  /** Has the generator's `finally` blocks run. */
+  async #close(): Promise<void> {
     await this.#items.return?.(undefined)
   }
 

@@ -6,6 +6,7 @@ import { recordOf } from '../objects/object-ref.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import { isReadFailure } from '../runtime/object-reader.ts'
 import { taskStorage, type RunningTask } from './running-task.ts'
+import type { StartOrder, Turn } from './start-order.ts'
 import { StreamSender } from './stream-sender.ts'
 import { errorOf } from './thrown.ts'
 
@@ -34,13 +35,19 @@ export class TaskRunner {
     this.#host = host
   }
 
-  /** Runs a task. Returns its result at once when nothing in it waits. */
-  run(task: RunningTask): TaskResult | Promise<TaskResult> {
+  /**
+   * Runs a task. Returns its result at once when nothing in it waits.
+   *
+   * @param order it begins behind those of its caller that are in there and wait for their arguments.
+   */
+  run(task: RunningTask, order?: StartOrder): TaskResult | Promise<TaskResult> {
     const { spec } = task
     const fn = task.method ?? this.#runtime.functions.table.loaded(spec.functionId)
     const { coder } = this.#runtime
     const isHere = coder.isHere(spec.args) && spec.resolved.every(({ value }) => coder.isHere(value))
-    if (fn === undefined || !isHere) return this.#prepareAndRun(task)
+    if (fn === undefined || !isHere || order?.isAhead(task.caller) === true) {
+      return this.#prepareAndRun(task, order?.turn(task.caller))
+    }
     let args: unknown[]
     try {
       args = coder.decodeNow(spec.args as never) as unknown[]
@@ -51,19 +58,24 @@ export class TaskRunner {
     return taskStorage.run(task, () => this.#call(task, fn, args))
   }
 
-  async #prepareAndRun(task: RunningTask): Promise<TaskResult> {
+  async #prepareAndRun(task: RunningTask, turn?: Turn): Promise<TaskResult> {
     const { spec } = task
     const functions = this.#runtime.functions.table
     try {
       const [fn, args] = await Promise.all([task.method ?? functions.load(spec.functionId), this.#readArguments(spec)])
       // Together: when several are lost, they are made again at the same time.
-      const resolved = await Promise.all(spec.resolved.map((argument) => this.#readResolved(task, argument)))
+      const resolved = await Promise.all(spec.resolved.map((argument) => this.#readResolved(task, argument, turn)))
       for (const [i, { position }] of spec.resolved.entries()) args[position] = resolved[i]
+      await turn?.before
       if (task.isCancelled) return { sequence: spec.sequence, status: 'cancelled', durationUs: 0, values: [] }
-      return await taskStorage.run(task, () => this.#call(task, fn, args))
+      const outcome = taskStorage.run(task, () => this.#call(task, fn, args))
+      turn?.taken()
+      return await outcome
     } catch (error) {
       if (task.isCancelled) return { sequence: spec.sequence, status: 'cancelled', durationUs: 0, values: [] }
       return this.#failed(task, error, 0)
+    } finally {
+      turn?.taken()
     }
   }
 
@@ -78,12 +90,18 @@ export class TaskRunner {
   }
 
   /** An argument that was given as a ref. If its value is lost, the ref's owner is asked for another one. */
-  async #readResolved(task: RunningTask, { object, value }: TaskSpec['resolved'][number]): Promise<unknown> {
+  async #readResolved(
+    task: RunningTask,
+    { object, value }: TaskSpec['resolved'][number],
+    turn: Turn | undefined,
+  ): Promise<unknown> {
     const { coder, objects, reader } = this.#runtime
     try {
       return await coder.decode(value, 'args')
     } catch (error) {
       if (value.kind !== 'stored' || !isReadFailure(error, value.name)) throw error
+      // It may be what one of those behind this one makes again.
+      turn?.taken()
       const ref = objects.acquireRef(object)
       task.recovered.push(ref)
       reader.report(recordOf(ref), value, error)
@@ -127,7 +145,7 @@ export class TaskRunner {
         beginStall: () => this.#host.beginWait(),
       })
       task.stream = sender
-      if (task.isCancelled) sender.stop()
+      if (task.isCancelled || task.isAbandoned) sender.stop()
       await sender.run()
     } catch (error) {
       return this.#failed(task, error, startMs)

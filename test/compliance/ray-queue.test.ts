@@ -13,7 +13,9 @@ import {
   remote,
   type ObjectRef,
 } from '../../sdk/index.ts'
+import { currentRuntime } from '../../sdk/runtime/current-runtime.ts'
 import { attachToNode } from '../support/driver.ts'
+import { FakeClient } from '../support/fake-client.ts'
 
 class Point {
   readonly x: number
@@ -31,6 +33,18 @@ describe('Queue, as Ray has it', () => {
     const items: number[] = []
     for (let i = 0; i < 5; i++) items.push(await queue.get())
     assert.deepEqual(items, [0, 1, 2, 3, 4])
+  })
+
+  test('… however large the items are', async () => {
+    const queue = new Queue<number | Uint8Array>()
+    const puts: Promise<void>[] = []
+    for (let i = 0; i < 20; i++) puts.push(queue.put(i % 3 === 0 ? new Uint8Array(300_000).fill(i) : i))
+    await Promise.all(puts)
+    const items = await queue.getNowaitBatch(20)
+    assert.deepEqual(
+      items.map((item) => (typeof item === 'number' ? item : item[0])),
+      Array.from({ length: 20 }, (_, i) => i),
+    )
   })
 
   test('test_get, test_get_async: waits for an item; Empty when the time is up', async () => {
@@ -206,5 +220,29 @@ describe('Queue, as Ray has it', () => {
     assert.equal(await began.get(), 'ended')
     await queue.put(1)
     assert.equal(await queue.get({ timeoutMs: 20_000 }), 1)
+  })
+
+  test('a consumer whose process dies while it waits takes no item along', async () => {
+    const { socketPath } = currentRuntime().connection
+    const observer = await FakeClient.attach(socketPath)
+    const queue = new Queue<number>()
+    const began = new Queue<number>()
+    const take = remote(
+      async () => {
+        const waiting = queue.get()
+        await queue.size()
+        await began.put(process.pid)
+        return waiting
+      },
+      { maxRetries: 0 },
+    )
+    const taking = take.remote()
+    process.kill(await began.get(), 'SIGKILL')
+    await assert.rejects(get(taking), { code: 'WORKER_CRASHED' })
+    // Whoever calls has gone for the queue's actor before it hears anything more from this node.
+    await observer.next('clientGone')
+    await queue.put(1)
+    assert.equal(await queue.get({ timeoutMs: 20_000 }), 1)
+    await observer.close()
   })
 })

@@ -4,6 +4,7 @@ import { totalmem } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { isNodeOf } from '../../node/cli/down.ts'
 import { startLocalMesh } from '../../node/local-mesh/local-mesh.ts'
 import type { NodeStatus } from '../../node/status.ts'
 import { heapLimit } from '../../node/system/heap-limit.ts'
@@ -197,6 +198,17 @@ describe('the node', { concurrency: true }, () => {
     watch.child.kill('SIGINT')
     assert.equal((await watch.result).code, 0)
     await client.close()
+  })
+
+  test('down kills a node that hangs, and nothing else that has its pid', async (t) => {
+    const daemon = await startDaemonProcess(t, { prestart: 0 })
+    assert.ok(isNodeOf(daemon.runtimeDirectory, daemon.pid))
+    assert.ok(!isNodeOf(temporaryDirectory(), daemon.pid))
+    assert.ok(!isNodeOf(daemon.runtimeDirectory, process.pid))
+    daemon.child.kill('SIGSTOP')
+    const { code, stdout } = await shoal(daemon.runtimeDirectory, 'down')
+    assert.deepEqual([code, stdout], [0, `The node (pid ${daemon.pid}) is killed, since it did not answer.\n`])
+    await until('the process is gone', () => !isRunning(daemon.pid))
   })
 
   test('something else at the socket is told apart from a node', async (t) => {

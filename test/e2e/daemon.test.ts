@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { readyLine } from '../../node/daemon-process.ts'
+import type { NodeResources } from '../../node/resources/detect.ts'
 import type { NodeStatus } from '../../node/status.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import type { TaskSpec } from '../../protocols/task-messages.ts'
@@ -87,6 +91,36 @@ describe('start and stop', { concurrency: true }, () => {
     await assertNothingLeft(daemon, [workerPid, guardianPid], [spillDirectory, codeDirectory])
   })
 
+  test('a node whose readiness cannot be told does not stay', async (t) => {
+    const runtimeDirectory = temporaryDirectory()
+    const module = fileURLToPath(new URL('../../node/daemon-process.ts', import.meta.url))
+    const options = { runtimeDirectory, cpus: 1, gpus: 0, storeBytesMax: 1e6, prestart: 0 }
+    const fail = `() => { throw new Error('nobody listens') }`
+    const serve = `serveNode(${JSON.stringify(options)}, ${fail})`
+    const code = `import { serveNode } from ${JSON.stringify(module)}; await ${serve}.catch(({ message }) => console.error(message))`
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', code])
+    t.after(() => child.kill('SIGKILL'))
+    let errors = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text))
+    const [exitCode] = (await once(child, 'close')) as [number | null]
+    assert.equal(exitCode, 1)
+    assert.match(errors, /nobody listens/)
+    await until('the runtime folder is empty', () => readdirSync(runtimeDirectory).join() === 'state')
+  })
+
+  test('a token that cannot be made is no reason not to start', async () => {
+    const logged: string[] = []
+    const line = await readyLine({
+      socketPath: '/run/node.sock',
+      machine: { hostname: 'desk', total: { CPU: 1 }, gpus: [] } as unknown as NodeResources,
+      nodeId: '0123456789abcdef',
+      place: { meshName: 'amber-fox', addresses: [], makeToken: () => Promise.reject(new Error('the disk is full')) },
+      log: (text) => void logged.push(text),
+    })
+    assert.deepEqual([line.ready, line.meshName, 'joinToken' in line], [true, 'amber-fox', false])
+    assert.match(logged.join(), /no token to join with could be made: the disk is full/)
+  })
+
   test('a second node is told where the first one is; the first one goes on', async (t) => {
     const daemon = await startDaemonProcess(t)
     const second = await startDaemonProcess(t, { runtimeDirectory: daemon.runtimeDirectory })
@@ -99,6 +133,26 @@ describe('start and stop', { concurrency: true }, () => {
     const client = await FakeClient.attach(daemon.socketPath)
     await client.lease()
     await client.close()
+  })
+
+  test('two nodes cannot have one state folder', async (t) => {
+    const stateDirectory = path.join(temporaryDirectory(), 'state')
+    const options = { stateDirectory, mesh: true, mdns: false, prestart: 0 }
+    const first = await startDaemonProcess(t, options)
+    assert.equal(first.ready.ready, true)
+    const second = await startDaemonProcess(t, options)
+    assert.match(
+      second.ready.error?.message ?? '',
+      new RegExp(`a node on .* \\(pid ${first.pid}\\) uses the state folder ${stateDirectory}, .*set SHOAL_STATE_DIR`),
+    )
+    await ended(second)
+    first.child.kill('SIGKILL')
+    await ended(first)
+    const third = await startDaemonProcess(t, options)
+    assert.equal(third.ready.ready, true)
+    third.child.kill('SIGTERM')
+    await ended(third)
+    assert.ok(!existsSync(path.join(stateDirectory, 'node.lock')))
   })
 
   test('of two that start at once, one runs', async (t) => {
@@ -116,7 +170,6 @@ describe('start and stop', { concurrency: true }, () => {
     const socketPath = path.join(runtimeDirectory, 'node.sock')
     // Listens and goes without a chance to delete its socket.
     const code = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`
-    const { spawn } = await import('node:child_process')
     const dead = spawn(process.execPath, ['-e', code, socketPath])
     await once(dead, 'exit')
     assert.ok(existsSync(socketPath))

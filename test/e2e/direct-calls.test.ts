@@ -123,6 +123,38 @@ describe('calls that leave the node out', () => {
     )
   })
 
+  test('… also when many run at a time, and some bring large values along', async () => {
+    const random = seededRandom(11)
+    const log = remote(
+      class {
+        readonly #entries: number[] = []
+        async add(entry: number, _with?: Uint8Array): Promise<number> {
+          this.#entries.push(entry)
+          await new Promise(setImmediate)
+          return entry
+        }
+        async entries(): Promise<number[]> {
+          return this.#entries
+        }
+      },
+    ).remote()
+    await warm(() => log.add.remote(0))
+    const large = put(new Uint8Array(300_000))
+    const under: ObjectRef<number>[] = []
+    for (let i = 1; i <= 400; i++) {
+      const dice = random()
+      if (dice < 0.1) under.push(log.add.remote(i, new Uint8Array(200_000)))
+      else under.push(dice < 0.3 ? log.add.remote(i, large) : log.add.remote(i))
+      if (i % 100 < 50 && random() < 0.3) await get(under.splice(0))
+    }
+    await get(under)
+    const entries = await get(log.entries.remote())
+    assert.deepEqual(
+      entries.slice(100),
+      Array.from({ length: 400 }, (_, i) => i + 1),
+    )
+  })
+
   test('refs, large values and errors come back as ever', async () => {
     const log = RemoteLog.remote()
     await warm(() => log.add.remote(0))

@@ -157,6 +157,27 @@ console.log('ended')
     assert.equal(code, 0, stderr)
   })
 
+  test('shutdown() ends the node also when something before that fails, and says what', async () => {
+    await using program = new DriverProgram(`
+import { init, shutdown } from 'SDK'
+import { currentRuntime } from 'SDK/../runtime/current-runtime.ts'
+const { nodePid } = await init({ numCpus: 1 })
+currentRuntime().actors.endAll = () => Promise.reject(new Error('no end'))
+console.log('node', nodePid)
+await new Promise((resolve) => process.stdin.once('data', resolve))
+await shutdown().catch((error: Error) => console.log(error.message))
+console.log('ended')
+await new Promise((resolve) => process.stdin.once('data', resolve))
+process.stdin.destroy()
+`)
+    const [, nodePid] = await program.printed(/node (\d+)/)
+    program.write('shut down\n')
+    await program.printed(/no end\nended/)
+    await allGone([Number(nodePid)])
+    program.write('end\n')
+    await program.ended()
+  })
+
   test('kill -9 of the program: its node and workers go, busy ones too', async () => {
     const { env, mark } = marked()
     await using program = new DriverProgram(busyProgram, env)

@@ -36,18 +36,31 @@ function stored(client: FakeClient, name: string, bytes: number): void {
   client.send('objectStored', { name, bytes, owner: client.id, object: '', crc: 0, isFile: false })
 }
 
-async function usedBytes(watcher: FakeClient): Promise<number> {
+async function statusOf(watcher: FakeClient): Promise<NodeStatus> {
   watcher.send('statusGet', { requestId: 1 })
-  const { status } = await watcher.next('statusReply')
-  return (status as NodeStatus).store.usedBytes
+  return (await watcher.next('statusReply')).status as NodeStatus
 }
 
-async function untilUsed(watcher: FakeClient, bytes: number): Promise<void> {
+async function usedBytes(watcher: FakeClient): Promise<number> {
+  return (await statusOf(watcher)).store.usedBytes
+}
+
+/** The tables of pins of those that have left. */
+async function tablesLeft(watcher: FakeClient): Promise<number> {
+  const { store, clients } = await statusOf(watcher)
+  return store.pinTables - clients.filter(({ role }) => role !== 'command').length
+}
+
+async function untilIs(wanted: number, figure: () => Promise<number>): Promise<void> {
   const end = Date.now() + 10_000
-  for (let used = -1; used !== bytes; used = await usedBytes(watcher)) {
-    assert.ok(Date.now() < end, `${used} bytes are in use, not ${bytes}`)
-    if (used !== -1) await delay(10)
+  for (let found = await figure(); found !== wanted; found = await figure()) {
+    assert.ok(Date.now() < end, `it is ${found} and not ${wanted}`)
+    await delay(10)
   }
+}
+
+function untilUsed(watcher: FakeClient, bytes: number): Promise<void> {
+  return untilIs(bytes, () => usedBytes(watcher))
 }
 
 /** A process that does nothing until it is killed. */
@@ -226,6 +239,37 @@ describe('clients of the object store that come to grief', () => {
     await untilUsed(watcher, 0)
     const placed: MessageBody<'storePlaced'> = await waiter.store(daemon.socketPath, nextName(), 1_000_000)
     assert.equal(placed.kind, 'memory')
+  })
+
+  test('a program that comes and goes takes no more of the node than one that stays', async (t) => {
+    const daemon = await startDaemonProcess(t, { storeBytesMax: 50 * mebibyte, mesh: false })
+    const watcher = await FakeClient.attach(daemon.socketPath, { role: 'command' })
+    await using program = new DriverProgram(
+      `
+      import { init, get, put, release, shutdown } from 'SDK'
+      import { once } from 'node:events'
+      let view
+      for (let i = 0; i < 12; i++) {
+        await init()
+        if (i % 3 > 0) view = await get(put(new Uint8Array(${mebibyte}).fill(i)))
+        if (i % 3 === 1) release(view)
+        if (i % 3 === 2 && i < 11) setTimeout(release, 100, view)
+        await shutdown()
+      }
+      console.log('LEFT ' + view.every((byte) => byte === 11))
+      await once(process.stdin, 'data')
+      release(view)
+      await new Promise((resolve) => setTimeout(resolve, 1e6))
+      `,
+      { SHOAL_RUNTIME_DIR: daemon.runtimeDirectory },
+    )
+    await program.printed(/LEFT true/)
+    // All but the one through which it looks at its last value.
+    await untilIs(1, () => tablesLeft(watcher))
+    assert.ok((await usedBytes(watcher)) >= mebibyte)
+    program.write('go on')
+    await untilIs(0, () => tablesLeft(watcher))
+    await untilUsed(watcher, 0)
   })
 
   test('a program that has left the node goes on looking at its values, and they stay as they are', async (t) => {

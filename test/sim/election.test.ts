@@ -10,7 +10,9 @@ const faultsMs = 25_000
 
 /** Runs one seed; the error names it, and `SHOAL_SIM_SEED=<seed>` runs it again. */
 function runSeed(seed: number, mutation?: Mutation): void {
-  const simulator = new ElectionSimulator({ seed, ...(mutation === undefined ? {} : { mutation }) })
+  // What is done about failed writes shows only where many fail.
+  const disk = mutation?.isFailureHidden === true ? { disk: { writeMsMax: 30, failureShare: 0.9 } } : {}
+  const simulator = new ElectionSimulator({ seed, ...(mutation === undefined ? {} : { mutation }), ...disk })
   try {
     simulator.runRandom(faultsMs)
   } catch (error) {
@@ -85,11 +87,24 @@ describe('election, simulated', () => {
     }
   })
 
+  test('writes that fail, or are slow, keep no mesh without a head', () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const size = 1 + (seed % 6)
+      const failing = new ElectionSimulator({ seed, size, isCalm: true, disk: { writeMsMax: 30, failureShare: 0.5 } })
+      failing.runUntil(30_000)
+      failing.assertOneHead(failing.nodes)
+      const slow = new ElectionSimulator({ seed, size, isCalm: true, disk: { writeMsMax: 2500, failureShare: 0 } })
+      slow.runUntil(30_000)
+      slow.assertOneHead(slow.nodes)
+    }
+  })
+
   const mutations: Record<string, Mutation> = {
     'no fence': { rules: { isHighEnough: () => true } },
     'volatile fence': { isFenceVolatile: true },
     'no promise': { rules: { isFree: () => true } },
     'no quiet time after boot': { rules: { quietMs: () => 0 } },
+    'a failed write that is taken for done': { isFailureHidden: true },
     'a clock that is blind to suspends': { isClockBlind: true },
     '> instead of >=': {
       rules: {

@@ -3,6 +3,7 @@ import { compareTerms, electionMessage, type ElectionMessage, type Term } from '
 import { Election } from '../../node/election/election.ts'
 import type { ElectionEvent } from '../../node/election/election-events.ts'
 import type { ElectionRules } from '../../node/election/election-rules.ts'
+import { FenceQueue } from '../../node/election/fence-queue.ts'
 import { seededRandom } from './seeded-random.ts'
 
 /** What is wrong with the protocol in a run: for tests that show that the simulator would notice. */
@@ -12,6 +13,8 @@ export interface Mutation {
   readonly isFenceVolatile?: boolean
   /** The clock stands still while the machine is suspended. */
   readonly isClockBlind?: boolean
+  /** A write that has failed is taken for done. */
+  readonly isFailureHidden?: boolean
 }
 
 export interface SimulatorOptions {
@@ -23,7 +26,18 @@ export interface SimulatorOptions {
   readonly size?: number
   /** A network as in a building: messages take some milliseconds, none is lost. */
   readonly isCalm?: boolean
+  /** How the disks are; by the seed else, and in order once it is calm. */
+  readonly disk?: SimDisk
 }
+
+interface SimDisk {
+  /** A write takes up to this. */
+  readonly writeMsMax: number
+  /** So many writes fail: half of these have reached the disk all the same. */
+  readonly failureShare: number
+}
+
+const goodDisk: SimDisk = { writeMsMax: 30, failureShare: 0 }
 
 const tickMs = 50
 const calmMs = 6000
@@ -45,7 +59,8 @@ interface SimNode {
   /** What a clock that is blind to suspends has missed. */
   missedMs: number
   disk: Term | undefined
-  isWriting: boolean
+  /** What its present life has to write. */
+  fences: FenceQueue
   /** The highest term that it has supported, in all its lives. */
   supported: Term | undefined
   reportedTo: Set<string>
@@ -65,6 +80,7 @@ export class ElectionSimulator {
   readonly #mutation: Mutation
   #lossShare: number
   #isCalm: boolean
+  #disk: SimDisk
   readonly #cuts = new Set<string>()
   readonly #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0
@@ -72,14 +88,21 @@ export class ElectionSimulator {
   /** Who began to act, and when. */
   readonly heads: { node: string; term: Term; atMs: number }[] = []
 
-  constructor({ seed, mutation = {}, size, isCalm = false }: SimulatorOptions) {
+  constructor({ seed, mutation = {}, size, isCalm = false, disk }: SimulatorOptions) {
     this.#random = seededRandom(seed)
     this.#mutation = mutation
     this.#isCalm = isCalm
     this.#lossShare = isCalm ? 0 : this.#random() * 0.1
+    this.#disk = disk ?? (isCalm ? goodDisk : this.#anyDisk())
     const count = size ?? 2 + Math.floor(this.#random() * 8)
     for (let index = 0; index < count; index++) this.#addNode(index)
     for (const node of this.nodes) this.#after(this.#random() * 300, () => this.#boot(node))
+  }
+
+  /** Half of the meshes have good ones. */
+  #anyDisk(): SimDisk {
+    if (this.#random() < 0.5) return goodDisk
+    return { writeMsMax: 30 + this.#random() ** 3 * 1500, failureShare: this.#random() * 0.4 }
   }
 
   #addNode(index: number): void {
@@ -96,7 +119,7 @@ export class ElectionSimulator {
       frozenSinceMs: 0,
       missedMs: 0,
       disk: undefined,
-      isWriting: false,
+      fences: new FenceQueue(),
       supported: undefined,
       reportedTo: new Set(),
       backlog: [],
@@ -157,7 +180,7 @@ export class ElectionSimulator {
     node.life++
     node.isUp = true
     node.isFrozen = false
-    node.isWriting = false
+    node.fences = new FenceQueue()
     node.backlog = []
     const fence = this.#mutation.isFenceVolatile === true ? undefined : node.disk
     node.election = new Election({
@@ -242,7 +265,7 @@ export class ElectionSimulator {
       this.#transmit(node, to, isReport ? { ...message, report: Uint8Array.of(1) } : message)
     }
     for (const action of actions) {
-      if (action.type === 'persistFence') this.#write(node, action.term)
+      if (action.type === 'persistFence') this.#write(node, node.fences.want(action.term))
       else if (action.type === 'startActing') {
         this.heads.push({ node: node.id, term: action.term, atMs: this.nowMs })
         node.reportedTo.clear()
@@ -251,17 +274,25 @@ export class ElectionSimulator {
     this.#checkDisjoint(node)
   }
 
-  #write(node: SimNode, term: Term): void {
+  #write(node: SimNode, term: Term | undefined): void {
+    if (term === undefined) return
     const { life } = node
-    this.#after(1 + this.#random() * 30, () => {
+    const { writeMsMax, failureShare } = this.#disk
+    this.#after(1 + this.#random() * writeMsMax, () => {
       if (node.life !== life || !node.isUp) return
-      if (node.disk === undefined || compareTerms(term, node.disk) > 0) node.disk = term
-      const persisted = (): void => {
+      const isWritten = this.#random() >= failureShare
+      if (isWritten || this.#random() < 0.5) node.disk = term
+      const ended = (): void => {
         if (node.life !== life || !node.isUp) return
-        if (node.isFrozen) this.#after(20, persisted)
-        else this.#step(node, { type: 'fencePersisted', term })
+        if (node.isFrozen) {
+          this.#after(20, ended)
+          return
+        }
+        const isDone = isWritten || this.#mutation.isFailureHidden === true
+        this.#step(node, { type: isDone ? 'fencePersisted' : 'fenceFailed', term })
+        this.#write(node, node.fences.ended(isDone))
       }
-      persisted()
+      ended()
     })
   }
 
@@ -336,6 +367,7 @@ export class ElectionSimulator {
     this.runUntil(faultsMs)
     this.#lossShare = 0
     this.#isCalm = true
+    this.#disk = goodDisk
     this.healAll()
     for (const node of this.nodes) {
       if (node.isFrozen) this.thaw(node, true)

@@ -12,7 +12,7 @@ export function taskOf(sequence: number, returns: ObjectRecord[], options: Parti
   const task: TaskRecord = {
     sequence,
     name: `t${sequence}`,
-    function: { id: 'f', name: 'f', estimateMs: undefined },
+    function: { id: 'f'.repeat(44), name: 'f', estimateMs: undefined },
     terms,
     job,
     args: inlineValue(4),

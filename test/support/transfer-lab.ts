@@ -94,6 +94,8 @@ export class TransferLab {
   readonly #dead = new Set<NodeId>()
   /** What happens before a part is read from the memory of a node: it may fail. */
   beforeNearRead: (from: LabNode, offset: number) => Promise<void> = () => Promise.resolve()
+  /** What happens before a stream is opened. */
+  beforeOpen: () => void = () => {}
   /** Who is found to have a value. */
   locate: (name: string, signal: AbortSignal) => readonly NodeId[] | Promise<readonly NodeId[]> = () => []
 
@@ -127,7 +129,7 @@ export class TransferLab {
     return node
   }
 
-  #openNear({ pid }: MemoryPlace, name: string): Promise<NearValue> {
+  #openNear({ pid, generation }: MemoryPlace, name: string): Promise<NearValue> {
     const node = this.nodes.get(pid.toString(16).padStart(16, '0')) as LabNode
     const value = node.store.values.get(name)
     if (value === undefined) return Promise.reject(new Error('it is not there'))
@@ -135,12 +137,14 @@ export class TransferLab {
       read: async (offset, target) => {
         await this.beforeNearRead(node, offset)
         target.set(value.subarray(offset, offset + target.length))
+        if (node.store.place?.generation !== generation) throw new Error('it does not lie there any more')
       },
       close: () => Promise.resolve(),
     })
   }
 
   #open(from: NodeId, to: NodeId): Promise<BulkStream> {
+    this.beforeOpen()
     const target = this.nodes.get(to)
     if (target === undefined || target.isDown) return Promise.reject(new UnreachableError(`node ${to} is down`))
     const [mine, theirs] = bulkPair((bytes) => {

@@ -7,9 +7,11 @@ import { formatExplained } from '../../../node/cli/format-explained.ts'
 import { formatMesh } from '../../../node/cli/format-mesh.ts'
 import { formatGpu } from '../../../node/cli/format-gpu.ts'
 import { formatNodes } from '../../../node/cli/format-nodes.ts'
-import { formatDuration } from '../../../node/cli/format-status.ts'
+import { formatDuration, formatStatus } from '../../../node/cli/format-status.ts'
+import { formatLocated } from '../../../node/cli/objects.ts'
 import { formatTable } from '../../../node/cli/table.ts'
 import { UsageError } from '../../../node/cli/usage-error.ts'
+import type { NodeStatus } from '../../../node/status.ts'
 import { MeshView } from '../../../node/view/mesh-view.ts'
 import { nodeReport } from '../../../node/view/node-report.ts'
 import { makeAdvert, nodeId } from '../view/make-advert.ts'
@@ -184,6 +186,47 @@ test('columns are as wide as they look', () => {
     ),
     'A     B\n\u001b[1mlong\u001b[22m  x\n      y',
   )
+})
+
+test('no text of others steers the terminal', () => {
+  const evil = '\u001b[2J\u001b]0;pwned\u0007\nFAKE LINE'
+  const worker = { workerId: 1, pid: 7, state: 'leased', label: evil, forMs: 5, gpuIds: [] }
+  const request = { label: evil, resources: { CPU: 1 }, count: 2, forMs: 5, reason: evil }
+  const program = { role: 'driver', pid: 8, program: evil, tasks: { running: 0, queued: 0 } }
+  const status = {
+    node: { hostname: 'desk', pid: 1, version: '0.1.0', uptimeMs: 1, cpuModel: 'x', loadAverage: 0, socketPath: '/s' },
+    resources: { total: { CPU: 1 }, available: { CPU: 1 }, gpus: [] },
+    store: {
+      usedBytes: 0,
+      bytesMax: 1,
+      objects: 0,
+      spilled: { bytes: 0, files: 0, directory: '/d', problem: evil },
+      counters: { spilledBytes: 0, restoredBytes: 0 },
+    },
+    workers: [worker],
+    pending: [request],
+    clients: [program],
+  } as unknown as NodeStatus
+  const holders = [{ node: nodeId(1), name: evil }]
+  const texts = [
+    formatStatus(status),
+    formatLocated(evil, { holders, ms: 1 }),
+    formatLocated(evil, { holders: [], ms: 1 }),
+  ]
+  assert.throws(
+    () => findByPrefix('node', 'x', [{ id: 'aa', name: evil }]),
+    ({ message }: Error) => texts.push(message) > 0,
+  )
+  assert.equal(texts.length, 4)
+  for (const text of texts) {
+    assert.match(text, /FAKE LINE/)
+    assert.ok(!text.includes('\u001b[2J') && !text.includes('\u0007') && !text.includes('\nFAKE LINE'), text)
+  }
+})
+
+test('a table may be longer than a call has arguments', () => {
+  const rows = Array.from({ length: 200_000 }, () => ['x', 'y'])
+  assert.equal(formatTable(['A', 'B'], rows).split('\n').length, rows.length + 1)
 })
 
 describe('actors', () => {

@@ -111,4 +111,55 @@ describe('which nodes are told of a key', () => {
     made.refresh(1000)
     assert.deepEqual(made.step(1000), [{ to: 'self', adds: keys.slice(0, 1), removes: [] }])
   })
+
+  test('what is about to be told again is taken back from all that know it', () => {
+    for (const stepsBefore of [0, 1]) {
+      const made = book()
+      const told = new Told()
+      const many = Array.from({ length: 3000 }, (_, i) => i.toString(16).padStart(44, '0'))
+      for (const other of others.slice(0, 2)) made.memberUp(other, placeOf(other))
+      made.provide(many)
+      told.takeAll(made)
+      made.refresh(1000)
+      // Not all of them are sent in one step.
+      for (let i = 0; i < stepsBefore; i++) told.take(made.step(1000))
+      made.withdraw(many)
+      told.takeAll(made, 1000)
+      assert.deepEqual(
+        [...told.known.values()].map(({ size }) => size),
+        [0, 0, 0],
+      )
+    }
+  })
+
+  test('who is no more among the nearest when they are told again knows nothing of it', () => {
+    const made = book()
+    const told = new Told()
+    const members = ['self', ...others.slice(0, 10)]
+    for (const other of others.slice(0, 5)) made.memberUp(other, placeOf(other))
+    made.provide(keys)
+    told.takeAll(made)
+    made.refresh(1000)
+    for (const other of others.slice(5, 10)) made.memberUp(other, placeOf(other))
+    told.takeAll(made, 1000)
+    for (const key of keys) {
+      assert.deepEqual(told.holders(key).toSorted(), nearestBySorting(key, members, 3).toSorted())
+    }
+  })
+
+  test('to tell one that has come does not put off what the others are to be told again', () => {
+    const made = book()
+    made.provide(keys)
+    made.step(0)
+    made.memberUp('node0', placeOf('node0'))
+    assert.deepEqual(made.step(900), [{ to: 'node0', adds: keys, removes: [] }])
+    made.refresh(1000)
+    assert.deepEqual(
+      made.step(1000).map(({ to, adds }) => [to, adds.length]),
+      [
+        ['self', keys.length],
+        ['node0', keys.length],
+      ],
+    )
+  })
 })

@@ -67,6 +67,14 @@ describe('membership', () => {
     }
   })
 
+  test('a machine may have more addresses than a token has room for', async () => {
+    await using folders = await MemberFolders.make()
+    const founder = await folders.founder()
+    const addresses = Array.from({ length: 19 }, (_, i) => `/ip4/172.17.${i}.1/tcp/7461`)
+    const { text } = await founder.createToken({ addresses })
+    assert.deepEqual(parseToken(text).addresses, addresses.slice(0, 16))
+  })
+
   test('tokens and their uses outlive a restart', async () => {
     await using folders = await MemberFolders.make()
     const directory = folders.newFolder()
@@ -303,6 +311,26 @@ describe('renewal', () => {
     assert.equal(founder.expiresAtMs, folders.nowMs + 30 * dayMs)
     const worker = await folders.member(founder, 'worker')
     await assert.rejects(worker.renewOwn(folders.nowMs), refusal('notRoot'))
+  })
+
+  test('a founder whose clock was ahead renews itself once that is set right', async () => {
+    await using folders = await MemberFolders.make()
+    const directory = folders.newFolder()
+    const rightMs = folders.nowMs
+    folders.nowMs = rightMs + dayMs
+    const founder = await folders.founder(directory)
+    const member = await folders.member(founder, 'admin')
+    folders.nowMs = rightMs
+    assert.equal(founder.canAdmit, false)
+    await assert.rejects(founder.createToken(), /its membership begins at .*: set the clocks/)
+    assert.equal(founder.renewalDue(rightMs), true)
+    // Who has been let in cannot help itself.
+    assert.equal(member.renewalDue(rightMs), false)
+    const again = await folders.open(directory)
+    assert.ok(again.canAdmit && !again.renewalDue(rightMs))
+    await founder.renewOwn(rightMs)
+    assert.ok(founder.canAdmit && !founder.renewalDue(rightMs))
+    assert.equal(founder.expiresAtMs, rightMs + 30 * dayMs)
   })
 
   test('no member, no renewal: expired, revoked, a stranger, the key of another', async () => {

@@ -3,9 +3,12 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
 import { describe, test, type TestContext } from 'node:test'
+import tls from 'node:tls'
 import { UnreachableError } from '../../../protocols/errors.ts'
-import { DirectBulk } from '../../../node/network/direct-bulk.ts'
+import { DirectBulk, tlsOptions } from '../../../node/network/direct-bulk.ts'
 import type { DirectStream } from '../../../node/network/direct-stream.ts'
+import { ticketName } from '../../../node/network/tickets.ts'
+import { strangerCertificate } from '../../support/stranger-certificate.ts'
 
 const host = '127.0.0.1'
 
@@ -13,6 +16,8 @@ interface End {
   bulk: DirectBulk
   /** The next stream that comes in. */
   next(): Promise<{ from: string; stream: DirectStream }>
+  /** Streams that have come in and were not asked for. */
+  waiting(): number
 }
 
 async function listening(t: TestContext, now = (): number => performance.now()): Promise<End> {
@@ -32,6 +37,7 @@ async function listening(t: TestContext, now = (): number => performance.now()):
   t.after(() => bulk.close())
   return {
     bulk,
+    waiting: () => come.length,
     async next() {
       for (;;) {
         const first = come.shift()
@@ -123,6 +129,47 @@ describe('direct connections for what is large', { concurrency: true }, () => {
     const revoked = server.bulk.issue('a')
     server.bulk.end('a')
     await assert.rejects(connect(revoked as Buffer), UnreachableError)
+  })
+
+  test('a certificate is no ticket, on either side, even if all the world trusts it', async (t) => {
+    const trusted = tls.getCACertificates('default')
+    tls.setDefaultCACertificates([...trusted, strangerCertificate.cert])
+    t.after(() => tls.setDefaultCACertificates(trusted))
+    const stranger = tls.createServer({ ...tlsOptions, ...strangerCertificate }).listen(0, host)
+    stranger.on('tlsClientError', (_, socket) => socket.destroy())
+    t.after(() => stranger.close())
+    await once(stranger, 'listening')
+    const { port } = stranger.address() as net.AddressInfo
+    const end = await listening(t)
+    for (const accepts of ['1', '0']) {
+      const before = process.env['NODE_TLS_REJECT_UNAUTHORIZED']
+      process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = accepts
+      try {
+        const connecting = end.bulk.connect('b', { host, port, secret: Buffer.alloc(32, 7) }, 2000)
+        await assert.rejects(connecting, { name: 'UnreachableError', message: /a certificate instead of the ticket/ })
+      } finally {
+        if (before === undefined) delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']
+        else process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = before
+      }
+    }
+    const client = tls.connect({ ...tlsOptions, ...strangerCertificate, host, port: end.bulk.port })
+    const [error] = (await once(client, 'close').catch((cause: Error) => [cause])) as [unknown]
+    assert.ok(error instanceof Error)
+  })
+
+  test('a session that a ticket has opened cannot be taken up again without one', async (t) => {
+    const server = await listening(t)
+    const secret = server.bulk.issue('a') as Buffer
+    const to = { ...tlsOptions, host, port: server.bulk.port, rejectUnauthorized: false }
+    const first = tls.connect({ ...to, pskCallback: () => ({ psk: secret, identity: ticketName(secret) }) })
+    const [session] = (await once(first, 'session')) as [Buffer]
+    const { stream } = await server.next()
+    stream.abort('enough')
+    const again = tls.connect({ ...to, session })
+    again.on('error', () => {})
+    again.resume()
+    await once(again, 'close')
+    assert.equal(server.waiting(), 0)
   })
 
   test('a node can have only so many tickets that it does not use', async (t) => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { ByteWriter } from '../../../protocols/bytes.ts'
 import { MessageChannel, dispatch } from '../../../protocols/channel.ts'
-import { ProtocolError } from '../../../protocols/errors.ts'
+import { InvalidArgumentError, ProtocolError } from '../../../protocols/errors.ts'
+import { FrameReader, FrameWriter } from '../../../protocols/frame.ts'
 import { decodeBody, messages, type MessageName } from '../../../protocols/messages.ts'
 import { seededRandom } from '../../support/seeded-random.ts'
 
@@ -176,4 +178,33 @@ describe('messages', () => {
       assert.ok(names.length <= 20, `seed ${seed}, round ${round}`)
     }
   })
+})
+
+test('a message that cannot be written leaves nothing behind', () => {
+  const parts: Uint8Array[] = []
+  const writer = new FrameWriter({ write: (bytes) => void parts.push(bytes) })
+  writer.frame(1, (body) => body.u32(10))
+  assert.throws(() =>
+    writer.frame(2, (body) => {
+      body.u32(20)
+      body.u32(2 ** 32)
+    }),
+  )
+  writer.frame(3, (body) => body.u32(30))
+  writer.flush()
+  const read: [type: number, value: number][] = []
+  new FrameReader(() => 4).push(Buffer.concat(parts), ({ type, body }) => read.push([type, body.readUInt32LE()]))
+  assert.deepEqual(read, [
+    [1, 10],
+    [3, 30],
+  ])
+})
+
+test('an id that is no hex, or too short or long, is an error, and nothing is written', () => {
+  const writer = new ByteWriter()
+  for (const text of ['', 'zz', 'abz', 'abzz', 'abcd12', 'abc']) {
+    assert.throws(() => writer.hex(text, 2), { name: InvalidArgumentError.name, message: /expected 4 digits of hex/ })
+  }
+  writer.hex('abcd', 2)
+  assert.equal(writer.take().toString('hex'), 'abcd')
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ActorDiedError, PoolEmptyError } from '../../../protocols/errors.ts'
+import { ActorDiedError, PoolEmptyError, TaskCancelledError } from '../../../protocols/errors.ts'
 import type { ObjectRef } from '../../../sdk/objects/object-ref.ts'
 import { ActorDesk } from '../../../sdk/pools/actor-desk.ts'
 
@@ -13,13 +13,23 @@ class Office {
   readonly calls: string[] = []
   readonly cancelled: string[] = []
   readonly dead = new Set<Actor>()
+  /** Of calls that go on when they are cancelled: when they end. */
+  readonly over = new Map<string, PromiseWithResolvers<void>>()
   readonly #ends = new Map<string, PromiseWithResolvers<unknown>>()
   readonly desk: ActorDesk<Actor>
+  /** What keeps the program from ending. */
+  held = 0
 
   constructor(retries = 0) {
     this.desk = new ActorDesk<Actor>({
       get: <R>(ref: ObjectRef<R>) => this.#end(ref as unknown as string).promise as Promise<R>,
       cancel: (ref) => this.cancelled.push(ref as unknown as string),
+      over: (_, ref) => this.over.get(ref as unknown as string)?.promise ?? Promise.resolve(),
+      waiting: async (promise) => {
+        this.held += 1
+        await promise
+        this.held -= 1
+      },
       isDead: (actor) => this.dead.has(actor),
       isDeathOf: ({ name }, { details }) => details['actor'] === name,
       retriesOf: () => retries,
@@ -171,6 +181,49 @@ describe('ActorDesk', () => {
     assert.deepEqual(office.cancelled, ['a:1'])
     await office.finish('a:1')
     assert.deepEqual(office.calls, ['a:1'])
+  })
+
+  test('an actor whose call was cancelled gets nothing until that has ended', async () => {
+    const office = new Office()
+    office.desk.push(a)
+    office.desk.push(b)
+    const first = office.submit('1')
+    const end = Promise.withResolvers<void>()
+    office.over.set('a:1', end)
+    first.cancel()
+    await office.fail('a:1', new TaskCancelledError('it was cancelled'))
+    await assert.rejects(first.result, TaskCancelledError)
+    assert.deepEqual([office.desk.size, office.desk.has(a), office.desk.hasFree], [2, true, true])
+    // Nobody waits for its end.
+    await office.desk.idle()
+    office.submit('2')
+    office.submit('3')
+    assert.deepEqual(office.calls, ['a:1', 'b:2'])
+    end.resolve()
+    await new Promise(setImmediate)
+    assert.deepEqual(office.calls, ['a:1', 'b:2', 'a:3'])
+  })
+
+  test('what waits for the end of a cancelled call keeps the program from ending', async () => {
+    const office = new Office()
+    office.desk.push(a)
+    const first = office.submit('1')
+    const end = Promise.withResolvers<void>()
+    office.over.set('a:1', end)
+    first.cancel()
+    await office.fail('a:1', new TaskCancelledError('it was cancelled'))
+    assert.equal(office.held, 0)
+    const [second, third] = [office.submit('2'), office.submit('3')]
+    assert.equal(office.held, 1)
+    second.cancel()
+    third.cancel()
+    await new Promise(setImmediate)
+    assert.equal(office.held, 0)
+    office.submit('4')
+    assert.equal(office.held, 1)
+    end.resolve()
+    await new Promise(setImmediate)
+    assert.deepEqual([office.calls, office.held], [['a:1', 'a:4'], 0])
   })
 
   test('idle() resolves when all is done; close() fails what waits', async () => {

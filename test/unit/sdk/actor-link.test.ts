@@ -118,7 +118,7 @@ describe('ActorLink', () => {
     assert.deepEqual(caller.pushed, [1])
   })
 
-  test('a call that is cancelled there counts as pending until the actor has answered', () => {
+  test('a call that is cancelled there counts as pending until the actor has answered', async () => {
     const caller = new Caller()
     caller.alive()
     const task = caller.submit(1)
@@ -126,8 +126,29 @@ describe('ActorLink', () => {
     caller.link.cancel(task, true)
     assert.deepEqual([caller.cancelled, caller.failed], [[1], ['1: TaskCancelledError']])
     assert.equal(caller.link.pendingCount, 1)
+    let isLeft = false
+    const left = Promise.all([caller.link.left(1).then(() => (isLeft = true)), caller.link.left(1)])
+    await new Promise(setImmediate)
+    assert.equal(isLeft, false)
     caller.link.onDone(worker, [{ sequence: 1, status: 'cancelled', durationUs: 0, values: [] }])
     assert.equal(caller.link.pendingCount, 0)
+    await left
+    await caller.link.left(1)
+  })
+
+  test('a call that is cancelled while it waits for an argument leaves nothing behind', () => {
+    const caller = new Caller()
+    caller.alive()
+    const argument = new ObjectRecord('0d'.repeat(16), 1)
+    const forgotten: (() => void)[] = []
+    argument.forget = (callback) => void forgotten.push(callback)
+    const task = taskOf(1, [], { resolvedRefs: [{ position: 0, ref: new ObjectRef(argument) }] })
+    caller.link.submit(task)
+    caller.link.cancel(task, true)
+    assert.equal(forgotten.length, 1)
+    caller.submit(2)
+    caller.run()
+    assert.deepEqual(caller.pushed, [2])
   })
 
   test('with a task, the calls that it has made are cancelled: those under way, and those that wait', () => {

@@ -9,7 +9,13 @@ const whose = { owner: 'aa'.repeat(16), sequence: 1 }
 
 /** The store of a node whose process has ended. */
 function storeOfGone(): NodeStore {
-  const welcome = { storeSegment: '/proc/0/fd/22', storeBytesMax: 2 ** 20, pinTable: 0 } as MessageBody<'welcome'>
+  const clientId = whose.owner
+  const welcome = {
+    clientId,
+    storeSegment: '/proc/0/fd/22',
+    storeBytesMax: 2 ** 20,
+    pinTable: 0,
+  } as MessageBody<'welcome'>
   return new NodeStore({ welcome, socketPath: '', link: {} as StoreLink })
 }
 

@@ -67,7 +67,9 @@ describe('QueueActor', () => {
     abort.abort()
     assert.equal((await get).state, 'withdrawn')
     queue.putNow([1])
-    assert.equal(queue.size(), 1)
+    assert.equal((await queue.get(1, '')).state, 'withdrawn')
+    assert.equal((await queue.put([2, 3], '')).count, 1)
+    assert.equal(queue.size(), 2)
   })
 
   test('closed: what is there, and what waits to be put, can be got; then no more', async () => {

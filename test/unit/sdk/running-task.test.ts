@@ -38,4 +38,18 @@ describe('what a task waits for', () => {
     })
     task.cancel()
   })
+
+  test('goes on when its caller is gone, unless it looks at its signal', async () => {
+    for (const isEarly of [true, false]) {
+      const task = running()
+      const { promise, resolve } = Promise.withResolvers<number>()
+      const wait = task.interruptible(promise)
+      if (isEarly) assert.equal(task.signal.aborted, false)
+      task.abandon()
+      assert.ok(task.signal.aborted && !task.isCancelled)
+      assert.match(String(task.signal.reason), /who has called train is gone/)
+      resolve(3)
+      assert.equal(await wait, 3)
+    }
+  })
 })

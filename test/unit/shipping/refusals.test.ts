@@ -11,6 +11,10 @@ import { hooks } from './ship-worker.ts'
 
 after(() => stopBundler())
 
+interface Parts {
+  parts: { load: () => unknown; whole: () => unknown }
+}
+
 class Secret {
   #value = 1
   reveal(): number {
@@ -195,13 +199,13 @@ const cases: Record<string, () => Refused> = {
     fix: /^wrap it/,
   }),
   'a computed require': () => ({
-    fn: (computed as { load: () => unknown }).load,
+    fn: (computed as Parts).parts.load,
     reason: 'it calls require() with a computed name',
     path: 'require',
     fix: /^use a literal name/,
   }),
   'the module object': () => ({
-    fn: (computed as { whole: () => unknown }).whole,
+    fn: (computed as Parts).parts.whole,
     reason: 'it uses the `module` or `exports` object of its file',
     path: 'module',
     fix: /^give what it needs a name/,

@@ -82,7 +82,7 @@ async function createWorld(
   })
   const ask = (damaged: string): Promise<Answer> => {
     const { promise, resolve } = Promise.withResolvers<Answer>()
-    const client = { id: owner, send: (_name: string, body: unknown) => resolve(body as Answer) }
+    const client = { id: owner, usesStore: false, send: (_name: string, body: unknown) => resolve(body as Answer) }
     desk.open(client, { requestId: 1, name, bytes, owner, object: '', priority: 'get', damaged })
     return promise
   }

@@ -358,11 +358,15 @@ describe('values in shared memory', () => {
     const [child, table] = await startReader(t, host, bytesMax)
     const gone: string[] = []
     const tables = new PinTables(
-      { takePinTable: () => table, freePinTable: (each) => host.segment.freePinTable(each) },
+      {
+        takePinTable: () => table,
+        freePinTable: (each) => host.segment.freePinTable(each),
+        pinsEnd: (each) => host.segment.pinsEnd(each),
+      },
       { isAlive: isRunning, isWriting: () => false, onGone: (client) => void gone.push(client) },
     )
     t.after(() => tables.close())
-    const client = { id: 'c', pid: child.pid as number, pinTable: undefined }
+    const client = { id: 'c', pid: child.pid as number, pinTable: undefined, usesStore: true }
     tables.entered(client)
     put(host, 1, mebibyte)
     tell(host, child, 1)
@@ -381,19 +385,4 @@ describe('values in shared memory', () => {
     assert.deepEqual(gone, ['c'])
     assert.equal(tables.clientOf(table), undefined)
   })
-})
-
-test('who has no table of pins is waited for only while it writes', () => {
-  const gone: string[] = []
-  const alive = new Set([1, 2])
-  const tables = new PinTables(undefined, {
-    isAlive: (pid) => alive.has(pid),
-    isWriting: (client) => client === 'writer',
-    onGone: (client) => void gone.push(client),
-  })
-  tables.left({ id: 'idle', pid: 1, pinTable: undefined })
-  alive.delete(2)
-  tables.left({ id: 'writer', pid: 2, pinTable: undefined })
-  assert.deepEqual(gone, ['writer'])
-  tables.close()
 })

@@ -107,6 +107,26 @@ describe('values of nodes of one machine', { concurrency: true }, () => {
     assert.ok(far.transfers.bytesOut < original.length, 'what had come was not asked for again')
   })
 
+  test('that are read late, when their node has taken the memory for others, do not harm what came meanwhile', async (t) => {
+    const world = lab(t)
+    const [origin, far, puller] = [world.add(1, 500, machine), world.add(2), world.add(3, 500, machine)]
+    const original = value(16 * mib)
+    origin.store.values.set(name, original.slice())
+    far.store.values.set(name, original)
+    let isFirst = true
+    world.beforeNearRead = async (node) => {
+      if (!isFirst) return
+      isFirst = false
+      puller.transfers.nodeGone(node.id)
+      // The other node gives all that it is asked for.
+      for (let i = 0; i < 1000; i++) await new Promise((resolve) => setImmediate(resolve))
+      node.store.values.get(name)?.fill(9)
+      node.store.place = { pid: 1, descriptor: 1, offset: 0, generation: 2 }
+    }
+    await pull(puller, original.length, [origin, far])
+    assertSame(puller, original)
+  })
+
   test('whose node dies in the middle are lost when no other has them', async (t) => {
     const world = lab(t)
     const [origin, puller] = [world.add(1, 500, machine), world.add(2, 500, machine)]

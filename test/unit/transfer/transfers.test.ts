@@ -29,6 +29,15 @@ function assertSame(node: LabNode, expected: Uint8Array): void {
   assert.ok(Buffer.from(node.store.values.get(name) ?? []).equals(expected))
 }
 
+function dieAfter(world: TransferLab, node: LabNode, bytes: number): void {
+  let sent = 0
+  node.send = (sending) => {
+    sent += sending.length
+    if (sent > bytes && !node.isDown) world.kill(node)
+    return node.isDown ? [] : [sending]
+  }
+}
+
 describe('pulling a value', { concurrency: true }, () => {
   for (const bytes of [0, 1, 100_000, 4 * mib, 4 * mib + 1, 21 * mib]) {
     test(`of ${bytes} bytes brings what there is`, async (t) => {
@@ -89,12 +98,7 @@ describe('pulling a value', { concurrency: true }, () => {
     origin.store.values.set(name, original)
     other.store.values.set(name, original)
     world.locate = () => [other.id]
-    let sent = 0
-    origin.send = (bytes) => {
-      sent += bytes.length
-      if (sent > 15 * mib && !origin.isDown) world.kill(origin)
-      return origin.isDown ? [] : [bytes]
-    }
+    dieAfter(world, origin, 15 * mib)
     await pull(puller, original.length, [origin])
     assertSame(puller, original)
     assert.ok(puller.transfers.counters.bytesIn === original.length)
@@ -168,6 +172,83 @@ describe('pulling a value', { concurrency: true }, () => {
     }
     await assert.rejects(pull(puller, 12 * mib, [origin]), /is on nodes that this one has no link to/)
     assert.equal(puller.store.openRooms, 0)
+  })
+
+  test('by two from each other ends when the only node that had all of it dies', { timeout: 20_000 }, async (t) => {
+    const world = lab(t)
+    const [origin, ...pullers] = [world.add(1), world.add(2), world.add(3)]
+    origin.store.values.set(name, value(40 * mib))
+    dieAfter(world, origin, 12 * mib)
+    const outcomes = pullers.map((puller) => assert.rejects(pull(puller, 40 * mib, [origin]), ObjectLostError))
+    await Promise.all(outcomes)
+    for (const { store } of pullers) assert.equal(store.openRooms, 0)
+  })
+
+  test('by some who wait for the same source makes them ask each other seldom', async (t) => {
+    const world = lab(t)
+    const [origin, ...pullers] = [world.add(1), world.add(2, 60_000), world.add(3, 60_000), world.add(4, 60_000)]
+    const original = value(24 * mib)
+    origin.store.values.set(name, original)
+    const [slow, asksMax] = [Promise.withResolvers<void>(), 200]
+    let reads = 0
+    origin.store.open = () =>
+      Promise.resolve({
+        bytes: original.length,
+        place: undefined,
+        read: async (offset, length) => {
+          reads += 1
+          if (reads === 10) setTimeout(() => slow.resolve(), 500)
+          if (reads >= 10) await slow.promise
+          return original.subarray(offset, offset + length)
+        },
+        close: () => {},
+      })
+    let answers = 0
+    for (const puller of pullers) {
+      puller.send = (bytes) => {
+        if (bytes.length < 1000) answers += 1
+        // They would leave no time for a timer.
+        if (answers > asksMax) slow.resolve()
+        return [bytes]
+      }
+    }
+    await Promise.all(pullers.map((puller) => pull(puller, original.length, [origin])))
+    for (const puller of pullers) assertSame(puller, original)
+    assert.ok(answers <= asksMax, `${answers} answers`)
+  })
+
+  test('by two from each other goes on from a third that is found when their source dies', async (t) => {
+    const world = lab(t)
+    const [origin, other, ...pullers] = [world.add(1), world.add(4), world.add(2), world.add(3)]
+    const original = value(40 * mib)
+    for (const { store } of [origin, other]) store.values.set(name, original)
+    world.locate = () => [other.id]
+    dieAfter(world, origin, 12 * mib)
+    await Promise.all(pullers.map((puller) => pull(puller, original.length, [origin])))
+    for (const puller of pullers) assertSame(puller, original)
+  })
+
+  test('from a node that is always busy fails with UnreachableError', { timeout: 20_000 }, async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    origin.store.values.set(name, value(1000))
+    origin.store.open = () => Promise.reject(new ObjectStoreFullError('no room to read it', { name }))
+    await assert.rejects(pull(puller, 1000, [origin], { timeoutMs: 300 }), UnreachableError)
+    assert.equal(puller.store.openRooms, 0)
+  })
+
+  test('over a link that breaks while a stream is opened, and is back, goes on', async (t) => {
+    const world = lab(t)
+    const [origin, puller] = [world.add(1), world.add(2)]
+    const original = value(1000)
+    origin.store.values.set(name, original)
+    world.locate = () => [origin.id]
+    world.beforeOpen = () => {
+      world.beforeOpen = () => {}
+      puller.transfers.nodeGone(origin.id)
+    }
+    await pull(puller, original.length, [origin], { timeoutMs: 2000 })
+    assertSame(puller, original)
   })
 
   test('from a node that does not answer is tried for a while, then fails with UnreachableError', async (t) => {

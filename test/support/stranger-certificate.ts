@@ -1,0 +1,21 @@
+/** A certificate that has signed itself, and its key, of nobody: it ends in a hundred years. */
+export const strangerCertificate = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBgTCCASegAwIBAgIUZwCopqhmu4RDjzSOlLVccUYXhigwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKc2hvYWwudGVzdDAgFw0yNjExMjYxMzEwMzBaGA8yMTI2MTEw
+MjEzMTAzMFowFTETMBEGA1UEAwwKc2hvYWwudGVzdDBZMBMGByqGSM49AgEGCCqG
+SM49AwEHA0IABBG8O81mr+Cxost08OCPRtYoXOAfHkvmOlxUUiv1IxP0TnmemuMH
+cqsahIOGbZ1exjXIYyUV89+qRJ4LJXEwpcijUzBRMB0GA1UdDgQWBBTGPFW7vez6
+2tqMsabvqNRkGUmIajAfBgNVHSMEGDAWgBTGPFW7vez62tqMsabvqNRkGUmIajAP
+BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQC3d3qoPkhHreBwbvK1
+USxfCrY+V6zknfLjkRJwr4qwcAIgPJ09x8X0TzUXpjfIPI7Vr/QH6kPT8wM3cuup
+Jz3dSEA=
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOZt2cZODD/RujrFr
+2cQdcxuHngibitTP1Kb1Y6Kfp9qhRANCAAQRvDvNZq/gsaLLdPDgj0bWKFzgHx5L
+5jpcVFIr9SMT9E55nprjB3KrGoSDhm2dXsY1yGMlFfPfqkSeCyVxMKXI
+-----END PRIVATE KEY-----
+`,
+}
