@@ -48,6 +48,8 @@ export class ActorDesk<A extends object> {
   #lastDeath: unknown
   /** What calls that end after the desk was closed fail with. */
   #closed: { error: unknown } | undefined
+  /** Keeps the program from ending while it is not resolved. */
+  #held: PromiseWithResolvers<void> | undefined
   #onIdle: (() => void)[] = []
 
   constructor(host: ActorDeskHost<A>) {
@@ -106,8 +108,6 @@ export class ActorDesk<A extends object> {
     this.#give()
     return { result: promise as Promise<R>, cancel: () => this.#cancel(job) }
   }
-
-  #held: PromiseWithResolvers<void> | undefined
 
   /** Resolves when nothing waits and no actor works, but for what was cancelled. */
   async idle(): Promise<void> {
