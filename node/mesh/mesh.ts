@@ -27,6 +27,7 @@ import type { Replicas } from '../store/replicas.ts'
 import type { Transfers } from '../transfer/transfers.ts'
 import type { MeshView } from '../view/mesh-view.ts'
 import type { OutputRelay } from '../workers/output-relay.ts'
+import type { DueAdvert } from '../view/advert-source.ts'
 import type { OwnState } from './own-state.ts'
 import type { OutputFlush } from './output-flush.ts'
 import { EndedClients } from './ended-clients.ts'
@@ -97,7 +98,7 @@ export class Mesh {
       relay: (node, frame) => this.#parts.relay.takeFromNode(node, frame),
       onClientGone: (node, client) => this.#onClientGone(node, client),
     })
-    own.onPublish = (state) => this.#publish(state)
+    own.onPublish = (due) => this.#publish(due)
     leases.onChanged = () => own.touch()
     await network.open({
       onLinkUp: (link) => this.#onLinkUp(link),
@@ -218,13 +219,14 @@ export class Mesh {
   }
 
   /** The state of this node has changed, or it is time to say again that it has not. */
-  #publish(state: Advert): void {
+  #publish({ advert: state, isForAll }: DueAdvert): void {
     const { network, post, view, office, now } = this.#parts
     view.apply(state, now(), 'direct')
     const head = this.reachableHead
     // What comes back from here would be known already, and not get to the office.
     if (head === network.self) office.onState(state)
     else if (head !== undefined) post.send(head, 'nodeState', { state })
+    if (!isForAll) return
     const writer = new ByteWriter(512)
     advert.write(writer, state)
     network.publish(writer.take())

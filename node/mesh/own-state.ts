@@ -5,7 +5,7 @@ import { shoalVersion } from '../../protocols/version.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeGpu, NodeResources } from '../resources/detect.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { AdvertSource, type OwnAdvert } from '../view/advert-source.ts'
+import { AdvertSource, type DueAdvert, type OwnAdvert } from '../view/advert-source.ts'
 import { loadPerCore } from '../view/load.ts'
 
 export interface OwnStateSources {
@@ -33,7 +33,7 @@ export class OwnState {
   #timer: NodeJS.Timeout | undefined
   #nextLookMs = 0
   #isClosed = false
-  onPublish: (state: Advert) => void = () => {}
+  onPublish: (due: DueAdvert) => void = () => {}
 
   constructor(sources: OwnStateSources) {
     this.#from = sources
@@ -74,10 +74,9 @@ export class OwnState {
 
   #look(): void {
     const { now, nodeCount } = this.#from
-    const state = this.#source.offer(this.#now(), now(), nodeCount())
-    if (state !== undefined) this.onPublish(state)
-    // What came too early after the last one is told as soon as it may be.
-    this.#lookIn(state === undefined && this.#source.hasMore ? soonMs : restLookMs)
+    const due = this.#source.offer(this.#now(), now(), nodeCount())
+    if (due !== undefined) this.onPublish(due)
+    this.#lookIn(Math.min(restLookMs, Math.max(soonMs, this.#source.dueInMs)))
   }
 
   #now(): OwnAdvert {

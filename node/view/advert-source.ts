@@ -5,50 +5,61 @@ import { rhythmOf } from './rhythm.ts'
 /** What a node has to say of itself, without the number of the version. */
 export type OwnAdvert = Omit<Advert, 'version'>
 
-/** Changes are told ten times a second at most; those in between go together. */
-const changeMs = 100
 /** The load and the use of the store never stand still: only steps of this share are a change. */
 const loadStep = 0.25
 const storeStep = 0.05
 
+/** The head hears of changes so often at most; those in between go together. */
+const headChangeMs = 100
+
+/** What is due to be told. */
+export interface DueAdvert {
+  readonly advert: Advert
+  /** False: to the head alone. */
+  readonly isForAll: boolean
+}
+
 /**
- * Decides when this node tells the others how it stands: soon after a change, and every few seconds at rest. Counts the
- * versions.
+ * Decides when this node tells the others how it stands: the head soon after a change, all others when it has lasted for a
+ * while, and everybody every few seconds at rest. Counts the versions.
  *
  * Pure: no clock, no timers.
  *
  * @example
  * const source = new AdvertSource(startedAtMs)
- * const advert = source.offer(state(), now, view.size) // on every change, and a few times a second
- * if (advert !== undefined) publish(advert)
+ * const due = source.offer(state(), now, view.size) // on every change, and a few times a second
+ * if (due !== undefined) publish(due)
  */
 export class AdvertSource {
   #version: number
-  #told: OwnAdvert | undefined
-  #toldAtMs = Number.NEGATIVE_INFINITY
-  #hasMore = false
+  readonly #head = new Listener()
+  readonly #all = new Listener()
+  #dueInMs = 0
 
   /** @param startedAtMs the time of the node's start: later starts count on from higher numbers */
   constructor(startedAtMs: number) {
     this.#version = startedAtMs
   }
 
-  /** The last offer came too soon after the one before: it is to be made again. */
-  get hasMore(): boolean {
-    return this.#hasMore
+  /** If the state stays as it was at the last offer, so long after it somebody is to be told. */
+  get dueInMs(): number {
+    return this.#dueInMs
   }
 
   /** What to publish now; undefined when nothing is due yet. */
-  offer(state: OwnAdvert, nowMs: number, nodeCount: number): Advert | undefined {
-    const sinceMs = nowMs - this.#toldAtMs
-    this.#hasMore = sinceMs < changeMs
-    if (this.#hasMore) return undefined
-    if (sinceMs < rhythmOf(nodeCount).restMs && this.#told !== undefined && !isChange(this.#told, state)) {
+  offer(state: OwnAdvert, nowMs: number, nodeCount: number): DueAdvert | undefined {
+    const { restMs, changeMs } = rhythmOf(nodeCount)
+    const allInMs = this.#all.dueInMs(state, nowMs, { restMs, changeMs, lastsMs: changeMs })
+    const headInMs = this.#head.dueInMs(state, nowMs, { restMs, changeMs: headChangeMs, lastsMs: 0 })
+    const isForAll = allInMs === 0
+    if (!isForAll && headInMs > 0) {
+      this.#dueInMs = Math.min(allInMs, headInMs)
       return undefined
     }
-    this.#told = state
-    this.#toldAtMs = nowMs
-    return this.next(state)
+    this.#head.tell(state, nowMs)
+    if (isForAll) this.#all.tell(state, nowMs)
+    this.#dueInMs = isForAll ? restMs : allInMs
+    return { advert: this.next(state), isForAll }
   }
 
   /** The state for one node that asks, with a version of its own. The others are told in their time nevertheless. */
@@ -58,6 +69,45 @@ export class AdvertSource {
 
   /** The next offer is published as soon as the rate allows, even if nothing in it is new: somebody may not know it. */
   tellAgain(): void {
+    this.#head.forget()
+    this.#all.forget()
+  }
+}
+
+interface Pace {
+  /** At rest it is told so often. */
+  readonly restMs: number
+  /** Changes are told so often at most. */
+  readonly changeMs: number
+  /** Changes are told when they have lasted for so long. */
+  readonly lastsMs: number
+}
+
+/** Somebody who is told now and then. */
+class Listener {
+  #told: OwnAdvert | undefined
+  #toldAtMs = Number.NEGATIVE_INFINITY
+  #changedAtMs: number | undefined
+
+  /** How long until it is to be told, if the state stays as it is. */
+  dueInMs(state: OwnAdvert, nowMs: number, { restMs, changeMs, lastsMs }: Pace): number {
+    const sinceMs = nowMs - this.#toldAtMs
+    if (this.#told === undefined) return Math.max(0, changeMs - sinceMs)
+    if (isChange(this.#told, state)) this.#changedAtMs ??= nowMs
+    else this.#changedAtMs = undefined
+    const restInMs = Math.max(0, restMs - sinceMs)
+    if (this.#changedAtMs === undefined) return restInMs
+    const lastedMs = nowMs - this.#changedAtMs
+    return Math.min(restInMs, Math.max(0, changeMs - sinceMs, lastsMs - lastedMs))
+  }
+
+  tell(state: OwnAdvert, nowMs: number): void {
+    this.#told = state
+    this.#toldAtMs = nowMs
+    this.#changedAtMs = undefined
+  }
+
+  forget(): void {
     this.#told = undefined
   }
 }

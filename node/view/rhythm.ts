@@ -4,9 +4,28 @@ const suspectMs = 12_000
 const goneMs = 30_000
 /** Up to so many nodes the times above hold; more nodes speak, and are waited for, in proportion. */
 const nodesAtFullPace = 30
+/** Changes are told to all so often at most; those in between go together. */
+const changeMs = 1_000
+/** Every node checks the signature of all that is told to all, so of that it hears no more than 25 a second. */
+const changeMsPerNode = 40
 
-/** How often nodes of a mesh of this size speak up at rest, and after how long a silent one is suspected, and gone. */
-export function rhythmOf(nodeCount: number): { restMs: number; suspectMs: number; goneMs: number } {
+/** How often a node speaks up in a mesh of some size, and how long others wait for it. */
+export interface Rhythm {
+  /** At rest. */
+  readonly restMs: number
+  /** A change is told to all when it has lasted for so long: most are over by then. */
+  readonly changeMs: number
+  /** A node that was silent for so long is suspected. */
+  readonly suspectMs: number
+  readonly goneMs: number
+}
+
+export function rhythmOf(nodeCount: number): Rhythm {
   const factor = Math.max(1, nodeCount / nodesAtFullPace)
-  return { restMs: restMs * factor, suspectMs: suspectMs * factor, goneMs: goneMs * factor }
+  return {
+    restMs: restMs * factor,
+    changeMs: Math.max(changeMs, nodeCount * changeMsPerNode),
+    suspectMs: suspectMs * factor,
+    goneMs: goneMs * factor,
+  }
 }

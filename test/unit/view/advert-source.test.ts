@@ -10,33 +10,68 @@ function own(changes: Partial<OwnAdvert> = {}): OwnAdvert {
 }
 
 describe('when a node says how it stands', () => {
-  test('the first time at once, then on change, then every five seconds', () => {
+  test('the first time at once, then every five seconds', () => {
     const source = new AdvertSource(5_000)
-    assert.equal(source.offer(own(), 0, 1)?.version, 5_001)
+    assert.deepEqual(source.offer(own(), 0, 1), { advert: { ...own(), version: 5_001 }, isForAll: true })
     assert.equal(source.offer(own(), 200, 1), undefined)
-    assert.deepEqual(source.offer(own({ queued: 7 }), 300, 1), { ...own({ queued: 7 }), version: 5_002 })
-    assert.equal(source.offer(own({ queued: 7 }), 5_299, 1), undefined)
-    assert.equal(source.offer(own({ queued: 7 }), 5_300, 1)?.version, 5_003)
+    assert.equal(source.dueInMs, 4_800)
+    assert.equal(source.offer(own(), 4_999, 1), undefined)
+    assert.deepEqual(source.offer(own(), 5_000, 1), { advert: { ...own(), version: 5_002 }, isForAll: true })
   })
 
-  test('ten times a second at most, the last state of each tenth', () => {
+  test('on change to the head at once, and to all when the change has lasted for a second', () => {
     const source = new AdvertSource(0)
-    const published: number[] = []
-    for (let nowMs = 0; nowMs < 1_000; nowMs++) {
-      const said = source.offer(own({ queued: nowMs }), nowMs, 1)
-      if (said !== undefined) published.push(said.queued)
+    source.offer(own(), 0, 1)
+    assert.equal(source.offer(own({ queued: 7 }), 3_000, 1)?.isForAll, false)
+    assert.equal(source.dueInMs, 1_000)
+    assert.equal(source.offer(own({ queued: 8 }), 3_999, 1)?.isForAll, false)
+    assert.equal(source.dueInMs, 1)
+    assert.equal(source.offer(own({ queued: 8 }), 4_000, 1)?.isForAll, true)
+    assert.equal(source.dueInMs, 5_000)
+  })
+
+  test('what is as it was again within a second is told to the head alone', () => {
+    const source = new AdvertSource(0)
+    source.offer(own(), 0, 1)
+    for (let nowMs = 2_000; nowMs < 4_500; nowMs += 500) {
+      assert.equal(source.offer(own({ leases: 9 }), nowMs, 1)?.isForAll, false)
+      assert.equal(source.offer(own(), nowMs + 300, 1)?.isForAll, false)
     }
-    assert.deepEqual(published, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900])
-    assert.equal(source.offer(own({ queued: 999 }), 1_000, 1)?.queued, 999, 'the last change is not lost')
+    assert.equal(source.dueInMs, 700, 'only the rest is due, five seconds after the last time')
   })
 
-  test('in a large mesh less often at rest, but changes as fast', () => {
+  test('to the head ten times a second at most, the last state of each tenth', () => {
     const source = new AdvertSource(0)
-    source.offer(own(), 0, 30)
-    assert.notEqual(source.offer(own(), 5_000, 30), undefined)
-    assert.equal(source.offer(own(), 14_999, 60), undefined)
-    assert.notEqual(source.offer(own(), 15_000, 60), undefined)
-    assert.notEqual(source.offer(own({ leases: 3 }), 15_100, 60), undefined)
+    const toHead: number[] = []
+    const toAll: number[] = []
+    for (let nowMs = 0; nowMs < 3_000; nowMs++) {
+      const due = source.offer(own({ queued: nowMs }), nowMs, 1)
+      if (due === undefined) continue
+      toHead.push(due.advert.queued)
+      if (due.isForAll) toAll.push(due.advert.queued)
+    }
+    const tenths = Array.from({ length: 11 }, (_, i) => i * 100)
+    assert.deepEqual(toHead.slice(0, 11), tenths)
+    assert.deepEqual(toAll, [0, 1_001, 2_002])
+    const { dueInMs } = source
+    assert.equal(source.offer(own({ queued: 2_999 }), 2_999 + dueInMs, 1)?.advert.queued, 2_999, 'the last is not lost')
+  })
+
+  test('in a large mesh less often, but to the head as fast', () => {
+    const source = new AdvertSource(0)
+    const toAll: number[] = []
+    let toHead = 0
+    for (let nowMs = 0; nowMs < 20_000; nowMs += 100) {
+      const due = source.offer(own({ queued: nowMs }), nowMs, 60)
+      if (due !== undefined) toHead++
+      if (due?.isForAll === true) toAll.push(nowMs)
+    }
+    assert.equal(toHead, 200)
+    assert.deepEqual(toAll, [0, 2_500, 5_000, 7_500, 10_000, 12_500, 15_000, 17_500])
+    const last = own({ queued: 19_900 })
+    assert.equal(source.offer(last, 20_000, 60)?.isForAll, true)
+    assert.equal(source.offer(last, 29_900, 60), undefined)
+    assert.equal(source.offer(last, 30_000, 60)?.isForAll, true)
   })
 
   test('small moves of the load and of the store are no change', () => {
@@ -52,9 +87,12 @@ describe('when a node says how it stands', () => {
     source.offer(own(), 0, 1)
     source.tellAgain()
     assert.equal(source.offer(own(), 50, 1), undefined)
+    assert.equal(source.dueInMs, 50)
     assert.equal(source.next(own()).version, 12)
-    assert.equal(source.offer(own(), 100, 1)?.version, 13)
-    assert.equal(source.offer(own(), 200, 1), undefined)
+    assert.deepEqual(source.offer(own(), 100, 1), { advert: { ...own(), version: 13 }, isForAll: false })
+    assert.equal(source.dueInMs, 900)
+    assert.deepEqual(source.offer(own(), 1_000, 1), { advert: { ...own(), version: 14 }, isForAll: true })
+    assert.equal(source.offer(own(), 1_100, 1), undefined)
   })
 
   test('the load is a number', () => {
