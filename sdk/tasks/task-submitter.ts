@@ -251,16 +251,25 @@ export class TaskSubmitter {
     this.#messages.cancelRequest(requestId)
   }
 
-  /** Gives back leases that the node wants, and plans to give back those that stay idle. */
+  /** Gives back leases that the node wants, or others of here wait for, and plans to give back those that stay idle. */
   #returnUnwanted(pool: Pool): void {
     for (const lease of pool.leases.values()) {
       if (lease.tasks.size > 0) continue
-      if (lease.isReclaimed || this.#host.idleLeaseMs === 0) this.#return(pool, lease)
+      if (lease.isReclaimed || this.#host.idleLeaseMs === 0 || this.#isLackedByOthers(pool)) this.#return(pool, lease)
       else if (lease.idleSinceMs === undefined) {
         lease.idleSinceMs = this.#host.nowMs()
         this.#planIdleCheck()
       }
     }
+  }
+
+  /** Tasks of another kind wait for what a lease of this kind holds. */
+  #isLackedByOthers({ key, terms }: Pool): boolean {
+    if (this.#poolOfRequest.size === 0) return false
+    for (const other of this.#pools.values()) {
+      if (other.requests.size > 0 && other.key !== key && mayLack(other.terms, terms)) return true
+    }
+    return false
   }
 
   #return(pool: Pool, lease: Lease): void {
@@ -524,6 +533,14 @@ function bestLease(pool: Pool, task: TaskRecord): Lease | undefined {
     if (lease.canTake(task) && (best === undefined || lease.loadMs < best.loadMs)) best = lease
   }
   return best
+}
+
+/** Those that ask for nothing wait for a worker. */
+function mayLack(wanted: LeaseTerms, held: LeaseTerms): boolean {
+  const names = Object.keys(wanted.resources)
+  return (
+    wanted.group === held.group && (names.length === 0 || names.some((name) => Object.hasOwn(held.resources, name)))
+  )
 }
 
 /** Rises fast and sinks slowly: a guess that is too low makes tasks wait behind a long one. */
