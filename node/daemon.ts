@@ -214,7 +214,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
     onGone: (client: ClientId) => store.writerGone(client),
   }
   const pinTables = parts.adopt(new PinTables(ground.segment, processes), (each) => each.close())
-  const blobs = parts.adopt(new BlobCache(codeDirectory, log), (each) => each.close())
+  const blobs = parts.adopt(new BlobCache(codeDirectory, log, { inUse: () => keeper.code() }), (each) => each.close())
 
   // What people ask about, and have it do.
   const evacuate: DrainHost['evacuate'] = async (node, values) => {
@@ -344,6 +344,7 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const onClientGone = ({ id, role, pid, program }: Client): void => {
     if (role === 'driver') events.say('program', `program ${program} (pid ${pid}) has gone`, { pid })
     names.clientGone(id)
+    blobs.clientGone(id)
     keeper.watchersGone((each) => each === id)
     mesh?.clientGone(id)
   }

@@ -154,6 +154,12 @@ export class ActorKeeper implements LeaseEnd {
     })
   }
 
+  /** The files of code that are needed to start actors again. */
+  *code(): Iterable<string> {
+    for (const { kept } of this.#actors.values()) yield* kept.blobs
+    yield* this.#reserves.code()
+  }
+
   // --- actors that come
 
   /** A client of this node wants an actor that outlives it. */

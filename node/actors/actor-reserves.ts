@@ -53,6 +53,11 @@ export class ActorReserves {
     return this.#ended.has(actor)
   }
 
+  /** The files of their code. */
+  *code(): Iterable<string> {
+    for (const { kept } of this.#reserves.values()) yield* kept.blobs
+  }
+
   /** What all of them take, about. */
   bytes(): number {
     let bytes = 0

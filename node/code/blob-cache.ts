@@ -1,10 +1,17 @@
 import { webcrypto } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import type { ClientId } from '../../protocols/ids.ts'
 
-/** All shipped code that a node keeps. */
-const bytesMax = 1024 ** 3
 const waitMs = 10_000
+
+export interface BlobCacheOptions {
+  /** All that is kept. Default: 1 GiB. */
+  bytesMax?: number
+  /** Blobs that are to be kept whoever is gone. Default: none. */
+  inUse?(): Iterable<string>
+}
 
 interface Waiter {
   missing: Set<string>
@@ -12,11 +19,19 @@ interface Waiter {
   timer: NodeJS.Timeout
 }
 
-/** Shipped code on disk, one file per blob, named by the hash of its content: workers import it from there. */
+/**
+ * Shipped code on disk, one file per blob, named by the hash of its content: workers import it from there. When there is no
+ * room for more, what was not asked for the longest goes, but nothing that a client has put here as long as it is there: it
+ * does not put it again. What came from another node can be had there again.
+ */
 export class BlobCache {
   readonly #directory: string
   readonly #log: (text: string) => void
-  /** Blobs that are there, or on their way to the disk. */
+  readonly #bytesMax: number
+  readonly #inUse: () => Iterable<string>
+  /** What each client has put here. */
+  readonly #putBy = new Map<ClientId, Set<string>>()
+  /** The one that was not asked for the longest comes first. Blobs that are there, or on their way to the disk. */
   readonly #blobs = new Map<string, { bytes: number; isThere: boolean }>()
   /** Contents that are looked at or written now, by hash. */
   readonly #puts = new Map<string, number>()
@@ -24,9 +39,15 @@ export class BlobCache {
   #bytes = 0
   #writes = 0
 
-  constructor(directory: string, log: (text: string) => void) {
+  constructor(
+    directory: string,
+    log: (text: string) => void,
+    { bytesMax = 1024 ** 3, inUse = () => [] }: BlobCacheOptions = {},
+  ) {
     this.#directory = directory
     this.#log = log
+    this.#bytesMax = bytesMax
+    this.#inUse = inUse
   }
 
   get count(): number {
@@ -52,11 +73,16 @@ export class BlobCache {
     return path.join(this.#directory, `${hash}.mjs`)
   }
 
-  /** Keeps a blob. False when the content is not what the hash says. A blob that finds no room stays missing. */
-  async put(hash: string, content: Uint8Array): Promise<boolean> {
+  /**
+   * Keeps a blob. False when the content is not what the hash says. A blob that finds no room stays missing.
+   *
+   * @param client who has put it here; undefined for a node
+   */
+  async put(hash: string, content: Uint8Array, client?: ClientId): Promise<boolean> {
     this.#puts.set(hash, (this.#puts.get(hash) ?? 0) + 1)
+    if (client !== undefined && !this.#putBy.has(client)) this.#putBy.set(client, new Set())
     try {
-      return await this.#put(hash, content)
+      return await this.#put(hash, content, client)
     } finally {
       const others = (this.#puts.get(hash) ?? 1) - 1
       if (others > 0) this.#puts.set(hash, others)
@@ -64,12 +90,23 @@ export class BlobCache {
     }
   }
 
-  async #put(hash: string, content: Uint8Array): Promise<boolean> {
+  /** What the client has put here may go when the room is needed. */
+  clientGone(client: ClientId): void {
+    this.#putBy.delete(client)
+  }
+
+  async #put(hash: string, content: Uint8Array, client: ClientId | undefined): Promise<boolean> {
     const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', content as Uint8Array<ArrayBuffer>))
     if (digest.toString('hex') !== hash) return false
-    if (this.#blobs.has(hash)) return true
-    if (this.#bytes + content.length > bytesMax) {
-      this.#log(`shipped code ${hash} of ${content.length} bytes refused: the cache of ${bytesMax} bytes is full`)
+    const known = this.#blobs.has(hash)
+    if (!known && !this.#makeRoom(content.length)) {
+      this.#log(`shipped code ${hash} of ${content.length} bytes refused: the cache of ${this.#bytesMax} bytes is full`)
+      return true
+    }
+    // The client may be gone by now.
+    if (client !== undefined) this.#putBy.get(client)?.add(hash)
+    if (known) {
+      this.#touch(hash)
       return true
     }
     const blob = { bytes: content.length, isThere: false }
@@ -93,8 +130,31 @@ export class BlobCache {
     return true
   }
 
+  /** False when all that is here has to stay. */
+  #makeRoom(bytes: number): boolean {
+    if (this.#bytes + bytes <= this.#bytesMax) return true
+    const staying = new Set(this.#inUse())
+    for (const hashes of this.#putBy.values()) for (const hash of hashes) staying.add(hash)
+    for (const [hash, blob] of this.#blobs) {
+      if (!blob.isThere || staying.has(hash) || this.#puts.has(hash)) continue
+      this.#blobs.delete(hash)
+      this.#bytes -= blob.bytes
+      rmSync(this.fileOf(hash), { force: true })
+      if (this.#bytes + bytes <= this.#bytesMax) return true
+    }
+    return false
+  }
+
+  #touch(hash: string): void {
+    const blob = this.#blobs.get(hash)
+    if (blob === undefined) return
+    this.#blobs.delete(hash)
+    this.#blobs.set(hash, blob)
+  }
+
   /** Waits until all are there; resolves with the ones that are not there in time. */
   wait(hashes: readonly string[]): Promise<string[]> {
+    for (const hash of hashes) this.#touch(hash)
     const missing = new Set(hashes.filter((hash) => this.#blobs.get(hash)?.isThere !== true))
     if (missing.size === 0) return Promise.resolve([])
     return new Promise((resolve) => {

@@ -64,7 +64,7 @@ export class Requests {
       leaseBlocked: (client, body) => leases.blocked(client, body),
       workerNeeded: (client, { isNeeded }) => leases.needed(client, isNeeded),
       blobPut: (client, { hash, content }) => {
-        void blobs.put(hash, content).then((isTrue) => {
+        void blobs.put(hash, content, client.id).then((isTrue) => {
           if (!isTrue) client.fail(`shipped code ${hash} has another hash`)
         })
       },

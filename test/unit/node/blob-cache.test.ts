@@ -4,13 +4,16 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
-import { BlobCache } from '../../../node/code/blob-cache.ts'
+import { BlobCache, type BlobCacheOptions } from '../../../node/code/blob-cache.ts'
 
-function setUp(t: TestContext): { cache: BlobCache; directory: string; logged: string[] } {
+function setUp(
+  t: TestContext,
+  options: BlobCacheOptions = {},
+): { cache: BlobCache; directory: string; logged: string[] } {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'shoal-test-'))
   t.after(() => rmSync(directory, { recursive: true, force: true }))
   const logged: string[] = []
-  return { cache: new BlobCache(directory, (text) => logged.push(text)), directory, logged }
+  return { cache: new BlobCache(directory, (text) => logged.push(text), options), directory, logged }
 }
 
 function blob(text: string): { hash: string; content: Buffer } {
@@ -53,6 +56,43 @@ describe('blob cache', () => {
     const missing = cache.wait(['ff'.repeat(32)])
     t.mock.timers.tick(10_000)
     assert.deepEqual(await missing, ['ff'.repeat(32)])
+  })
+
+  test('with no room for more, what was not asked for the longest goes', async (t) => {
+    const { cache, directory, logged } = setUp(t, { bytesMax: 30 })
+    const [a, b, c, d] = [blob('a'.repeat(10)), blob('b'.repeat(10)), blob('c'.repeat(10)), blob('d'.repeat(10))]
+    for (const { hash, content } of [a, b, c]) assert.equal(await cache.put(hash, content), true)
+    assert.deepEqual(await cache.wait([a.hash]), [])
+    assert.equal(await cache.put(d.hash, d.content), true)
+    assert.deepEqual(
+      [a, b, c, d].map(({ hash }) => cache.isExpected(hash)),
+      [true, false, true, true],
+    )
+    assert.deepEqual(readdirSync(directory).toSorted(), [a, c, d].map(({ hash }) => `${hash}.mjs`).toSorted())
+    assert.deepEqual([cache.count, cache.bytes, logged], [3, 30, []])
+    // It can be had again.
+    assert.equal(await cache.put(b.hash, b.content), true)
+    assert.deepEqual(await cache.wait([b.hash]), [])
+  })
+
+  test('what a client that is there has put, and what is in use, stays', async (t) => {
+    const used: string[] = []
+    const { cache, logged } = setUp(t, { bytesMax: 30, inUse: () => used })
+    const [a, b, c, d] = [blob('a'.repeat(10)), blob('b'.repeat(10)), blob('c'.repeat(10)), blob('d'.repeat(10))]
+    used.push(a.hash)
+    await cache.put(a.hash, a.content)
+    await cache.put(b.hash, b.content, 'client 1')
+    await cache.put(c.hash, c.content, 'client 1')
+    await cache.put(c.hash, c.content, 'client 2')
+    assert.equal(await cache.put(d.hash, d.content), true)
+    assert.equal(cache.isExpected(d.hash), false)
+    assert.match(logged.join(), /refused: the cache of 30 bytes is full/)
+    cache.clientGone('client 1')
+    await cache.put(d.hash, d.content)
+    assert.deepEqual(
+      [a, b, c, d].map(({ hash }) => cache.isExpected(hash)),
+      [true, false, true, true],
+    )
   })
 
   test('a blob that cannot be written stays missing and is logged', async (t) => {
