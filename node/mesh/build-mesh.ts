@@ -126,7 +126,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     send: ({ to, adds, removes }) => void post.send(to, 'provide', { adds: [...adds], removes: [...removes] }),
     ask: (node, key, signal) =>
       lookups.ask<readonly NodeId[]>(node, (to, askId) => to.send(node, 'holdersAsk', { askId, key }), { signal }),
-    isLinkedToAll: () => view.nodes().every(({ isLinked, advert: { node } }) => isLinked || node === self),
+    isLinkedToAll: () => view.isLinkedToAll,
     now,
   })
   const keysOf = (value: string, object: ObjectId): string[] => (object === '' ? [value] : [value, keyOfObject(object)])
@@ -178,7 +178,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     store,
     now,
     addresses: () => network.addresses,
-    nodeCount: () => view.size,
+    others: () => view,
   })
   const flush = new OutputFlush(post)
   const questions = new Questions(post)

@@ -5,7 +5,7 @@ import { shoalVersion } from '../../protocols/version.ts'
 import type { LeaseBook } from '../leases/lease-book.ts'
 import type { NodeGpu, NodeResources } from '../resources/detect.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { AdvertSource, type DueAdvert, type OwnAdvert } from '../view/advert-source.ts'
+import { AdvertSource, type DueAdvert, type Others, type OwnAdvert } from '../view/advert-source.ts'
 import { loadPerCore } from '../view/load.ts'
 
 export interface OwnStateSources {
@@ -19,7 +19,7 @@ export interface OwnStateSources {
   store: ObjectStore
   now(): number
   addresses(): readonly string[]
-  nodeCount(): number
+  others(): Others
 }
 
 /** Changes are looked for soon after something has happened, and now and then when nothing has. */
@@ -73,8 +73,8 @@ export class OwnState {
   }
 
   #look(): void {
-    const { now, nodeCount } = this.#from
-    const due = this.#source.offer(this.#now(), now(), nodeCount())
+    const { now, others } = this.#from
+    const due = this.#source.offer(this.#now(), now(), others())
     if (due !== undefined) this.onPublish(due)
     this.#lookIn(Math.min(restLookMs, Math.max(soonMs, this.#source.dueInMs)))
   }

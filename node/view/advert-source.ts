@@ -12,6 +12,14 @@ const storeStep = 0.05
 /** The head hears of changes so often at most; those in between go together. */
 const headChangeMs = 100
 
+/** Those who are told. */
+export interface Others {
+  /** How many nodes there are, this one included. */
+  readonly size: number
+  /** There is a live link to each of them. */
+  readonly isLinkedToAll: boolean
+}
+
 /** What is due to be told. */
 export interface DueAdvert {
   readonly advert: Advert
@@ -21,13 +29,13 @@ export interface DueAdvert {
 
 /**
  * Decides when this node tells the others how it stands: the head soon after a change, all others when it has lasted for a
- * while, and everybody every few seconds at rest. Counts the versions.
+ * while, and everybody now and then at rest. Counts the versions.
  *
  * Pure: no clock, no timers.
  *
  * @example
  * const source = new AdvertSource(startedAtMs)
- * const due = source.offer(state(), now, view.size) // on every change, and a few times a second
+ * const due = source.offer(state(), now, view) // on every change, and a few times a second
  * if (due !== undefined) publish(due)
  */
 export class AdvertSource {
@@ -47,10 +55,11 @@ export class AdvertSource {
   }
 
   /** What to publish now; undefined when nothing is due yet. */
-  offer(state: OwnAdvert, nowMs: number, nodeCount: number): DueAdvert | undefined {
-    const { restMs, changeMs } = rhythmOf(nodeCount)
+  offer(state: OwnAdvert, nowMs: number, { size, isLinkedToAll }: Others): DueAdvert | undefined {
+    const { linkedRestMs, changeMs, ...rhythm } = rhythmOf(size)
+    const restMs = isLinkedToAll ? linkedRestMs : rhythm.restMs
     const allInMs = this.#all.dueInMs(state, nowMs, { restMs, changeMs, lastsMs: changeMs })
-    const headInMs = this.#head.dueInMs(state, nowMs, { restMs, changeMs: headChangeMs, lastsMs: 0 })
+    const headInMs = this.#head.dueInMs(state, nowMs, { restMs: rhythm.restMs, changeMs: headChangeMs, lastsMs: 0 })
     const isForAll = allInMs === 0
     if (!isForAll && headInMs > 0) {
       this.#dueInMs = Math.min(allInMs, headInMs)

@@ -67,6 +67,12 @@ export class MeshView {
     return this.#nodes.size
   }
 
+  /** True when there is a live link to every other node that is not gone. */
+  get isLinkedToAll(): boolean {
+    for (const { isLinked, advert } of this.#nodes.values()) if (!isLinked && advert.node !== this.#self) return false
+    return true
+  }
+
   /** All nodes that are not gone, this one included. What is handed out never changes. */
   nodes(): ViewedNode[] {
     return [...this.#nodes.values()]

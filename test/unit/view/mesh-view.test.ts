@@ -74,6 +74,19 @@ describe('the view of the mesh', () => {
     assert.equal(stateOf(view, other), 'alive')
   })
 
+  test('it knows whether every node has a link', () => {
+    const view = viewOf()
+    assert.equal(view.isLinkedToAll, true)
+    view.apply(makeAdvert(), 0, 'gossip')
+    assert.equal(view.isLinkedToAll, false)
+    view.linkUp(other, 1)
+    assert.equal(view.isLinkedToAll, true)
+    view.linkDown(other, 2)
+    assert.equal(view.isLinkedToAll, false)
+    view.remove(other)
+    assert.equal(view.isLinkedToAll, true)
+  })
+
   test('who leaves in good order is gone at once, and late gossip does not bring him back', () => {
     const view = viewOf()
     view.apply(makeAdvert({ version: 1_001 }), 0, 'gossip')
