@@ -7,16 +7,8 @@ import { isPlain, wireBytes, type WireValue } from '../../protocols/wire-value.t
 import type { ObjectRef } from '../objects/object-ref.ts'
 import { recordOf } from '../objects/object-ref.ts'
 import { ArgumentWaits } from '../tasks/argument-waits.ts'
-import { tooLarge } from '../tasks/task-errors.ts'
 import { TaskQueue } from '../tasks/task-queue.ts'
-import {
-  hasArguments,
-  pushBytesMax,
-  specBytes,
-  specBytesMax,
-  taskSpecOf,
-  type TaskSpecHost,
-} from '../tasks/task-spec.ts'
+import { hasArguments, pushBytesMax, sendableSpecOf, type TaskSpecHost } from '../tasks/task-spec.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import { CallPath } from './call-path.ts'
 
@@ -214,13 +206,9 @@ export class ActorLink {
       if (needsFence || way === 'wait') break
       isDirect = way === 'direct'
       this.#queue.shift()
-      const spec = taskSpecOf(task, this.#host)
-      const size = specBytes(spec)
-      if (size > specBytesMax) {
-        const tooLong = task
-        this.#finish(task, () => this.#host.fail(tooLong, tooLarge(tooLong, size, specBytesMax)))
-        continue
-      }
+      const sendable = this.#sendable(task)
+      if (sendable === undefined) continue
+      const { spec, bytes: size } = sendable
       if (bytes + size > pushBytesMax && calls.length > 0) {
         this.#push(status, calls, isDirect)
         calls = []
@@ -234,6 +222,16 @@ export class ActorLink {
     if (calls.length > 0) this.#push(status, calls, isDirect)
     if (needsFence) this.#fence = this.#host.fence(status.worker)
     if (this.#path.takeWish()) this.#host.meet(status.worker)
+  }
+
+  /** Undefined when it cannot be sent, and has failed. */
+  #sendable(task: TaskRecord): ReturnType<typeof sendableSpecOf> | undefined {
+    try {
+      return sendableSpecOf(task, this.#host)
+    } catch (error) {
+      this.#finish(task, () => this.#host.fail(task, error))
+      return undefined
+    }
   }
 
   #wayOf(task: TaskRecord, line: number): ReturnType<CallPath['choose']> {

@@ -8,8 +8,8 @@ import type { WireValue } from '../../protocols/wire-value.ts'
 import { recordOf, type ObjectRef } from '../objects/object-ref.ts'
 import { ArgumentWaits } from '../tasks/argument-waits.ts'
 import type { LeaseTerms } from '../tasks/lease-terms.ts'
-import { refusalError, tooLarge } from '../tasks/task-errors.ts'
-import { hasArguments, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from '../tasks/task-spec.ts'
+import { refusalError } from '../tasks/task-errors.ts'
+import { hasArguments, sendableSpecOf, type TaskSpecHost } from '../tasks/task-spec.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
 import type { ActorStatus } from './actor-link.ts'
 
@@ -356,11 +356,11 @@ export class OwnedActors {
     const { creation, lifecycle, settings } = actor
     if (lifecycle.state !== 'starting' || lifecycle.place?.leaseId !== leaseId) return
     creation.attempt = lifecycle.incarnation
-    const spec = taskSpecOf(creation, this.#host)
-    const bytes = specBytes(spec)
-    if (bytes > specBytesMax) {
-      const error = tooLarge(creation, bytes, specBytesMax)
-      this.#step(actor, { type: 'startFailed', leaseId, reason: error.message, error })
+    let spec: TaskSpec
+    try {
+      spec = sendableSpecOf(creation, this.#host).spec
+    } catch (error) {
+      this.#step(actor, { type: 'startFailed', leaseId, reason: (error as Error).message, error })
       return
     }
     this.#host.start(leaseId, worker, actor.id, spec, { ...settings, restarts: lifecycle.incarnation })

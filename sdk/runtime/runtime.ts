@@ -20,7 +20,7 @@ import { classById } from '../shipping/class-registry.ts'
 import { NodeStore } from '../store/node-store.ts'
 import type { ReadPlace, StoredFacts, StoreLink } from '../store/object-store.ts'
 import { liveTasks } from '../tasks/live-tasks.ts'
-import { copyableError } from '../values/copyable-error.ts'
+import { copyableError, shortError } from '../values/copyable-error.ts'
 import { ValueCoder, type CodedValue } from '../values/value-coder.ts'
 import { FunctionExchange } from './function-exchange.ts'
 import { GroupCalls, type GroupDefinition } from './group-calls.ts'
@@ -415,8 +415,17 @@ export class Runtime {
     try {
       return this.coder.encode(error, { isError: true, owner })
     } catch {
-      const copyable = copyableError(error, (value) => this.coder.canEncode(value))
-      return this.coder.encode(copyable, { isError: true, owner })
+      return this.#encodeWhatCanTravel(error, owner)
+    }
+  }
+
+  /** An error must arrive, also when the store has no room for a large one. */
+  #encodeWhatCanTravel(error: unknown, owner: ClientId | undefined): CodedValue {
+    const canCopy = (value: unknown): boolean => this.coder.canEncode(value)
+    try {
+      return this.coder.encode(copyableError(error, canCopy), { isError: true, owner })
+    } catch {
+      return this.coder.encode(shortError(error, canCopy), { isError: true, owner })
     }
   }
 

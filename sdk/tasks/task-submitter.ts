@@ -9,9 +9,9 @@ import { ArgumentWaits } from './argument-waits.ts'
 import { SpreadShares } from './spread-shares.ts'
 import { Lease } from './lease.ts'
 import { termsWithout, type LeaseTerms } from './lease-terms.ts'
-import { crashError, groupRemovedError, outOfMemoryError, refusalError, tooLarge } from './task-errors.ts'
+import { crashError, groupRemovedError, outOfMemoryError, refusalError } from './task-errors.ts'
 import { TaskQueue } from './task-queue.ts'
-import { hasArguments, pushBytesMax, specBytes, specBytesMax, taskSpecOf, type TaskSpecHost } from './task-spec.ts'
+import { hasArguments, pushBytesMax, sendableSpecOf, type TaskSpecHost } from './task-spec.ts'
 import type { FunctionRecord, TaskRecord } from './task-record.ts'
 
 /** What the submitter sends. Everything goes to the node, or through it to the worker of a lease. */
@@ -196,12 +196,9 @@ export class TaskSubmitter {
         this.#awaitArguments(task)
         continue
       }
-      const spec = taskSpecOf(task, this.#host)
-      const bytes = specBytes(spec)
-      if (bytes > specBytesMax) {
-        this.#finish(task, () => this.#host.fail(task, tooLarge(task, bytes, specBytesMax)))
-        continue
-      }
+      const sendable = this.#sendable(task)
+      if (sendable === undefined) continue
+      const { spec, bytes } = sendable
       lease.add(task, bytes, nowMs)
       let batch = batches.get(lease)
       if (batch === undefined) batches.set(lease, (batch = { specs: [], bytes: 0 }))
@@ -216,6 +213,16 @@ export class TaskSubmitter {
     for (const [lease, batch] of batches) this.#messages.push(lease, batch.specs)
     this.#balanceRequests(pool)
     this.#returnUnwanted(pool)
+  }
+
+  /** Undefined when it cannot be sent, and has failed. */
+  #sendable(task: TaskRecord): ReturnType<typeof sendableSpecOf> | undefined {
+    try {
+      return sendableSpecOf(task, this.#host)
+    } catch (error) {
+      this.#finish(task, () => this.#host.fail(task, error))
+      return undefined
+    }
   }
 
   #leaseForSpread(pool: Pool, shares: SpreadShares, task: TaskRecord): Lease | undefined {

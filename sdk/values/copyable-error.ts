@@ -1,15 +1,35 @@
 import { inspect } from 'node:util'
+import { serialize } from 'node:v8'
 
 /** Causes in causes that are looked at; what is deeper is left out. */
 const depthMax = 8
+/** Of a short error. With all causes it stays far below what is kept in messages. */
+const textLengthMax = 2_000
+const fieldBytesMax = 500
 
 /**
  * The error without what cannot be copied of it: class, message and stack stay, fields and causes that cannot travel are
  * left out. Looking at an odd error must not throw, so every look is guarded.
  */
-export function copyableError(thrown: unknown, canCopy: (value: unknown) => boolean, depth = 0): Error {
-  const copy = new Error(text(thrown, 'message') ?? describe(thrown))
-  const stack = text(thrown, 'stack')
+export function copyableError(thrown: unknown, canCopy: (value: unknown) => boolean): Error {
+  return copyOf(thrown, canCopy, Infinity)
+}
+
+/** The error without what cannot be copied, and without what is large: its texts are cut, long fields are left out. */
+export function shortError(thrown: unknown, canCopy: (value: unknown) => boolean): Error {
+  return copyOf(thrown, (value) => isShort(value) && canCopy(value), textLengthMax)
+}
+
+function isShort(value: unknown): boolean {
+  if (!(value instanceof Error)) return (attempt(() => serialize(value).byteLength) ?? Infinity) <= fieldBytesMax
+  const length = (text(value, 'message') ?? '').length + (text(value, 'stack') ?? '').length
+  const isBare = attempt(() => value.cause === undefined && Object.keys(value).length === 0) ?? false
+  return isBare && length <= 2 * textLengthMax
+}
+
+function copyOf(thrown: unknown, canCopy: (value: unknown) => boolean, lengthMax: number, depth = 0): Error {
+  const copy = new Error((text(thrown, 'message') ?? describe(thrown)).slice(0, lengthMax))
+  const stack = text(thrown, 'stack')?.slice(0, lengthMax)
   if (stack !== undefined) define(copy, 'stack', stack)
   if (typeof thrown !== 'object' || thrown === null) return copy
   attempt(() => {
@@ -27,7 +47,7 @@ export function copyableError(thrown: unknown, canCopy: (value: unknown) => bool
   }
   const cause = attempt(() => (thrown as { cause?: unknown }).cause)
   if (cause !== undefined && canCopy(cause)) define(copy, 'cause', cause)
-  else if (cause !== undefined && depth < depthMax) define(copy, 'cause', copyableError(cause, canCopy, depth + 1))
+  else if (cause !== undefined && depth < depthMax) define(copy, 'cause', copyOf(cause, canCopy, lengthMax, depth + 1))
   return copy
 }
 

@@ -122,6 +122,52 @@ describe('a store that is too small for the work', () => {
     assert.equal(await resultOf(driver), true)
   })
 
+  test('full, it fails calls whose arguments have no room, and errors arrive nevertheless', async (t) => {
+    const daemon = await startDaemon(t, { cpus: 1, storeBytesMax: 8 * mebibyte, spill: false })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `const small = remote((i: number) => 'x'.repeat(90_000) + i)
+      const refs = Array.from({ length: 60 }, (_, i) => small.remote(i))
+      await wait(refs, { count: refs.length })
+      const hold = put(make(1, 7.9 * ${mebibyte}))
+      const outcome = (work: Promise<unknown>) => work.catch((error: { code?: string; message: string }) => error.code ?? error.message)
+      const total = remote((...texts: string[]) => texts.length)
+      class Counter {
+        count = 0
+        total(...texts: string[]) { this.count++; return texts.length }
+        fail() { this.count++; throw Object.assign(new RangeError('too much'), { data: 'x'.repeat(500_000), hint: 7 }) }
+        counted() { return this.count }
+      }
+      const Counters = remote(Counter)
+      const counter = Counters.remote()
+      const Built = remote(class { length: number; constructor(...texts: string[]) { this.length = texts.length } get() { return this.length } })
+      const fail = remote(() => { throw Object.assign(new RangeError('too much'), { data: 'x'.repeat(500_000), hint: 7 }) }, { maxRetries: 0 })
+      const failed = (work: Promise<unknown>) => work.then(() => 'right', (error: { name: string; message: string; hint: number; data: unknown }) => [error instanceof RangeError, error.message, error.hint, error.data])
+      tell({
+        some: await outcome(get(total.remote(...refs.slice(0, 20)))),
+        many: await outcome(get(total.remote(...refs))),
+        call: await outcome(get(counter.total.remote(...refs))),
+        made: await outcome(get(Built.remote(...refs).get.remote())),
+        error: await failed(get(fail.remote())),
+        callError: await failed(get(counter.fail.remote())),
+        counted: await get(counter.counted.remote()),
+        after: await get(total.remote(refs[0]!, 'b')),
+        hold: isRight(await get(hold), 1, 7.9 * ${mebibyte} | 0),
+      })`,
+    )
+    assert.deepEqual(await resultOf(driver), {
+      some: 20,
+      many: 'OBJECT_STORE_FULL',
+      call: 'OBJECT_STORE_FULL',
+      made: 'ACTOR_DIED',
+      error: [true, 'too much', 7, null],
+      callError: [true, 'too much', 7, null],
+      counted: 1,
+      after: 2,
+      hold: true,
+    })
+  })
+
   test('without a disk it says that it is full', async (t) => {
     const daemon = await startDaemon(t, { storeBytesMax: 2 * mebibyte, spill: false })
     assert.equal(nodeFileOf(daemon).spillDirectory, '')
