@@ -57,6 +57,10 @@ interface Pool {
   /** With 'spread'. */
   shares: SpreadShares | undefined
   isLookPlanned: boolean
+  /** How many grants there had been when a lease was last given back for tasks of other kinds. */
+  givenBackAtGrant: number | undefined
+  /** Until then none is: the last one was of no help to them. */
+  keepsUntilMs: number
 }
 
 /** Why a lease was lost, when it was not a crash. */
@@ -74,6 +78,8 @@ const memoryPauseMs = 1000
 const memoryPauseMsMax = 30_000
 /** What holds tasks with 'spread' back may end by time alone. */
 const spreadLookMs = 50
+/** After a lease was given back for tasks of another kind, and was of no help to them. */
+const keepMs = 500
 /** Lease requests of one kind that may wait at the node at a time. */
 const requestsPendingMax = 16
 
@@ -93,6 +99,7 @@ export class TaskSubmitter {
   #lastPool: Pool | undefined
   #submittedAtMs = 0
   #nextRequestId = 1
+  #grantCount = 0
   #isIdleCheckPlanned = false
 
   constructor(messages: SubmitterMessages, host: SubmitterHost) {
@@ -165,6 +172,8 @@ export class TaskSubmitter {
         requests: new Map(),
         shares,
         isLookPlanned: false,
+        givenBackAtGrant: undefined,
+        keepsUntilMs: 0,
       }
       this.#pools.set(key, pool)
     }
@@ -260,10 +269,17 @@ export class TaskSubmitter {
 
   /** Gives back leases that the node wants, or others of here wait for, and plans to give back those that stay idle. */
   #returnUnwanted(pool: Pool): void {
+    // With 'spread' tasks may be held back for a moment; then they want it.
+    const isWanted = pool.queue.length > 0
     for (const lease of pool.leases.values()) {
       if (lease.tasks.size > 0) continue
-      if (lease.isReclaimed || this.#host.idleLeaseMs === 0 || this.#isLackedByOthers(pool)) this.#return(pool, lease)
-      else if (lease.idleSinceMs === undefined) {
+      if (lease.isReclaimed) this.#return(pool, lease)
+      else if (isWanted) continue
+      else if (this.#host.idleLeaseMs === 0) this.#return(pool, lease)
+      else if (this.#isLackedByOthers(pool)) {
+        pool.givenBackAtGrant = this.#grantCount
+        this.#return(pool, lease)
+      } else if (lease.idleSinceMs === undefined) {
         lease.idleSinceMs = this.#host.nowMs()
         this.#planIdleCheck()
       }
@@ -271,8 +287,8 @@ export class TaskSubmitter {
   }
 
   /** Tasks of another kind wait for what a lease of this kind holds. */
-  #isLackedByOthers({ key, terms }: Pool): boolean {
-    if (this.#poolOfRequest.size === 0) return false
+  #isLackedByOthers({ key, terms, keepsUntilMs }: Pool): boolean {
+    if (this.#poolOfRequest.size === 0 || this.#host.nowMs() < keepsUntilMs) return false
     for (const other of this.#pools.values()) {
       if (other.requests.size > 0 && other.key !== key && mayLack(other.terms, terms)) return true
     }
@@ -328,6 +344,10 @@ export class TaskSubmitter {
       this.#messages.returnLease(grant.leaseId)
       return
     }
+    // Nobody else has been granted what was given back for others.
+    if (pool.givenBackAtGrant === this.#grantCount) pool.keepsUntilMs = this.#host.nowMs() + keepMs
+    pool.givenBackAtGrant = undefined
+    this.#grantCount++
     pool.requests.delete(grant.requestId)
     this.#poolOfRequest.delete(grant.requestId)
     pool.shares?.granted(grant.nodesAble)
@@ -475,7 +495,12 @@ export class TaskSubmitter {
   cancel(task: TaskRecord, options: { force: boolean; recursive: boolean }): void {
     if (task.isCancelled || !this.#tasks.has(task.sequence)) return
     task.isCancelled = true
-    if (task.state === 'queued') this.#poolFor(task).queue.remove(task)
+    if (task.state === 'queued') {
+      const pool = this.#poolFor(task)
+      pool.queue.remove(task)
+      // What was asked for it may not be needed any more.
+      this.#pumpLater(pool)
+    }
     const leaseId = task.leaseId
     const lease = leaseId === undefined ? undefined : this.#poolOfLease.get(leaseId)?.leases.get(leaseId)
     if (task.state === 'pushed' && lease !== undefined) {
