@@ -2,8 +2,10 @@ import type { NodeId } from '../../protocols/ids.ts'
 import type { Lease } from './lease.ts'
 import type { TaskRecord } from './task-record.ts'
 
-/** For so long nodes that are able to take part are waited for, and first results of their workers. */
+/** For so long first results of the workers are waited for. */
 const beginMs = 5000
+/** So long after the last lease no other node is waited for: those that are able may have no room. */
+const grantMs = 1500
 /** So many tasks a node may be given more than another meanwhile. */
 const aheadMax = 8
 
@@ -15,28 +17,37 @@ const aheadMax = 8
 export class SpreadShares {
   readonly #givenByNode = new Map<NodeId, number>()
   #beganAtMs: number
+  #grantedAtMs: number
   #nodesAble = 1
 
   constructor(nowMs: number) {
     this.#beganAtMs = nowMs
+    this.#grantedAtMs = nowMs
   }
 
-  /** A node knows that so many could run such tasks. */
-  granted(nodesAble: number): void {
+  /** A node, which knows that so many could run such tasks, has given a lease. */
+  granted(nodesAble: number, nowMs: number): void {
     this.#nodesAble = nodesAble
+    this.#grantedAtMs = nowMs
   }
 
   /** After a pause the nodes begin anew. */
   paused(nowMs: number): void {
     this.#beganAtMs = nowMs
+    this.#grantedAtMs = nowMs
     this.#givenByNode.clear()
   }
 
   isBeginning(leases: Iterable<Lease>, nowMs: number): boolean {
     if (nowMs - this.#beganAtMs >= beginMs) return false
+    const there = new Set<NodeId>()
     const begun = new Set<NodeId>()
-    for (const lease of leases) if (lease.hasAnswered) begun.add(lease.node)
-    return begun.size < this.#nodesAble
+    for (const lease of leases) {
+      there.add(lease.node)
+      if (lease.hasAnswered) begun.add(lease.node)
+    }
+    const isLastOne = nowMs - this.#grantedAtMs >= grantMs
+    return begun.size < (isLastOne ? Math.min(there.size, this.#nodesAble) : this.#nodesAble)
   }
 
   /** The lease that gets the task; undefined when it has to wait. */

@@ -350,7 +350,7 @@ export class TaskSubmitter {
     this.#grantCount++
     pool.requests.delete(grant.requestId)
     this.#poolOfRequest.delete(grant.requestId)
-    pool.shares?.granted(grant.nodesAble)
+    pool.shares?.granted(grant.nodesAble, this.#host.nowMs())
     pool.leases.set(grant.leaseId, new Lease(grant.leaseId, grant.workerPid, grant.workerId, this.#host.nowMs()))
     this.#poolOfLease.set(grant.leaseId, pool)
     this.#pump(pool)

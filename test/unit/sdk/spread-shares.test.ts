@@ -33,20 +33,20 @@ function deal(shares: SpreadShares, leases: readonly Lease[], count: number, now
 describe('the shares of nodes with spread', () => {
   test('are equal when all have begun', () => {
     const shares = new SpreadShares(0)
-    shares.granted(3)
+    shares.granted(3, 0)
     const leases = ['a', 'b', 'c'].map((node) => lease(node))
     assert.deepEqual(deal(shares, leases, 999, 10), { a: 333, b: 333, c: 333 })
   })
 
   test('are equal by nodes, not by workers', () => {
     const shares = new SpreadShares(0)
-    shares.granted(2)
+    shares.granted(2, 0)
     assert.deepEqual(deal(shares, [lease('a'), lease('a'), lease('a'), lease('b')], 1000, 10), { a: 500, b: 500 })
   })
 
   test('nobody gets far ahead while others are still to begin', () => {
     const shares = new SpreadShares(0)
-    shares.granted(3)
+    shares.granted(3, 0)
     const leases = [lease('a')]
     assert.deepEqual(deal(shares, leases, 1000, 10), { a: 8 })
     leases.push(lease('b', false))
@@ -57,23 +57,35 @@ describe('the shares of nodes with spread', () => {
 
   test('who does not come in time is not waited for any longer, and welcome later', () => {
     const shares = new SpreadShares(0)
-    shares.granted(2)
+    shares.granted(2, 100)
     const leases = [lease('a')]
-    assert.deepEqual(deal(shares, leases, 100, 4999), { a: 8 })
-    assert.deepEqual(deal(shares, leases, 100, 5000), { a: 100 })
+    assert.deepEqual(deal(shares, leases, 100, 1599), { a: 8 })
+    assert.deepEqual(deal(shares, leases, 100, 1600), { a: 100 })
     leases.push(lease('b'))
+    shares.granted(2, 6000)
     assert.deepEqual(deal(shares, leases, 108, 6000), { b: 108 })
+  })
+
+  test('who has come is waited for longer, until it begins', () => {
+    const shares = new SpreadShares(0)
+    shares.granted(2, 0)
+    const slow = lease('b', false)
+    slow.add(task(), 0, 0)
+    const leases = [lease('a'), slow]
+    assert.deepEqual(deal(shares, leases, 100, 4999), { a: 8 })
+    const { a = 0, b = 0 } = deal(shares, leases, 100, 5000)
+    assert.equal(a + b, 100)
   })
 
   test('one node alone waits for nobody', () => {
     const shares = new SpreadShares(0)
-    shares.granted(1)
+    shares.granted(1, 0)
     assert.deepEqual(deal(shares, [lease('a')], 100, 0), { a: 100 })
   })
 
   test('a worker that has not answered yet gets one task at a time', () => {
     const shares = new SpreadShares(0)
-    shares.granted(1)
+    shares.granted(1, 0)
     const fresh = lease('a', false)
     const first = task()
     assert.equal(shares.pick([fresh], first, 0), fresh)
@@ -84,7 +96,7 @@ describe('the shares of nodes with spread', () => {
 
   test('after a pause the nodes begin anew', () => {
     const shares = new SpreadShares(0)
-    shares.granted(2)
+    shares.granted(2, 0)
     deal(shares, [lease('a'), lease('b')], 10, 6000)
     shares.paused(60_000)
     assert.deepEqual(deal(shares, [lease('a')], 100, 60_001), { a: 8 })
