@@ -23,7 +23,7 @@ function crowdedStore(): {
     pinned: () => new Set<number>(),
     takeUsed: () => false,
   }
-  const spill = { nextFile: () => `file-${++files}`, hasRoom: () => true }
+  const spill = { nextFile: () => `file-${++files}`, problemWith: () => '' }
   const book = new StoreBook({ bytesMax, hasSegment: true, gate, spill })
   /** The disk has written what it was given at once. */
   const step = (event: StoreEvent, nowMs: number): StoreAction[] =>
