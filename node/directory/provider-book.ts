@@ -21,6 +21,8 @@ export interface ProviderBookOptions {
 
 interface Provided {
   readonly place: Place
+  /** For so many values: one that was made again is known by its object like the one before. */
+  uses: number
   /** Nodes that have been told, a while ago perhaps. */
   readonly told: Set<NodeId>
   /** All of them are to be told, those too that have been. */
@@ -60,16 +62,22 @@ export class ProviderBook {
 
   provide(keys: readonly string[]): void {
     for (const key of keys) {
-      if (this.#provided.has(key) || this.#provided.size >= keysMax) continue
-      this.#provided.set(key, { place: placeOfKey(digestOf(key)), told: new Set(), isDue: true, toldAtMs: -Infinity })
+      const provided = this.#provided.get(key)
+      if (provided !== undefined) provided.uses += 1
+      if (provided !== undefined || this.#provided.size >= keysMax) continue
+      const place = placeOfKey(digestOf(key))
+      this.#provided.set(key, { place, uses: 1, told: new Set(), isDue: true, toldAtMs: -Infinity })
       this.#unsettled.add(key)
     }
   }
 
+  /** They are provided until they have been withdrawn as often as they were provided. */
   withdraw(keys: readonly string[]): void {
     for (const key of keys) {
       const provided = this.#provided.get(key)
       if (provided === undefined) continue
+      provided.uses -= 1
+      if (provided.uses > 0) continue
       this.#provided.delete(key)
       this.#unsettled.delete(key)
       for (const node of provided.told) this.#untell(node, key)

@@ -6,7 +6,7 @@ import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protoco
 import { blockHeaderBytes, type BlockPlace } from '../../protocols/store-segment.ts'
 import { idleMsDefault } from './memory-room.ts'
 import type { MemorySegment } from './memory-segment.ts'
-import { SpillDamagedError, type SpilledValue, type SpillFiles } from './spill-files.ts'
+import { diskFull, SpillDamagedError, type SpilledValue, type SpillFiles } from './spill-files.ts'
 import { StoreBook } from './store-book.ts'
 import type { StoreAction, StoredKind, StoreEvent, ValuePlace } from './store-events.ts'
 import { storeFull } from './store-full.ts'
@@ -493,7 +493,7 @@ export class ObjectStore implements TransferStore {
       const { message, code } = error as NodeJS.ErrnoException
       const isFull = code === 'ENOSPC' || code === 'EDQUOT'
       this.#trouble(`values could not be written to the disk in ${spill.directory}: ${message}`)
-      this.#step({ type: 'spillFailed', file, reason: isFull ? 'the disk is full' : message, isFull })
+      this.#step({ type: 'spillFailed', file, reason: isFull ? diskFull : message, isFull })
     }
   }
 

@@ -28,7 +28,7 @@ export interface ReplicaAsk {
 }
 
 interface Entry {
-  readonly value: ReplicatedValue
+  value: ReplicatedValue
   readonly holders: Set<NodeId>
   readonly asked: Set<NodeId>
   /** They could not, and are not asked again until they have been away. */
@@ -63,9 +63,15 @@ export class ReplicaBook {
     return this.#byName.size
   }
 
+  /** One that is known already, since its node is about to leave, say, is to be on as many as this says, if that is more. */
   keep(value: ReplicatedValue): ReplicaAsk[] {
-    if (value.copies < 2 || this.#byName.has(value.name)) return []
-    return this.#fill(this.#enter(value))
+    const { name, copies } = value
+    if (copies < 2) return []
+    const entry = this.#byName.get(name)
+    if (entry === undefined) return this.#fill(this.#enter(value))
+    if (copies <= entry.value.copies) return []
+    entry.value = { ...entry.value, copies }
+    return this.#fill(entry)
   }
 
   #enter(value: ReplicatedValue): Entry {

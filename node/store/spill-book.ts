@@ -7,7 +7,6 @@ export const spillFileBytes = 64 * 1024 * 1024
 const spillFileCountMax = 1000
 /** The disk was full: so long nothing is written there. After another failure, ten times as long. */
 const diskRestMs = 1000
-const full = 'the disk is full'
 
 /** Which values lie in which files on the disk, the one that is being written, and whether the disk can be used at all. */
 export class SpillBook {
@@ -47,7 +46,7 @@ export class SpillBook {
 
   /** Why so many bytes cannot go there. */
   problemWith(bytes: number): string {
-    return this.#spill !== undefined && !this.#spill.hasRoom(bytes) ? full : this.problem
+    return this.#spill?.problemWith(bytes) || this.problem
   }
 
   /** True while it is not known that the disk is of no use. */
@@ -57,7 +56,7 @@ export class SpillBook {
 
   /** A file for a value of its own; undefined when there is no room for it. */
   ownFile(bytes: number, nowMs: number): string | undefined {
-    return this.mayTry(nowMs) && this.#spill?.hasRoom(bytes) === true ? this.#spill.nextFile() : undefined
+    return this.mayTry(nowMs) && this.#spill?.problemWith(bytes) === '' ? this.#spill.nextFile() : undefined
   }
 
   /**
@@ -77,10 +76,15 @@ export class SpillBook {
       bytes += blockBytesOf(entry.bytes)
       if (bytes >= Math.min(wantedBytes, spillFileBytes) || batch.length >= spillFileCountMax) break
     }
-    while (batch.length > 0 && !this.#spill.hasRoom(bytesOf(batch))) batch.length = Math.floor(batch.length / 2)
-    if (batch.length === 0) {
-      if (bytes > 0) this.#failed(full, diskRestMs, nowMs)
-      return undefined
+    if (batch.length === 0) return undefined
+    let problem = this.#spill.problemWith(bytes)
+    while (problem !== '') {
+      batch.length = Math.floor(batch.length / 2)
+      if (batch.length === 0) {
+        this.#failed(problem, diskRestMs, nowMs)
+        return undefined
+      }
+      problem = this.#spill.problemWith(bytesOf(batch))
     }
     const file = this.#spill.nextFile()
     this.#writing = { file, batch }

@@ -1,4 +1,4 @@
-import { statfsSync } from 'node:fs'
+import { mkdirSync, statfsSync, type StatsFs } from 'node:fs'
 import { constants, open, rm, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -9,6 +9,8 @@ const sliceBytes = 4 * 1024 * 1024
 /** What is left free on the disk for others: this share, or so many bytes if that is less. */
 const keptShare = 0.05
 const keptBytesMax = 1024 ** 3
+
+export const diskFull = 'the disk is full'
 
 /** What is read from the disk is not what was written there. */
 export class SpillDamagedError extends Error {}
@@ -38,18 +40,30 @@ export class SpillFiles implements SpillPlace {
     return path.join(this.directory, `values-${this.#lastNumber}`)
   }
 
-  hasRoom(bytes: number): boolean {
+  problemWith(bytes: number): string {
     try {
-      return bytes <= this.freeBytes()
-    } catch {
-      return false
+      return bytes <= this.#freeBytes() ? '' : diskFull
+    } catch (error) {
+      return `values cannot be written to ${this.directory}: ${(error as Error).message}`
     }
   }
 
-  /** What may still be written. */
-  freeBytes(): number {
-    const { bavail, blocks, bsize } = statfsSync(this.directory)
+  /** What may still be written. Makes the folder anew when it is gone: somebody tidies up what looks old, say. */
+  #freeBytes(): number {
+    const { bavail, blocks, bsize } = this.#fileSystem()
     return Math.max(0, bavail * bsize - Math.min(blocks * bsize * keptShare, keptBytesMax))
+  }
+
+  #fileSystem(): StatsFs {
+    try {
+      return statfsSync(this.directory)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      mkdirSync(path.dirname(this.directory), { recursive: true, mode: 0o700 })
+      // Not one that another has made there meanwhile.
+      mkdirSync(this.directory, { mode: 0o700 })
+      return statfsSync(this.directory)
+    }
   }
 
   /** Writes blocks to a new file, one after the other. Gives the sums of their values. Leaves nothing behind when it fails. */

@@ -22,6 +22,8 @@ const pressureShare = 0.8
 const pressureIntervalMs = 100
 /** Programs get so long to let go of values before those are written to the disk. */
 const graceMs = 60
+/** They had that time and let go of nothing: for so long, what is on the disk is read from there without giving it again. */
+const inVainMs = 1000
 /** For so long a request waits for room when nothing is under way that could give it any. */
 const waitMsMax = 2000
 /** A copy can go nowhere but into memory, so it waits longer for programs to let go of what they look at. */
@@ -48,6 +50,8 @@ export class StoreBook {
   readonly #openers = new Map<string, number[]>()
   #highSinceMs: number | undefined
   #pressureToldMs = -Infinity
+  /** When programs last had time to let go of values, and a value was read from the disk all the same. */
+  #waitedInVainMs = -Infinity
   #actions: StoreAction[] = []
   readonly counters = { stored: 0, spilledBytes: 0, restoredBytes: 0, copiesDropped: 0, refused: 0 }
 
@@ -207,14 +211,21 @@ export class StoreBook {
     const canFit = hasSegment && event.bytes <= bytesMax
     if (canFit && this.#give(waiting, nowMs, false)) return true
     const mayWait = canFit && nowMs - askedMs < answerMsMax
+    const hasGrace = !isRestore || nowMs - this.#waitedInVainMs >= inVainMs
     if (mayWait) {
       this.#startSpilling(event.bytes, nowMs)
       // Programs have just been asked to let go of what they do not use.
-      if (this.#disk.isWriting || nowMs - sinceMs < graceMs) return false
+      if (this.#disk.isWriting || (hasGrace && nowMs - sinceMs < graceMs)) return false
     }
     // Nothing can be moved out of the way. What was brought here a moment ago goes before somebody is refused.
     if (canFit && this.#give(waiting, nowMs, true)) return true
-    const file = event.kind === 'copy' || isRestore ? undefined : this.#disk.ownFile(event.bytes, nowMs)
+    if (isRestore) {
+      // Who looks at what is in memory may do so for hours.
+      if (mayWait && hasGrace) this.#waitedInVainMs = nowMs
+      this.#openFromFile(event.name)
+      return true
+    }
+    const file = event.kind === 'copy' ? undefined : this.#disk.ownFile(event.bytes, nowMs)
     if (file !== undefined) {
       this.#values.add(event, nowMs).disk = { file, offset: 0, crc: 0 }
       this.#actions.push({ type: 'placeFile', key: event.key, name: event.name, file })
@@ -222,8 +233,7 @@ export class StoreBook {
     }
     const waitMs = event.kind === 'copy' ? copyWaitMsMax : waitMsMax
     if (mayWait && nowMs - sinceMs < waitMs && this.#disk.isThere) return false
-    if (isRestore) this.#openFromFile(event.name)
-    else this.#refuse(event)
+    this.#refuse(event)
     return true
   }
 

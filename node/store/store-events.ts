@@ -109,6 +109,6 @@ export interface SegmentGate {
 export interface SpillPlace {
   /** The path of a new file. */
   nextFile(): string
-  /** True when so many bytes may be written there. */
-  hasRoom(bytes: number): boolean
+  /** Why so many bytes cannot be written there now; '' when they can. */
+  problemWith(bytes: number): string
 }

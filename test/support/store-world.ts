@@ -92,7 +92,9 @@ export class StoreWorld {
       bytesMax,
       hasSegment: true,
       gate: gate(this.#gate()),
-      spill: hasDisk ? { nextFile: () => `file-${++this.#lastFile}`, hasRoom: () => !this.isDiskFull } : undefined,
+      spill: hasDisk
+        ? { nextFile: () => `file-${++this.#lastFile}`, problemWith: () => (this.isDiskFull ? 'the disk is full' : '') }
+        : undefined,
       idleMs: 500,
     })
   }

@@ -112,6 +112,27 @@ describe('which nodes are told of a key', () => {
     assert.deepEqual(made.step(1000), [{ to: 'self', adds: keys.slice(0, 1), removes: [] }])
   })
 
+  test('what two values are known by is taken back with the last of them', () => {
+    const made = book()
+    const told = new Told()
+    const [object, old, young] = keys as [string, string, string]
+    made.provide([old, object])
+    made.provide([young, object])
+    made.withdraw([old, object])
+    told.takeAll(made)
+    assert.deepEqual(
+      [object, old, young].map((key) => told.holders(key).length),
+      [1, 0, 1],
+    )
+    made.withdraw([young, object])
+    told.takeAll(made)
+    assert.deepEqual(
+      [object, young].map((key) => told.holders(key).length),
+      [0, 0],
+    )
+    assert.equal(made.keyCount, 0)
+  })
+
   test('what is about to be told again is taken back from all that know it', () => {
     for (const stepsBefore of [0, 1]) {
       const made = book()

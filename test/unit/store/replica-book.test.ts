@@ -154,6 +154,19 @@ describe('a node that is about to leave', () => {
     assert.deepEqual(askedOf(book.evacuate({ ...kept, copies: 1 }, a).asks), { [d]: [a, b] })
   })
 
+  test('what it took elsewhere before its owner said on how many it is to be is on so many in the end', () => {
+    const book = new ReplicaBook(() => [place(b, 4 * gib), place(c, 2 * gib), place(d, gib)])
+    const kept = value(3)
+    assert.deepEqual(askedOf(book.evacuate({ ...kept, copies: 1 }, a).asks), { [b]: [a] })
+    assert.deepEqual(book.answered(b, kept.name, true), { asks: [], isWanted: true })
+    assert.deepEqual(askedOf(book.keep({ ...kept, copies: 2 })), { [c]: [a, b] })
+    assert.deepEqual(askedOf(book.keep(kept)), { [d]: [a, b] })
+    assert.deepEqual([book.keep(kept), book.keep({ ...kept, copies: 2 })], [[], []])
+    for (const node of [c, d]) assert.equal(book.answered(node, kept.name, true).isWanted, true)
+    assert.deepEqual(askedOf(book.nodeGone(a)), {})
+    assert.deepEqual(book.holdersOf(kept.name), [b, c, d])
+  })
+
   test('without a place it is nowhere, until there is one', () => {
     const places = [place(b, gib)]
     const book = new ReplicaBook(() => places)

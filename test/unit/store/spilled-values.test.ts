@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { ObjectLostError, ObjectStoreFullError } from '../../../protocols/errors.ts'
@@ -19,7 +19,8 @@ const nameOf = (n: number): string => n.toString(16).padStart(32, '0')
 async function createStore(t: TestContext): Promise<{ store: ObjectStore; folder: string; segment: MemorySegment }> {
   const segment = await MemorySegment.create(bytesMax)
   if (segment === undefined) throw new Error('there is no shared memory here')
-  const folder = temporaryDirectory()
+  const folder = path.join(temporaryDirectory(), 'spill', 'values')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
   const store = new ObjectStore({
     bytesMax,
     segment,
@@ -131,6 +132,37 @@ describe('values on the disk', () => {
       for (const name of lost) assert.ok(inFile.some((each) => each.name === name))
     })
   }
+
+  test('a folder that is gone is made anew, for the user alone', async (t) => {
+    const { store, folder, segment } = await createStore(t)
+    rmSync(path.dirname(folder), { recursive: true })
+    for (let n = 0; n < 12; n++) assert.equal(await put(store, segment, n, 900_000), 'memory')
+    assert.equal(await put(store, segment, 12, bytesMax + 1), 'file')
+    assert.ok(readdirSync(folder).length > 1)
+    for (const made of [folder, path.dirname(folder)]) assert.equal(statSync(made).mode & 0o777, 0o700)
+    for (let n = 0; n < 13; n++) assert.ok(await isRight(store, n, n === 12 ? bytesMax + 1 : 900_000))
+  })
+
+  test('a folder that cannot be made anew: who is refused is told which one, and why', async (t) => {
+    const { store, folder, segment } = await createStore(t)
+    rmSync(path.dirname(folder), { recursive: true })
+    writeFileSync(path.dirname(folder), '')
+    const problem = `values cannot be written to ${folder}: ENOTDIR`
+    await assert.rejects(put(store, segment, 1, bytesMax + 1), (error) => {
+      assert.ok(error instanceof ObjectStoreFullError)
+      assert.ok(error.message.includes(problem), error.message)
+      assert.doesNotMatch(error.message, /disk is full/)
+      return true
+    })
+    rmSync(path.dirname(folder))
+    assert.equal(await put(store, segment, 1, bytesMax + 1), 'file')
+    rmSync(path.dirname(folder), { recursive: true })
+    writeFileSync(path.dirname(folder), '')
+    // It makes room ahead of need.
+    for (let n = 2; n < 6; n++) await put(store, segment, n, 900_000)
+    await until('it has tried', () => store.book.diskProblem !== '')
+    assert.ok(store.book.diskProblem.startsWith(problem), store.book.diskProblem)
+  })
 
   test('memory that is written to when its owner goes stays the writer’s', async (t) => {
     const { store, segment } = await createStore(t)
