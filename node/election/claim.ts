@@ -64,6 +64,11 @@ export class Claim {
     if (this.isActing) this.#reported.add(node)
   }
 
+  /** With the link to it went what the head knew of it: it is to tell that again, even if its support has lasted. */
+  linkDown(node: NodeId): void {
+    this.#reported.delete(node)
+  }
+
   hold(node: NodeId, untilMs: number): void {
     this.#untilMs.set(node, Math.max(untilMs, this.#untilMs.get(node) ?? untilMs))
   }

@@ -11,6 +11,8 @@ export type ElectionEvent =
   | { readonly type: 'fenceFailed'; readonly term: Term }
   /** These are the nodes that a link leads to. */
   | { readonly type: 'peersChanged'; readonly peers: readonly NodeId[] }
+  /** The link to this node is down; a newer one may have taken its place already. */
+  | { readonly type: 'linkDown'; readonly node: NodeId }
   /** An orderly end: what this node holds is released. Nothing is granted any more. */
   | { readonly type: 'stop' }
 

@@ -68,6 +68,11 @@ export class ElectionRunner {
     this.#step({ type: 'peersChanged', peers })
   }
 
+  /** The link to a node is down, or a newer one has taken its place. */
+  linkDown(node: NodeId): void {
+    this.#step({ type: 'linkDown', node })
+  }
+
   /** True when a command of this node in this term is to be obeyed. */
   mayObey(from: NodeId, term: Term): boolean {
     return this.#election.mayObey(from, term)

@@ -150,6 +150,9 @@ export class Election {
         for (const node of this.#beatAtMs.keys()) if (!event.peers.includes(node)) this.#beatAtMs.delete(node)
         this.#nextBeatMs = nowMs
         return
+      case 'linkDown':
+        this.#claim?.linkDown(event.node)
+        return
       case 'stop':
         this.#stepDown('it stops')
         this.#isStopped = true

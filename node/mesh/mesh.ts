@@ -171,7 +171,7 @@ export class Mesh {
 
   #onLinkDown(link: PeerLink, reason: string): void {
     const { linked, view, leases, office, values, objects, clients, flush, now } = this.#parts
-    const { questions, lookups, names, nameOffice, keeper } = this.#parts
+    const { election, questions, lookups, names, nameOffice, keeper } = this.#parts
     const { node, name } = link.peer
     this.#say('link', `the link with ${name} (${node}) is down: ${reason}`, node, 'warning')
     const gone = linked.linkDown(node)
@@ -180,7 +180,9 @@ export class Mesh {
     names.linkDown(node)
     nameOffice.nodeDown(node)
     this.#tellPeers()
+    // What the office forgets of the node the election is to ask for again.
     office.onLinkDown(node)
+    election.linkDown(node)
     flush.onLinkDown(node)
     questions.onLinkDown(node)
     lookups.onLinkDown(node)

@@ -87,6 +87,18 @@ describe('election, simulated', () => {
     }
   })
 
+  test('G6: who was without a link for a moment reports again', () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const simulator = new ElectionSimulator({ seed, size: 2 + (seed % 6), isCalm: true })
+      simulator.runUntil(5000 + (seed % 200))
+      const head = simulator.assertOneHead(simulator.nodes)
+      const node = simulator.nodes.find((each) => each !== head) as (typeof simulator.nodes)[number]
+      simulator.breakLink(head, node, (seed % 20) * 100)
+      simulator.runUntil(10_000)
+      simulator.assertOneHead(simulator.nodes)
+    }
+  })
+
   test('writes that fail, or are slow, keep no mesh without a head', () => {
     for (let seed = 1; seed <= 100; seed++) {
       const size = 1 + (seed % 6)

@@ -59,6 +59,7 @@ describe('the simulation finds out', () => {
     { fault: 'asked twice, granted twice' },
     { fault: 'moved, not cancelled' },
     { fault: 'grants are said once', lossShare: 0.1 },
+    { fault: 'a node reports once in a term' },
   ]
   for (const settings of faults) {
     test(`a node with this fault: ${settings.fault}`, () => {

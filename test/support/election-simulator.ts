@@ -82,6 +82,8 @@ export class ElectionSimulator {
   #isCalm: boolean
   #disk: SimDisk
   readonly #cuts = new Set<string>()
+  /** Ways of links that are down, and known to be. */
+  readonly #down = new Set<string>()
   readonly #queue: { atMs: number; order: number; run: () => void }[] = []
   #order = 0
   nowMs = 0
@@ -199,7 +201,9 @@ export class ElectionSimulator {
   }
 
   #tellPeers(node: SimNode): void {
-    const peers = this.nodes.filter((other) => other !== node).map(({ id }) => id)
+    const peers = this.nodes
+      .filter(({ id }) => id !== node.id && !this.#down.has(`${node.id}>${id}`))
+      .map(({ id }) => id)
     this.#step(node, { type: 'peersChanged', peers })
   }
 
@@ -243,6 +247,27 @@ export class ElectionSimulator {
 
   cut(from: SimNode, to: SimNode): void {
     this.#cuts.add(`${from.id}>${to.id}`)
+  }
+
+  /** The link between two nodes is down for a while, or another takes its place at once. Both see it. */
+  breakLink(a: SimNode, b: SimNode, forMs: number): void {
+    const ends = [
+      [a, b],
+      [b, a],
+    ] as const
+    for (const [from, to] of ends) {
+      if (forMs > 0) this.#down.add(`${from.id}>${to.id}`)
+      if (!from.isUp) continue
+      this.#tellPeers(from)
+      from.reportedTo.delete(to.id)
+      this.#step(from, { type: 'linkDown', node: to.id })
+    }
+    this.#after(forMs, () => {
+      for (const [from, to] of ends) {
+        this.#down.delete(`${from.id}>${to.id}`)
+        if (from.isUp) this.#tellPeers(from)
+      }
+    })
   }
 
   healAll(): void {
@@ -304,7 +329,8 @@ export class ElectionSimulator {
     if (this.#random() < this.#lossShare) return
     const delayMs = this.#isCalm ? 0.3 + this.#random() * 5 : 0.5 + this.#random() * (this.#random() < 0.05 ? 150 : 15)
     this.#after(delayMs, () => {
-      if (this.#cuts.has(`${node.id}>${to}`) || !target.isUp) return
+      const way = `${node.id}>${to}`
+      if (this.#cuts.has(way) || this.#down.has(way) || !target.isUp) return
       if (target.isFrozen) {
         if (target.backlog.length < 1000) target.backlog.push({ from: node.id, bytes })
       } else this.#deliver(target, node.id, bytes)

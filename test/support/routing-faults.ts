@@ -9,6 +9,7 @@ export type Fault =
   | 'asked twice, granted twice'
   | 'moved, not cancelled'
   | 'grants are said once'
+  | 'a node reports once in a term'
 
 /** A router that forgets some of what is to be done, if it has a fault. */
 export class FaultyRouter extends LeaseRouter {

@@ -28,8 +28,9 @@ export type Mail =
   | { readonly name: 'group'; readonly message: string; readonly body: unknown }
   | { readonly name: 'clientGone'; readonly client: ClientId }
   | { readonly name: 'nodeState'; readonly state: Advert }
-  /** What a supporter tells the head of a term. */
-  | { readonly name: 'report'; readonly term: Term; readonly state: Advert }
+  /** What the head of a term asks all for, and what a supporter answers; with its state if the head wants that. */
+  | { readonly name: 'claim'; readonly term: Term; readonly round: number; readonly wantsReport: boolean }
+  | { readonly name: 'support'; readonly term: Term; readonly round: number; readonly state: Advert | undefined }
 
 /** One end of the network. */
 export interface NetworkEnd {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { Claim } from '../../node/election/claim.ts'
 import { HeadOffice } from '../../node/head/head-office.ts'
 import { LeaseBook } from '../../node/leases/lease-book.ts'
 import type { LeaseRouter } from '../../node/routing/lease-router.ts'
@@ -19,6 +20,8 @@ import type { RoutingWorld } from './routing-world.ts'
 
 const sayAgainMs = 3_000
 const lookMs = 50
+const claimMs = 200
+const leaseMs = 1_000
 
 /**
  * A node as far as it has to do with leases: its lease book, its router and what joins them are the real ones, the rest is
@@ -44,6 +47,8 @@ export class SimulatedNode {
   #lastClient = 0
   #term: Term | undefined
   #head: NodeId | undefined
+  /** Of the head. */
+  #claim: Claim | undefined
   isDead = false
 
   constructor(world: RoutingWorld, id: NodeId, offer: NodeOffer) {
@@ -129,7 +134,6 @@ export class SimulatedNode {
     this.mail(node, { name: 'nodeState', state: this.#own.now() })
     this.desk.route({ type: 'linkUp', node })
     this.#tellHead()
-    this.#report()
   }
 
   onLinkDown(node: NodeId): void {
@@ -137,6 +141,7 @@ export class SimulatedNode {
     this.#linked.delete(node)
     this.#lostAtMs.set(node, this.world.clock.nowMs)
     this.office.onLinkDown(node)
+    if (this.world.settings.fault !== 'a node reports once in a term') this.#claim?.linkDown(node)
     if (this.world.settings.fault === 'broken links keep leases') this.desk.route({ type: 'linkDown', node })
     else this.desk.nodeGone(node, gone, 'the link is broken')
   }
@@ -151,9 +156,14 @@ export class SimulatedNode {
     if (term?.head === this.id) {
       if (this.office.term?.counter !== term.counter) this.office.start(term)
       this.office.onReported(this.#own.now())
-    } else if (this.office.term !== undefined) this.office.stop()
+      this.#claim = new Claim(term, this.world.clock.nowMs)
+      this.#claim.isActing = true
+      this.#claimAll(this.#claim)
+    } else if (this.office.term !== undefined) {
+      this.office.stop()
+      this.#claim = undefined
+    }
     this.#tellHead()
-    this.#report()
   }
 
   get #reachableHead(): NodeId | undefined {
@@ -165,9 +175,25 @@ export class SimulatedNode {
     this.desk.route({ type: 'headChanged', head: this.#reachableHead })
   }
 
-  #report(): void {
-    if (this.#term === undefined || this.#head === undefined || this.#head === this.id) return
-    this.mail(this.#head, { name: 'report', term: this.#term, state: this.#own.now() })
+  /** Asks all for their support, again and again; who has not said yet how it stands is to do that, too. */
+  #claimAll(claim: Claim): void {
+    const { clock } = this.world
+    if (this.isDead || this.#claim !== claim) return
+    const { term } = claim
+    claim.dropExpired(clock.nowMs)
+    const round = claim.send(clock.nowMs)
+    for (const node of this.#linked.keys()) {
+      this.mail(node, { name: 'claim', term, round, wantsReport: claim.wantsReport(node) })
+    }
+    clock.after(claimMs, () => this.#claimAll(claim))
+  }
+
+  #onSupport(from: NodeId, { term, round, state }: Extract<Mail, { name: 'support' }>): void {
+    const claim = this.#claim
+    if (claim?.term.counter !== term.counter || !claim.supported(from, round, leaseMs) || state === undefined) return
+    claim.reported(from)
+    this.#onState(state)
+    this.office.onReported(state)
   }
 
   // --- mail
@@ -203,10 +229,13 @@ export class SimulatedNode {
         return
       case 'nodeState':
         return this.#onState(mail.state)
-      case 'report':
-        if (this.office.term?.counter !== mail.term.counter) return
-        this.#onState(mail.state)
-        return office.onReported(mail.state)
+      case 'claim': {
+        const { term, round, wantsReport } = mail
+        if (!this.#obeys(from, term)) return
+        return this.mail(from, { name: 'support', term, round, state: wantsReport ? this.#own.now() : undefined })
+      }
+      case 'support':
+        return this.#onSupport(from, mail)
       case 'demandAdd':
         return office.onDemandAdd(from, mail.body)
       case 'demandRemove':

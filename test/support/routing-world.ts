@@ -141,6 +141,16 @@ export class RoutingWorld {
     }
     this.clock.run(500)
     this.elect(pick(this.random, this.nodes.values()))
+    if (this.#storm.isMild) return
+    this.clock.run(1_000)
+    // Links that break once more, for a moment, are soon forgotten.
+    for (const a of this.nodes.values()) {
+      for (const b of this.nodes.values()) {
+        if (a.id >= b.id || this.random() < 0.5) continue
+        this.network.cut(a.id, b.id)
+        this.clock.after(this.random() * 600, () => this.network.connect(a, b))
+      }
+    }
   }
 
   /** Until every request has its answer, and nothing is held any more. */
