@@ -1,6 +1,6 @@
 import type { ResourceSet } from '../../protocols/resources.ts'
 import { formatResources } from '../../protocols/resources.ts'
-import type { ResourceLedger } from '../resources/ledger.ts'
+import type { Allocation, ResourceLedger } from '../resources/ledger.ts'
 import { BundleLedger, BundleTable, type Bundle } from './bundle-table.ts'
 import type { BundleEvent, LeaseAction } from './lease-events.ts'
 import type { LeaseRequest } from './lease-records.ts'
@@ -63,6 +63,15 @@ export class HeldBundles {
     if (bundle.index === 'any') return this.table.of(bundle.group).map(({ ledger }) => ledger)
     const one = this.table.get(bundle.group, bundle.index)
     return one === undefined ? [] : [one.ledger]
+  }
+
+  /** What bundles that their groups have for good hold of a ledger: only the node's own has any. */
+  claimedFrom(ledger: ResourceLedger): Allocation[] {
+    if (ledger !== this.#parts.ledger) return []
+    return Array.from(
+      this.table.all().filter(({ isClaimed }) => isClaimed),
+      ({ allocation }) => allocation,
+    )
   }
 
   /** Gives back what ended bundles had, as soon as their workers are gone. True when something has become free. */

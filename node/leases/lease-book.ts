@@ -5,6 +5,7 @@ import { leaseBookSettings } from './lease-book-options.ts'
 import { LeaseClients } from './lease-clients.ts'
 import { addTo, removeFrom } from '../store/set-map.ts'
 import type { Bundle } from './bundle-table.ts'
+import { couldFit } from './could-fit.ts'
 import { HeldBundles } from './held-bundles.ts'
 import { JobShares } from './job-shares.ts'
 import type { LeaseAction, LeaseEvent, RefuseAction, RequestedEvent, WorkerExitedEvent } from './lease-events.ts'
@@ -434,7 +435,7 @@ export class LeaseBook {
     const { waiting, reservations } = this.#placement
     reservations.lapse(nowMs)
     this.#placement.placeAll(nowMs)
-    reservations.reserveFor(waiting.heads(), nowMs)
+    reservations.reserveFor(waiting.heads(), nowMs, couldFit(this.#leases, this.#bundles))
     this.#reclaim(nowMs)
     this.#startHealth.forgetOld(nowMs)
     for (const worker of this.#workers.surplusIdle(this.#settings.prestart)) {

@@ -12,9 +12,10 @@ const reservationsMax = 64
 /**
  * Keeps large requests from waiting for ever while small ones slip past them. A request that has waited `starvationMs`
  * and could fit reserves the resources that it is short of: nothing behind it that needs one of them is granted. A
- * reservation keeps growing with what else turns out short, so that it ends up with all it needs.
+ * reservation keeps growing with what else turns out short, so that it ends up with all it needs. CPUs come last, when
+ * nothing else is short any more: all the others need them, and they come free soonest.
  *
- * It lapses after a while, and may be renewed after another `starvationMs` for twice as long: those it holds up may be
+ * It lapses after a while, and may be renewed after at least as long a pause for twice as long: those it holds up may be
  * what the holders of the resource wait for, so no reservation may last for ever.
  */
 export class Reservations {
@@ -57,23 +58,33 @@ export class Reservations {
     for (const [request, { untilMs }] of this.#byRequest) {
       if (nowMs < untilMs) continue
       this.#byRequest.delete(request)
-      request.reserveAtMs = nowMs + this.#starvationMs
+      request.reserveAtMs = nowMs + Math.max(this.#starvationMs, request.reserveSpanMs)
       request.reserveSpanMs *= 2
     }
   }
 
-  /** Reserves what these requests, each the first of its kind, have been short of for too long. */
-  reserveFor(heads: Iterable<LeaseRequest>, nowMs: number): void {
+  /**
+   * Reserves what these requests, each the first of its kind, have been short of for too long.
+   *
+   * @param couldFit false for one that waiting alone does not help: nothing is kept for it
+   */
+  reserveFor(heads: Iterable<LeaseRequest>, nowMs: number, couldFit: (request: LeaseRequest) => boolean): void {
     for (const request of heads) {
       const { reason } = request.wait
       if (reason.kind !== 'resources' || nowMs < request.reserveAtMs) continue
+      if (!couldFit(request)) {
+        this.drop(request)
+        continue
+      }
       let reservation = this.#byRequest.get(request)
       if (reservation === undefined) {
         if (this.#byRequest.size >= reservationsMax) continue
         reservation = { names: new Set(), untilMs: nowMs + request.reserveSpanMs }
         this.#byRequest.set(request, reservation)
       }
-      for (const name of reason.names) reservation.names.add(name)
+      const scarce = reason.names.filter((name) => name !== 'CPU')
+      if (scarce.length > 0) reservation.names.delete('CPU')
+      for (const name of scarce.length > 0 ? scarce : reason.names) reservation.names.add(name)
     }
   }
 }

@@ -95,6 +95,14 @@ export class GpuPool {
       .map(({ id, type, memoryBytes }) => ({ id, type, memoryBytes, free }))
   }
 
+  /** What it would have to hand out if nothing were held but these parts of its devices. */
+  without(parts: readonly PoolDevice[]): PoolDevice[] {
+    return this.#devices.map(({ id, type, memoryBytes, offered }) => {
+      const held = parts.reduce((sum, part) => sum + (part.id === id ? toUnits('GPU', part.free ?? 1) : 0), 0)
+      return { id, type, memoryBytes, free: fromUnits('GPU', Math.max(0, offered - held)) }
+    })
+  }
+
   /** Why the need could not even be met if nobody used anything; undefined when it could. */
   lack(need: GpuNeed): GpuLack | undefined {
     const ofType = this.#devices.filter((device) => isOfType(device, need))

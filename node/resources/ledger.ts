@@ -77,6 +77,19 @@ export class ResourceLedger {
     return gpus && this.#gpus.lack(gpus)
   }
 
+  /** A ledger of what it would have to give if nothing were held but these, which it has given out. */
+  without(held: readonly Allocation[]): ResourceLedger {
+    const left = new Map(this.#total)
+    for (const { resources } of held) {
+      for (const name of Object.keys(resources)) {
+        if (isPooled(resources, name)) continue
+        // CPU may be overdrawn.
+        left.set(name, Math.max(0, (left.get(name) ?? 0) - need(resources, name)))
+      }
+    }
+    return new ResourceLedger(amounts(left), this.#gpus.without(held.flatMap(({ devices }) => devices)))
+  }
+
   /** The names of which too little is free now for the request; none when it would be granted. */
   shortOf(request: ResourceSet): string[] {
     const names = Object.keys(request).filter((name) => {

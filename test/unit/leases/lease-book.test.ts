@@ -148,6 +148,57 @@ describe('order', () => {
     assert.deepEqual(all(harness.tick(3_999), 'grant'), [])
     assert.equal(only(harness.tick(1), 'grant').requestId, awaited.requestId)
   })
+
+  test('what waits for a GPU keeps no CPU until it has one', () => {
+    const harness = new BookHarness({ total: { CPU: 2 }, gpuIds: [0], starvationMs: 1_000, quantumMs: 1e9 })
+    const holder = harness.lease({ resources: { GPU: 1 } })
+    const first = harness.lease()
+    const second = harness.lease()
+    const large = harness.request({ resources: { CPU: 2, GPU: 1 }, label: 'large' }).requestId
+    harness.tick(1_000)
+    harness.returned(first)
+    const third = harness.lease()
+    assert.deepEqual(harness.request({ resources: { GPU: 1 }, label: 'later' }).actions, [])
+    harness.returned(holder)
+    harness.tick(1)
+    harness.returned(second)
+    assert.deepEqual(harness.request({ label: 'small' }).actions, [], 'now that it has all but the CPUs, they are kept')
+    assert.equal(only(harness.returned(third), 'grant').requestId, large)
+  })
+
+  test('nothing is kept for what actors and placement groups leave no room for', () => {
+    const harness = new BookHarness({ total: { CPU: 5 }, gpuIds: [0], starvationMs: 1_000, quantumMs: 1e9 })
+    const actor = harness.lease({ resources: { CPU: 1 }, isActor: true })
+    harness.lease({ resources: { GPU: 0.5 }, isActor: true })
+    const bundles = [{ index: 0, tryNumber: 1, resources: { CPU: 1 } }]
+    harness.step({ type: 'bundlesReserve', group: 'g', tryNumber: 1, bundles })
+    harness.step({ type: 'bundlesClaim', group: 'g', bundles })
+    const task = harness.lease()
+    const large = harness.request({ resources: { CPU: 4 } }).requestId
+    harness.request({ resources: { GPU: 1 } })
+    harness.tick(1_000)
+    harness.returned(harness.lease())
+    harness.returned(harness.lease({ resources: { GPU: 0.5 } }))
+    harness.returned(actor)
+    harness.tick(1)
+    assert.deepEqual(harness.request().actions, [], 'without the actor there is room, in time')
+    assert.equal(only(harness.returned(task), 'grant').requestId, large)
+  })
+
+  test('nothing is kept for as long as it was kept before', () => {
+    const harness = new BookHarness({ total: { x: 2 }, starvationMs: 1_000, quantumMs: 1e9 })
+    harness.lease({ resources: { x: 1 } })
+    harness.request({ resources: { x: 2 } })
+    harness.tick(1_000)
+    assert.deepEqual(harness.request({ resources: { x: 1 } }).actions, [])
+    const small = only(harness.tick(4_000), 'grant')
+    harness.tick(3_999)
+    harness.returned(small)
+    const other = harness.lease({ resources: { x: 1 } })
+    harness.tick(1)
+    harness.returned(other)
+    assert.deepEqual(harness.request({ resources: { x: 1 } }).actions, [])
+  })
 })
 
 describe('environments and devices', () => {
