@@ -71,8 +71,14 @@ export class AdvertSource {
     return { advert: this.next(state), isForAll }
   }
 
-  /** The state for one node that asks, with a version of its own. The others are told in their time nevertheless. */
+  /**
+   * The state for one node that asks, with a version of its own. The others are told in their time nevertheless.
+   *
+   * It gets to the head, too, by whoever asked: the next offer is for the head, so that what it has heard so does not stay
+   * when it is over by then. All others would hear of every refusal then, so they wait for the next change or rest.
+   */
   next(state: OwnAdvert): Advert {
+    if (this.#head.isNews(state)) this.#head.forget()
     return { ...state, version: ++this.#version }
   }
 
@@ -97,6 +103,11 @@ class Listener {
   #told: OwnAdvert | undefined
   #toldAtMs = Number.NEGATIVE_INFINITY
   #changedAtMs: number | undefined
+
+  /** It was told something else. */
+  isNews(state: OwnAdvert): boolean {
+    return this.#told !== undefined && isChange(this.#told, state)
+  }
 
   /** How long until it is to be told, if the state stays as it is. */
   dueInMs(state: OwnAdvert, nowMs: number, { restMs, changeMs, lastsMs }: Pace): number {

@@ -122,6 +122,18 @@ describe('when a node says how it stands', () => {
     assert.equal(source.offer(own(), 1_100, few), undefined)
   })
 
+  test('what was told to one who asked is put right with the head, not with all', () => {
+    const source = new AdvertSource(0)
+    source.offer(own(), 0, few)
+    assert.deepEqual(source.next(own({ leases: 9 })), { ...own({ leases: 9 }), version: 2 })
+    assert.equal(source.offer(own(), 20, few), undefined)
+    assert.equal(source.dueInMs, 80)
+    assert.deepEqual(source.offer(own(), 100, few), { advert: { ...own(), version: 3 }, isForAll: false })
+    assert.equal(source.dueInMs, 4_900)
+    assert.equal(source.next(own()).version, 4)
+    assert.equal(source.offer(own(), 200, few), undefined)
+  })
+
   test('the load is a number', () => {
     assert.ok(loadPerCore() >= 0 && Number.isFinite(loadPerCore()))
   })
