@@ -153,6 +153,7 @@ export function buildMesh(ground: MeshGround, work: MeshWork): BuiltMesh {
     ask: (node, body) => void post.send(node, 'replicaAsk', body),
     answer: (node, body) => void post.send(node, 'replicaAnswer', body),
     free: (node, names) => void post.send(node, 'storedFree', { names }),
+    isClosed: () => work.book.isClosed,
     log,
   })
   const values: RemoteValues = new RemoteValues({

@@ -246,10 +246,10 @@ export class Mesh {
 
   #onState(state: Advert, source: 'gossip' | 'direct'): void {
     const { view, office, replicas, now } = this.#parts
-    const isNew = view.get(state.node) === undefined
+    const before = view.get(state.node)
     if (!view.apply(state, now(), source)) return
     office.onState(state)
-    if (isNew) replicas.nodeUp(state.node)
+    if (before === undefined || (state.isOpen && !before.isOpen)) replicas.nodeUp(state.node)
   }
 
   #tick(): void {

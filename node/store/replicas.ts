@@ -15,6 +15,8 @@ export interface ReplicasOptions {
   answer(node: NodeId, body: PeerMessageBody<'replicaAnswer'>): void
   /** Tells a node that values are needed no more. */
   free(node: NodeId, names: string[]): void
+  /** This node is about to end, and takes nothing for others. */
+  isClosed(): boolean
   log(text: string): void
 }
 
@@ -89,10 +91,17 @@ export class Replicas {
 
   // --- for others
 
-  /** A node asks this one to keep a value of one of its clients. Throws ProtocolError when it is not of one of those. */
+  /**
+   * A node asks this one to keep a value of one of its clients. It may not have heard yet that this one is about to end.
+   * Throws ProtocolError when it is not of one of those.
+   */
   onAsk(from: NodeId, { name, bytes, owner, object, sources }: PeerMessageBody<'replicaAsk'>): void {
     const isRight = isStoredName(name) && Number.isSafeInteger(bytes) && bytes >= 0
     if (!isRight || nodeOf(owner) !== from) throw new ProtocolError(`it cannot ask for a replica of '${name}'`)
+    if (this.#options.isClosed()) {
+      this.#options.answer(from, { name, problem: 'the node takes nothing for others any more' })
+      return
+    }
     if (this.#coming.has(name)) return
     const coming = { from, owner }
     this.#coming.set(name, coming)

@@ -9,8 +9,11 @@ export type OwnAdvert = Omit<Advert, 'version'>
 const loadStep = 0.25
 const storeStep = 0.05
 
-/** The head hears of changes so often at most; those in between go together. */
-const headChangeMs = 100
+/** Nobody hears of changes more often than this; those in between go together. */
+const soonMs = 100
+
+/** What changes rarely, and then for long. */
+const steady = ['isOpen', 'role', 'total', 'labels', 'addresses'] as const
 
 /** Those who are told. */
 export interface Others {
@@ -29,7 +32,7 @@ export interface DueAdvert {
 
 /**
  * Decides when this node tells the others how it stands: the head soon after a change, all others when it has lasted for a
- * while, and everybody now and then at rest. Counts the versions.
+ * while or is of a kind that lasts, and everybody now and then at rest. Counts the versions.
  *
  * Pure: no clock, no timers.
  *
@@ -59,7 +62,7 @@ export class AdvertSource {
     const { linkedRestMs, changeMs, ...rhythm } = rhythmOf(size)
     const restMs = isLinkedToAll ? linkedRestMs : rhythm.restMs
     const allInMs = this.#all.dueInMs(state, nowMs, { restMs, changeMs, lastsMs: changeMs })
-    const headInMs = this.#head.dueInMs(state, nowMs, { restMs: rhythm.restMs, changeMs: headChangeMs, lastsMs: 0 })
+    const headInMs = this.#head.dueInMs(state, nowMs, { restMs: rhythm.restMs, changeMs: soonMs, lastsMs: 0 })
     const isForAll = allInMs === 0
     if (!isForAll && headInMs > 0) {
       this.#dueInMs = Math.min(allInMs, headInMs)
@@ -92,9 +95,9 @@ export class AdvertSource {
 interface Pace {
   /** At rest it is told so often. */
   readonly restMs: number
-  /** Changes are told so often at most. */
+  /** Changes that may be over soon are told so often at most, */
   readonly changeMs: number
-  /** Changes are told when they have lasted for so long. */
+  /** when they have lasted for so long. */
   readonly lastsMs: number
 }
 
@@ -117,6 +120,7 @@ class Listener {
     else this.#changedAtMs = undefined
     const restInMs = Math.max(0, restMs - sinceMs)
     if (this.#changedAtMs === undefined) return restInMs
+    if (isSteadyChange(this.#told, state)) return Math.min(restInMs, Math.max(0, soonMs - sinceMs))
     const lastedMs = nowMs - this.#changedAtMs
     return Math.min(restInMs, Math.max(0, changeMs - sinceMs, lastsMs - lastedMs))
   }
@@ -130,6 +134,10 @@ class Listener {
   forget(): void {
     this.#told = undefined
   }
+}
+
+function isSteadyChange(before: OwnAdvert, after: OwnAdvert): boolean {
+  return steady.some((name) => !isDeepStrictEqual(before[name], after[name]))
 }
 
 function isChange(before: OwnAdvert, after: OwnAdvert): boolean {

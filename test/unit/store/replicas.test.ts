@@ -8,7 +8,7 @@ const [self, other, third] = ['a', 'b', 'c'].map((letter) => letter.repeat(16)) 
 const gib = 1024 ** 3
 
 /** One node's replicas; what it says to others, and what comes to it when the test says so. */
-function node() {
+function node({ isClosed = false } = {}) {
   const said: unknown[] = []
   const here = new Set<string>()
   const coming = new Map<string, { resolve(): void; reject(error: unknown): void }>()
@@ -24,6 +24,7 @@ function node() {
     ask: (to, { name, sources }) => said.push(['ask', to, name, sources]),
     answer: (to, body) => said.push(['answer', to, body]),
     free: (to, names) => said.push(['free', to, names]),
+    isClosed: () => isClosed,
     log: () => {},
   })
   return { replicas, said, here, coming }
@@ -85,6 +86,17 @@ describe('a replica that another node asks for', () => {
     await turn()
     const problems = said.map((each) => (each as [string, string, { problem: string }])[2].problem)
     assert.deepEqual(problems, ['no room', 'it has come, and has had to go again'])
+  })
+
+  test('does not come to a node that is about to end, even if it is here', async () => {
+    const { replicas, said, here, coming } = node({ isClosed: true })
+    replicas.onAsk(other, owned)
+    here.add(name)
+    replicas.onAsk(other, owned)
+    await turn()
+    const answer = ['answer', other, { name, problem: 'the node takes nothing for others any more' }]
+    assert.deepEqual(said, [answer, answer])
+    assert.equal(coming.size, 0)
   })
 
   for (const [what, end] of [

@@ -64,6 +64,24 @@ describe('when a node says how it stands', () => {
     )
   })
 
+  test('a change of what stays for long is told to all at once, ten times a second at most', () => {
+    for (const change of [
+      { isOpen: false },
+      { role: 'submitter' },
+      { total: { CPU: 99 } },
+      { labels: { zone: 'x' } },
+      { addresses: ['/ip4/192.0.2.9/tcp/1'] },
+    ] satisfies Partial<OwnAdvert>[]) {
+      const source = new AdvertSource(0)
+      source.offer(own(), 0, many)
+      assert.equal(source.offer(own(change), 20, many), undefined)
+      assert.equal(source.dueInMs, 80)
+      assert.equal(source.offer(own(change), 100, many)?.isForAll, true)
+      assert.equal(source.offer(own(), 1_000, many)?.isForAll, true)
+      assert.equal(source.offer(own(change), 1_099, many), undefined)
+    }
+  })
+
   test('in a large mesh less often, but to the head as fast', () => {
     const source = new AdvertSource(0)
     const toAll: number[] = []
