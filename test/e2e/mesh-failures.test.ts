@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { until } from '../support/daemon-process.ts'
 import { DriverProgram } from '../support/driver-program.ts'
-import { nodesSeenBy, settled } from '../support/mesh-view.ts'
+import { ask, nodesSeenBy, settled } from '../support/mesh-view.ts'
 import { canMakeNetworks, NetworkLab, type LabMachine } from '../support/network-lab.ts'
 
 const options = { skip: canMakeNetworks() ? false : 'needs the right to make network namespaces' }
@@ -129,6 +129,34 @@ describe('when machines fail', options, () => {
     const { stdout, stderr } = await driver.ended()
     assert.match(stdout, /RESULT true/, stderr)
     assertUndisturbed(journalOf(driverAt), stdout, others)
+  })
+
+  test('a link to the head that breaks for a moment: the node gets work from the head again', async (t) => {
+    await using lab = new NetworkLab('a', 'b', 'c')
+    const { head, others } = await meshOf(lab)
+    const [node] = others as [LabMachine, ...LabMachine[]]
+    if (!head.breakConnections(node)) {
+      t.skip('needs a system that can end the connections of others')
+      return
+    }
+    const linksUp = async (): Promise<number> => {
+      const answers = await ask(head, 'events', { from: {}, limit: 1000 })
+      const events = answers.flatMap(({ value }) => value?.events ?? [])
+      return events.filter(({ text, about }) => text.startsWith('linked') && about === node.ready?.nodeId).length
+    }
+    while ((await linksUp()) < 2) await delay(50)
+    await settled(lab.machines)
+    await using driver = new DriverProgram(
+      `
+      import { init, remote, get } from 'SDK'
+      await init()
+      const schedulingStrategy = { nodeId: ${JSON.stringify(node.ready?.nodeId)} }
+      console.log('RESULT', await get(remote(() => 'there', { schedulingStrategy }).remote()))
+      `,
+      { SHOAL_RUNTIME_DIR: head.runtimeDirectory },
+    )
+    const { stdout, stderr } = await driver.ended()
+    assert.match(stdout, /RESULT there/, stderr)
   })
 
   test('a cut network for 10 s: each side works on, one head after it', async () => {

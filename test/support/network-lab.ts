@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -112,6 +112,12 @@ export class LabMachine {
   /** Plugs this machine into a network with the others that are apart, or back into that of all the rest. */
   setApart(isApart: boolean): void {
     ip('-n', this.#switch, 'link', 'set', this.port, 'master', isApart ? bridges.apart : bridges.whole)
+  }
+
+  /** Ends all connections with another machine; new ones can be made at once. False where the system cannot do that. */
+  breakConnections(to: LabMachine): boolean {
+    const { status, stderr } = spawnSync('ip', ['netns', 'exec', this.namespace, 'ss', '-K', 'dst', to.address])
+    return status === 0 && !stderr.includes('not supported')
   }
 
   /** From now on this machine's cable takes no more than so much, each way. */
