@@ -4,6 +4,7 @@ import {
   NodeDiedError,
   ObjectLostError,
   ObjectStoreFullError,
+  ObjectUnavailableError,
   ShoalError,
   UnreachableError,
 } from '../../../protocols/errors.ts'
@@ -151,6 +152,7 @@ describe('whether a value is lost', () => {
     assert.equal(recovery.lossIn(new ObjectLostError('nowhere', { name: other }), name), undefined)
     assert.equal(recovery.lossIn(new ObjectStoreFullError('full', { name }), name), undefined)
     assert.equal(recovery.lossIn(new Error('nowhere'), name), undefined)
+    assert.equal(recovery.lossIn(new ObjectUnavailableError('EMFILE', { name }), name), undefined)
   })
 })
 
