@@ -332,6 +332,36 @@ describe('a store that is too small for the work', () => {
     assert.deepEqual([second, runs], [['right', 'right'], 'x'])
   })
 
+  test('what one task has made and the disk has lost comes back of one more run', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 9 * mebibyte, spillDirectory: disk, cpus: 1 })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      import { appendFileSync, readFileSync } from 'node:fs'
+      const log = process.cwd() + '/runs'
+      const several = remote(() => { appendFileSync(log, 's'); return Array.from({ length: 6 }, (_, i) => make(i, ${mebibyte})) })
+      const stream = remote(function* () { appendFileSync(log, 'i'); for (let i = 0; i < 6; i++) yield make(i, ${mebibyte}) })
+      const refs = several.options({ numReturns: 6 }).remote()
+      await wait(refs, { count: 6 })
+      const items = []
+      for await (const item of stream.remote()) items.push(item)
+      const more = Array.from({ length: 6 }, () => put(make(9)))
+      console.log('BEFORE')
+      while (!existsSync('gone')) await new Promise((resolve) => setTimeout(resolve, 20))
+      const read = []
+      for (const all of [refs, items]) for (const [i, ref] of all.entries()) read.push(await get(ref).then((data) => isRight(data, i, ${mebibyte}), (error) => error.message))
+      tell([read, readFileSync(log, 'utf8'), more.length])`,
+    )
+    await driver.printed(/BEFORE/)
+    const folder = spillFolderOf(daemon)
+    await until('they are on the disk', () => bytesIn(folder) >= 26 * mebibyte)
+    for (const file of readdirSync(folder)) rmSync(path.join(folder, file))
+    writeFileSync(path.join(driver.directory, 'gone'), '')
+    const [read, runs] = (await resultOf(driver)) as [unknown[], string]
+    assert.deepEqual([read, runs], [Array.from({ length: 12 }, () => true), 'sisi'])
+  })
+
   test('a place that cannot be used is an error at the start', async (t) => {
     const { ready } = await startDaemon(t, { spillDirectory: '/dev/null/spill' })
     assert.match(ready.error?.message ?? '', /--spill-dir/)
