@@ -202,6 +202,16 @@ export class ObjectLostError extends ShoalError {
   }
 }
 
+/**
+ * Thrown by `get` when a value is there and could not be read this time, such as for a fault of the disk or for want of open
+ * files: nothing is lost. `details` names the value and its object. Way out: the same call again.
+ */
+export class ObjectUnavailableError extends ShoalError {
+  constructor(message: string, details: Details = {}) {
+    super('OBJECT_UNAVAILABLE', message, { retryable: true, details })
+  }
+}
+
 /** Thrown by `get` when the process that owned the object ended before the object was read. */
 export class OwnerDiedError extends ShoalError {
   constructor(message: string, details: Details = {}) {
@@ -318,6 +328,7 @@ export const shoalErrorClasses = {
   PoolClosedError,
   ItemFailedError,
   ObjectLostError,
+  ObjectUnavailableError,
   OwnerDiedError,
   ObjectStoreFullError,
   InfeasibleError,

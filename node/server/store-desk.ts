@@ -28,7 +28,7 @@ export interface StoreDeskOptions {
 /** Who waits for an answer about a value. */
 type Asker = Pick<Client, 'id' | 'send' | 'usesStore'>
 
-/** A value may leave the memory again before the one who asked for it has come to read it. */
+/** A value may leave the memory again before the one who asked for it has come to read it; its file may not be readable. */
 const opensMax = 3
 
 /** What clients have to say about the object store. */
@@ -167,7 +167,7 @@ export class StoreDesk {
       try {
         return await store.locate(question.name)
       } catch (error) {
-        loss = error
+        if (error instanceof ObjectLostError) loss = error
         if (tries === opensMax) throw error
       }
     }

@@ -1,9 +1,15 @@
 import { writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
-import { ObjectLostError, ObjectStoreFullError, type ShoalError } from '../../protocols/errors.ts'
+import {
+  ObjectLostError,
+  ObjectStoreFullError,
+  type ObjectUnavailableError,
+  type ShoalError,
+} from '../../protocols/errors.ts'
 import { nodeOf, type ClientId, type NodeId, type ObjectId } from '../../protocols/ids.ts'
 import { blockHeaderBytes, type BlockPlace } from '../../protocols/store-segment.ts'
+import { unreadableValue } from '../../protocols/unreadable-value.ts'
 import { idleMsDefault } from './memory-room.ts'
 import type { MemorySegment } from './memory-segment.ts'
 import { diskFull, SpillDamagedError, type SpilledValue, type SpillFiles } from './spill-files.ts'
@@ -196,7 +202,7 @@ export class ObjectStore implements TransferStore {
   /**
    * Where a value can be read: in memory, into which it is brought from the disk, or else in a file.
    *
-   * Rejects with ObjectLostError when it is not here.
+   * Rejects with ObjectLostError when it is not here, ObjectUnavailableError when its file could not be read this time.
    */
   locate(name: string): Promise<ValuePlace> {
     const key = ++this.#lastKey
@@ -226,6 +232,11 @@ export class ObjectStore implements TransferStore {
   #lost(name: string, file: string, { message: reason }: SpillDamagedError): ObjectLostError {
     this.#step({ type: 'damaged', name, file })
     return new ObjectLostError(`the value ${name} cannot be read: ${reason}`, { name, reason })
+  }
+
+  #unreadable(name: string, reason: string): ObjectUnavailableError {
+    const { bytes = 0, object = '' } = this.#book.entries.get(name) ?? {}
+    return unreadableValue({ name, bytes, object, reason })
   }
 
   // --- what ends
@@ -399,7 +410,8 @@ export class ObjectStore implements TransferStore {
       if (this.has(name)) this.#checked.add(name)
       return value
     } catch (error) {
-      throw error instanceof SpillDamagedError ? this.#lost(name, place.file, error) : error
+      if (error instanceof SpillDamagedError) throw this.#lost(name, place.file, error)
+      throw this.#unreadable(name, (error as Error).message)
     }
   }
 
@@ -446,9 +458,11 @@ export class ObjectStore implements TransferStore {
       case 'opened':
         return this.#take(this.#opening, action.key)?.resolve(action.place)
       case 'openFailed': {
-        const { name, reason } = action
+        const { name, reason, isLost } = action
         return this.#take(this.#opening, action.key)?.reject(
-          new ObjectLostError(`the value ${name} cannot be read: ${reason}`, { name, reason }),
+          isLost
+            ? new ObjectLostError(`the value ${name} cannot be read: ${reason}`, { name, reason })
+            : this.#unreadable(name, reason),
         )
       }
       case 'spill':

@@ -416,8 +416,8 @@ export class StoreBook {
     return openers
   }
 
-  #openFailed(key: number, name: string, reason: string): void {
-    this.#actions.push({ type: 'openFailed', key, name, reason })
+  #openFailed(key: number, name: string, reason: string, isLost = true): void {
+    this.#actions.push({ type: 'openFailed', key, name, reason, isLost })
   }
 
   #restored(name: string, nowMs: number): void {
@@ -443,7 +443,7 @@ export class StoreBook {
     entry.isMoving = false
     this.#memory.giveBack(entry.memory, entry.bytes)
     entry.memory = undefined
-    for (const key of this.#takeOpeners(name)) this.#openFailed(key, name, reason)
+    for (const key of this.#takeOpeners(name)) this.#openFailed(key, name, reason, isLost)
     if (isLost && !entry.isFreed) this.#drop(entry, 'lost')
     else this.#settle(entry)
   }

@@ -80,7 +80,8 @@ export type StoreAction =
   | { type: 'placeFile'; key: number; name: string; file: string }
   | { type: 'refuse'; key: number; name: string; bytes: number; figures: StoreFigures }
   | { type: 'opened'; key: number; name: string; bytes: number; place: ValuePlace }
-  | { type: 'openFailed'; key: number; name: string; reason: string }
+  /** `isLost`: it is not here; else it is, and may be readable the next time. */
+  | { type: 'openFailed'; key: number; name: string; reason: string; isLost: boolean }
   | { type: 'spill'; file: string; blocks: readonly { name: string; offset: number; bytes: number }[] }
   | { type: 'restore'; name: string; bytes: number; from: DiskPlace; place: BlockPlace }
   | { type: 'deleteFile'; file: string }

@@ -27,6 +27,9 @@ export interface TransferStore {
   /**
    * A value of this store, to be read piece by piece, in memory or from the disk. It stays until `close()`, also when it is
    * freed meanwhile. Undefined when it is not here as a whole.
+   *
+   * Rejects with ObjectLostError when it turns out to be damaged, and is here no more; with other errors when it cannot be
+   * read now.
    */
   open(name: string): Promise<OutgoingValue | undefined>
 }

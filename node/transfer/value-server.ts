@@ -1,4 +1,4 @@
-import { ProtocolError, ShoalError } from '../../protocols/errors.ts'
+import { ObjectLostError, ProtocolError } from '../../protocols/errors.ts'
 import type { NodeId } from '../../protocols/ids.ts'
 import { withinTime } from '../bulk/within-time.ts'
 import type { BulkStream } from '../network/network.ts'
@@ -117,7 +117,8 @@ export class ValueServer {
     try {
       value = await this.#with.store.open(name)
     } catch (error) {
-      const status = error instanceof ShoalError && error.retryable ? 'busy' : 'lost'
+      // Whatever else is wrong may pass: the value is here.
+      const status = error instanceof ObjectLostError ? 'lost' : 'busy'
       await this.#say(stream, request, { status, peers })
       return true
     }

@@ -71,7 +71,7 @@ export function put<T>(value: T, options: PutOptions = {}): ObjectRef<T> {
 /**
  * Waits for the value of a ref, or of every ref of an array, in its order. Throws the task's own error if it threw, as
  * soon as the first of many has failed. Otherwise rejects with GetTimeoutError, TaskCancelledError, WorkerCrashedError,
- * ObjectLostError, OwnerDiedError, InfeasibleError or NodeDiedError. Every call gives a value of its own, as if it
+ * ObjectLostError, ObjectUnavailableError, OwnerDiedError, InfeasibleError or NodeDiedError. Every call gives a value of its own, as if it
  * were a copy: large buffers in it share memory with others until they are written to. What takes buffers away, such as a
  * `ReadableStream` of type `bytes`, must be given a copy of them.
  *

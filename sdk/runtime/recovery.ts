@@ -132,7 +132,10 @@ export class Recovery {
     const { lineages, submit, free } = this.#host
     const lineage = record.lineage as Lineage
     this.#losses.set(record, loss)
-    if (loss.value !== undefined) free(loss.value.name)
+    if (loss.value !== undefined) {
+      free(loss.value.name)
+      lineage.suspect(nodeOf(loss.value.name))
+    }
     const task = lineage.run(record)
     if (task === undefined) return
     lineages.take(lineage)
@@ -158,13 +161,16 @@ export class Recovery {
   }
 
   /**
-   * The task of this result has run again, for others. True when the value of this one was on a node that is gone, so that it
-   * takes what has come: sooner or later somebody would miss it.
+   * The task of this result has run again, for others. True when the value of this one was on a node that is gone, or that has
+   * lost one of the others, so that it takes what has come: sooner or later somebody would miss it, and the retries would be
+   * used up one by one.
    */
   lostToo(record: ObjectRecord): boolean {
-    const { value } = record
+    const { value, lineage } = record
     if (value === undefined) return true
-    if (value.kind !== 'stored' || !this.#isGone(value)) return false
+    if (value.kind !== 'stored') return false
+    const isSuspect = lineage instanceof Lineage && lineage.isSuspect(nodeOf(value.name))
+    if (!isSuspect && !this.#isGone(value)) return false
     this.#host.free(value.name)
     record.lose()
     this.counters.recovered += 1
@@ -175,7 +181,9 @@ export class Recovery {
   streamPart({ lineage, replicas }: TaskRecord, stream: StreamRecord): { skip: number; limit: number } {
     const { received, isOver } = stream
     // What is kept on several nodes is most likely there.
-    const isLikelyLost = (value: WireValue): boolean => replicas === 1 && value.kind === 'stored' && this.#isGone(value)
+    const isLikelyLost = (value: WireValue): boolean =>
+      value.kind === 'stored' &&
+      ((replicas === 1 && this.#isGone(value)) || lineage?.isSuspect(nodeOf(value.name)) === true)
     const lost = lineage?.rangeOf(({ value }) => value === undefined || isLikelyLost(value))
     const skip = Math.min(received, lost?.first ?? received)
     stream.next = skip

@@ -6,6 +6,7 @@ import {
   type NodeDiedError,
   ShoalError,
   ObjectStoreFullError,
+  ObjectUnavailableError,
 } from '../../protocols/errors.ts'
 import { nodeOf, objectId, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody, MessageHandlers } from '../../protocols/messages.ts'
@@ -496,5 +497,6 @@ function placeOf(answer: StoredAnswer, { name, bytes }: { name: string; bytes: n
   if (code === 'OBJECT_LOST') throw new ObjectLostError(message, details)
   if (code === 'OBJECT_STORE_FULL') throw new ObjectStoreFullError(message, details)
   if (code === 'UNREACHABLE') throw new UnreachableError(message, { details })
-  throw new ShoalError(code === '' ? 'OBJECT_UNAVAILABLE' : code, message, { details })
+  if (code === 'OBJECT_UNAVAILABLE' || code === '') throw new ObjectUnavailableError(message, details)
+  throw new ShoalError(code, message, { details })
 }

@@ -55,7 +55,7 @@ export class FileStore implements ObjectStore {
   ): Promise<StoredBytes> {
     await this.bring(name, bytes, whose, priority, signal)
     const place = { file: path.join(this.#directory, name), offset: 0, crc: undefined }
-    return privateBytes(await readStoredFile(place, name, bytes))
+    return privateBytes(await readStoredFile(place, name, bytes, whose))
   }
 
   /** Files are read without holding the program up. */

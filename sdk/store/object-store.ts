@@ -48,7 +48,8 @@ export interface ObjectStore {
    * A value, to be closed when it has been read.
    *
    * Rejects with ObjectLostError when there is no such value, when it is not `bytes` long, or damaged on the disk; and with
-   * the signal's reason when that aborts while the value is brought here.
+   * the signal's reason when that aborts while the value is brought here. With ObjectUnavailableError when it is there and
+   * could not be read this time.
    */
   read(
     name: string,

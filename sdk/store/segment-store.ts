@@ -56,7 +56,7 @@ export class SegmentStore implements ObjectStore {
       const place = await this.#link.open({ ...whose, name, bytes, priority, damaged }, signal)
       if (place.in === 'file') {
         try {
-          return privateBytes(await readStoredFile(place, name, bytes))
+          return privateBytes(await readStoredFile(place, name, bytes, whose))
         } catch (error) {
           // The node may have it from elsewhere.
           if (!(error instanceof ObjectLostError) || damaged === place.file) throw error

@@ -2,6 +2,9 @@ import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { ObjectLostError } from '../../protocols/errors.ts'
+import { objectId } from '../../protocols/ids.ts'
+import { unreadableValue } from '../../protocols/unreadable-value.ts'
+import type { ValueOwner } from './object-store.ts'
 import { storeFull } from './store-full.ts'
 
 /** One system call moves less than 2 GiB, so larger values go in pieces. */
@@ -32,20 +35,39 @@ export function sumOf(parts: readonly Uint8Array[]): number {
   return sum
 }
 
+interface FilePlace {
+  file: string
+  offset: number
+  /** The sum of its bytes, if there is one. */
+  crc: number | undefined
+}
+
 /**
- * Reads a value from a file. `crc`: the sum of its bytes, if there is one.
+ * Reads a value from a file.
  *
- * Rejects with ObjectLostError when it is not there, or not what was written.
+ * Rejects with ObjectLostError when it is not there, or not what was written; with ObjectUnavailableError when the system
+ * does not read it this time.
  */
 export async function readStoredFile(
-  { file, offset, crc }: { file: string; offset: number; crc: number | undefined },
+  place: FilePlace,
   name: string,
   bytes: number,
+  { owner, sequence }: ValueOwner,
 ): Promise<Uint8Array> {
+  try {
+    return await readFile(place, name, bytes)
+  } catch (error) {
+    if (error instanceof ObjectLostError) throw error
+    const object = sequence === 0 ? '' : objectId(owner, sequence)
+    throw unreadableValue({ name, bytes, object, reason: (error as Error).message })
+  }
+}
+
+async function readFile({ file, offset, crc }: FilePlace, name: string, bytes: number): Promise<Uint8Array> {
   const lost = (reason: string): ObjectLostError =>
     new ObjectLostError(`the value ${name} (${bytes} bytes) cannot be read: ${reason}`, { name, bytes, reason })
   await using handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
-    throw error.code === 'ENOENT' ? lost('its file is gone') : lost(error.message)
+    throw error.code === 'ENOENT' ? lost('its file is gone') : error
   })
   const size = (await handle.stat()).size - offset
   if (size < bytes) throw lost('its file was cut short')

@@ -1,3 +1,4 @@
+import type { NodeId } from '../../protocols/ids.ts'
 import { wireBytes } from '../../protocols/wire-value.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
@@ -43,6 +44,8 @@ export class Lineage {
   #dropReason = ''
   #resolved: readonly { position: number; input: Input }[] = []
   #holds: readonly Input[] | undefined
+  /** Where results were lost for which the task runs now. */
+  readonly #suspects = new Set<NodeId>()
   /** What was made again for the last time is kept: others count on it, because it could be made again when they came. */
   #last: readonly (ObjectRecord | undefined)[] = []
 
@@ -99,12 +102,25 @@ export class Lineage {
   }
 
   /**
+   * A result is lost that lay on this node. The others there are suspected until the run that makes it again has ended: they
+   * were written at the same time, so that on the disk they lie in one file.
+   */
+  suspect(node: NodeId): void {
+    this.#suspects.add(node)
+  }
+
+  isSuspect(node: NodeId): boolean {
+    return this.#suspects.has(node)
+  }
+
+  /**
    * The task has ended. Keeps what it takes to run it again, and lets go of the rest. Gives the bytes that this takes in
    * memory, about.
    */
   rest(): number {
     const task = this.#task as TaskRecord
     this.#isRunning = false
+    this.#suspects.clear()
     this.#resolved = task.resolvedRefs.map(({ position, ref }) => ({ position, input: inputOf(ref) }))
     this.#holds = task.holds?.map(inputOf)
     task.resolvedRefs = []

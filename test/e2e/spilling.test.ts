@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -280,6 +291,75 @@ describe('a store that is too small for the work', () => {
     assert.ok(lost.length > 0 && lost.length < read.length, read.join('\n'))
     for (const each of lost)
       assert.match(each, /^OBJECT_LOST: .*its file( on the disk)? (is damaged|was cut short|is gone)/)
+  })
+
+  test('a file that the system does not read this time is no loss: the next get has the value, and no task runs again', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 9 * mebibyte, spillDirectory: disk })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      import { appendFileSync, readFileSync } from 'node:fs'
+      const log = process.cwd() + '/runs'
+      const call = remote((seed: number) => { appendFileSync(log, 'x'); return make(seed) })
+      const refs = [put(make(0)), call.remote(1)]
+      await wait(refs, { count: 2 })
+      const more = Array.from({ length: 8 }, () => put(make(9)))
+      const read = () => Promise.all(refs.map((ref, i) => get(ref).then((data) => isRight(data, i) ? 'right' : 'wrong', (error) => error.code + ' ' + error.retryable)))
+      const next = async (file: string) => { console.log('BEFORE ' + file); while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 20)) }
+      await next('away')
+      const first = await read()
+      await next('back')
+      tell([first, await read(), readFileSync(log, 'utf8'), more.length])`,
+    )
+    await driver.printed(/BEFORE away/)
+    const folder = spillFolderOf(daemon)
+    await until('most are on the disk', () => bytesIn(folder) >= 8 * 4 * mebibyte)
+    const files = readdirSync(folder).map((file) => path.join(folder, file))
+    for (const file of files) {
+      renameSync(file, `${file}.away`)
+      mkdirSync(file)
+    }
+    writeFileSync(path.join(driver.directory, 'away'), '')
+    await driver.printed(/BEFORE back/)
+    for (const file of files) {
+      rmdirSync(file)
+      renameSync(`${file}.away`, file)
+    }
+    writeFileSync(path.join(driver.directory, 'back'), '')
+    const [first, second, runs] = (await resultOf(driver)) as [string[], string[], string]
+    assert.deepEqual(first, ['OBJECT_UNAVAILABLE true', 'OBJECT_UNAVAILABLE true'])
+    assert.deepEqual([second, runs], [['right', 'right'], 'x'])
+  })
+
+  test('what one task has made and the disk has lost comes back of one more run', async (t) => {
+    const disk = temporaryDirectory()
+    const daemon = await startDaemon(t, { storeBytesMax: 9 * mebibyte, spillDirectory: disk, cpus: 1 })
+    await using driver = program(
+      daemon.runtimeDirectory,
+      `
+      import { appendFileSync, readFileSync } from 'node:fs'
+      const log = process.cwd() + '/runs'
+      const several = remote(() => { appendFileSync(log, 's'); return Array.from({ length: 6 }, (_, i) => make(i, ${mebibyte})) })
+      const stream = remote(function* () { appendFileSync(log, 'i'); for (let i = 0; i < 6; i++) yield make(i, ${mebibyte}) })
+      const refs = several.options({ numReturns: 6 }).remote()
+      await wait(refs, { count: 6 })
+      const items = []
+      for await (const item of stream.remote()) items.push(item)
+      const more = Array.from({ length: 6 }, () => put(make(9)))
+      console.log('BEFORE')
+      while (!existsSync('gone')) await new Promise((resolve) => setTimeout(resolve, 20))
+      const read = []
+      for (const all of [refs, items]) for (const [i, ref] of all.entries()) read.push(await get(ref).then((data) => isRight(data, i, ${mebibyte}), (error) => error.message))
+      tell([read, readFileSync(log, 'utf8'), more.length])`,
+    )
+    await driver.printed(/BEFORE/)
+    const folder = spillFolderOf(daemon)
+    await until('they are on the disk', () => bytesIn(folder) >= 26 * mebibyte)
+    for (const file of readdirSync(folder)) rmSync(path.join(folder, file))
+    writeFileSync(path.join(driver.directory, 'gone'), '')
+    const [read, runs] = (await resultOf(driver)) as [unknown[], string]
+    assert.deepEqual([read, runs], [Array.from({ length: 12 }, () => true), 'sisi'])
   })
 
   test('a place that cannot be used is an error at the start', async (t) => {

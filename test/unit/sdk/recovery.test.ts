@@ -4,6 +4,7 @@ import {
   NodeDiedError,
   ObjectLostError,
   ObjectStoreFullError,
+  ObjectUnavailableError,
   ShoalError,
   UnreachableError,
 } from '../../../protocols/errors.ts'
@@ -151,6 +152,7 @@ describe('whether a value is lost', () => {
     assert.equal(recovery.lossIn(new ObjectLostError('nowhere', { name: other }), name), undefined)
     assert.equal(recovery.lossIn(new ObjectStoreFullError('full', { name }), name), undefined)
     assert.equal(recovery.lossIn(new Error('nowhere'), name), undefined)
+    assert.equal(recovery.lossIn(new ObjectUnavailableError('EMFILE', { name }), name), undefined)
   })
 })
 
@@ -242,6 +244,64 @@ describe('a lost result', () => {
     assert.deepEqual([first.value, second.value, nameOf(third)], [values[0], values[1], old[2]])
     assert.deepEqual(new Set(the.freed), new Set([old[0], old[1], values[2]?.name]))
     assert.deepEqual(the.recovery.counters, { recovered: 2, failed: 0 })
+  })
+})
+
+describe('a result that is lost on a node that is there', () => {
+  test('takes along what else of its task lies there, once: read one after the other they cost one retry', () => {
+    const the = new Owner()
+    const { task, records } = the.task(4)
+    the.end(
+      task,
+      [there, there, there, here].map((node) => storedValue(the.stored(node))),
+    )
+    const old = records.map(nameOf)
+    const damage = (names: readonly string[]): void => {
+      for (const name of names) the.store.delete(name)
+    }
+    const read = (): void => {
+      for (const record of records) {
+        const name = nameOf(record)
+        if (the.store.has(name)) continue
+        assert.equal(the.recovery.lost(record, name, 'its file is gone'), undefined)
+        const values = records.map(() => storedValue(the.stored(there)))
+        the.end(the.submitted.at(-1) as TaskRecord, values)
+      }
+    }
+    // One of the three is still to be read; it makes no difference.
+    damage(old.slice(0, 2))
+    read()
+    assert.deepEqual([the.submitted.length, task.retriesLeft], [1, 2])
+    assert.equal(nameOf(records[3] as ObjectRecord), old[3])
+    const second = records.map(nameOf)
+    // The old ones, and the new one that is not needed.
+    assert.equal(the.freed.length, 4)
+    assert.ok(old.slice(0, 3).every((name) => the.freed.includes(name) && !second.includes(name)))
+    assert.deepEqual(the.recovery.counters, { recovered: 3, failed: 0 })
+    // What was suspected then is not when another one is lost elsewhere.
+    damage([old[3] as string])
+    read()
+    assert.deepEqual(records.slice(0, 3).map(nameOf), second.slice(0, 3))
+    assert.notEqual(nameOf(records[3] as ObjectRecord), old[3])
+    assert.deepEqual([the.submitted.length, the.freed.length], [2, 8])
+  })
+
+  test('is the first of the items of its stream that lie there to come again, in one run', () => {
+    const the = new Owner()
+    const { task, items } = the.stream(here, 1)
+    for (const index of [1, 2, 3]) the.item(task, index, there)
+    the.item(task, 4, here)
+    items.push(...Array.from({ length: 4 }, () => task.stream?.take() as ObjectRecord))
+    the.endStream(task)
+    const old = items.map(nameOf)
+    const third = items[2] as ObjectRecord
+    the.recovery.lost(third, nameOf(third), 'its file is gone')
+    assert.deepEqual(the.partOf(task), { skip: 1, limit: 4 })
+    const again = [1, 2, 3].map((index) => the.item(task, index, there))
+    the.endStream(task)
+    assert.deepEqual(items.map(nameOf), [old[0], ...again, old[4]])
+    assert.deepEqual(new Set(the.freed), new Set(old.slice(1, 4)))
+    assert.deepEqual([the.submitted.length, task.retriesLeft], [1, 2])
   })
 })
 
@@ -417,11 +477,11 @@ describe('lost items of a stream', () => {
     assert.deepEqual([second, third].map(nameOf), again)
     assert.equal(the.submitted.length, 2)
     assert.deepEqual(the.partOf(task), { skip: 0, limit: 4 })
-    again.unshift(the.item(task, 0, here))
-    for (const index of [1, 2]) the.item(task, index, here)
-    again.push(the.item(task, 3, here))
+    // The others that lie there are suspected, too.
+    const last = [0, 1, 2, 3].map((index) => the.item(task, index, here))
     the.endStream(task)
-    assert.deepEqual(items.map(nameOf), again)
+    assert.deepEqual(items.map(nameOf), last)
+    assert.ok(again.every((name) => the.freed.includes(name)))
     assert.deepEqual([the.submitted.length, task.retriesLeft], [2, 1])
   })
 

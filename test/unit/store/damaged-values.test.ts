@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
-import { ObjectLostError } from '../../../protocols/errors.ts'
+import { ObjectLostError, ObjectUnavailableError } from '../../../protocols/errors.ts'
+import { objectId } from '../../../protocols/ids.ts'
 import type { MessageBody } from '../../../protocols/messages.ts'
 import { blockHeaderBytes } from '../../../protocols/store-segment.ts'
 import { ClientDirectory } from '../../../node/server/client-directory.ts'
@@ -136,5 +137,43 @@ describe('a value that a program finds damaged on the disk', () => {
     assert.deepEqual(asked, ['', file])
     host.misplace = () => ({ in: 'file', file, offset: 0, crc: 1 })
     await assert.rejects(host.anotherProgram().read(name, 300_000, whose, 'get'), ObjectLostError)
+  })
+})
+
+describe('a value whose file the system does not read this time', () => {
+  test('is not lost, and not looked for elsewhere: the next time it is there', async (t) => {
+    const { store, file, fetched, ask, bytesAt } = await createWorld(t, { bytes: 3_000_000, isElsewhere: true })
+    renameSync(file, `${file}.away`)
+    mkdirSync(file)
+    for (const damaged of ['', file]) {
+      const { kind, code, message } = await ask(damaged)
+      assert.deepEqual([kind, code, store.has(name)], ['error', 'OBJECT_UNAVAILABLE', true])
+      assert.match(message ?? '', /EISDIR/)
+    }
+    rmdirSync(file)
+    renameSync(`${file}.away`, file)
+    const answer = await ask('')
+    assert.equal(answer.kind, 'memory')
+    assert.ok(Buffer.compare(bytesAt(answer), bytesFor(name, 3_000_000)) === 0)
+    assert.deepEqual(fetched, [])
+  })
+
+  test('is not reported as damaged by the program that reads it', async () => {
+    const host = await SegmentHost.create(bytesMax)
+    host.store.write(name, [bytesFor(name, 300_000)], whose)
+    const asked: string[] = []
+    // It cannot be opened, which does not say that it is gone.
+    const file = path.join(temporaryDirectory(), 'x'.repeat(300))
+    host.misplace = ({ damaged = '' }) => {
+      asked.push(damaged)
+      return { in: 'file', file, offset: 0, crc: 1 }
+    }
+    await assert.rejects(host.anotherProgram().read(name, 300_000, whose, 'get'), (error) => {
+      assert.ok(error instanceof ObjectUnavailableError && error.retryable)
+      assert.equal(error.details['object'], objectId(owner, 1))
+      assert.match(error.message, /ENAMETOOLONG/)
+      return true
+    })
+    assert.deepEqual(asked, [''])
   })
 })

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
-import { ObjectLostError, ObjectStoreFullError } from '../../../protocols/errors.ts'
+import { ObjectLostError, ObjectStoreFullError, ObjectUnavailableError } from '../../../protocols/errors.ts'
 import { blockHeaderBytes } from '../../../protocols/store-segment.ts'
 import { MemorySegment } from '../../../node/store/memory-segment.ts'
 import { ObjectStore } from '../../../node/store/object-store.ts'
@@ -42,7 +42,7 @@ async function put(store: ObjectStore, segment: MemorySegment, n: number, bytes:
   if (place.in === 'file') writeStoredFile(place.file, [value])
   else segment.slice(place.offset + blockHeaderBytes, bytes).set(value)
   const crc = place.in === 'file' ? sumOf([value]) : 0
-  store.seal({ name, bytes, owner, object: '', crc, isFile: false })
+  store.seal({ name, bytes, owner, object: `0a${n}`, crc, isFile: false })
   return place.in
 }
 
@@ -162,6 +162,37 @@ describe('values on the disk', () => {
     for (let n = 2; n < 6; n++) await put(store, segment, n, 900_000)
     await until('it has tried', () => store.book.diskProblem !== '')
     assert.ok(store.book.diskProblem.startsWith(problem), store.book.diskProblem)
+  })
+
+  test('a file that the system does not read is no loss: its values can be read when it does', async (t) => {
+    const { store, folder, segment } = await createStore(t)
+    const sizes = [...Array.from({ length: 8 }, () => 900_000), bytesMax + 1]
+    const gone: string[] = []
+    store.onGone = (name) => void gone.push(name)
+    for (const [n, bytes] of sizes.entries()) await put(store, segment, n, bytes)
+    const files = readdirSync(folder).map((file) => path.join(folder, file))
+    for (const file of files) {
+      renameSync(file, `${file}.away`)
+      // It can be opened, and not be read.
+      mkdirSync(file)
+    }
+    const failed: string[] = []
+    for (const [n, bytes] of sizes.entries()) {
+      try {
+        assert.ok(await isRight(store, n, bytes))
+      } catch (error) {
+        failed.push(nameOf(n))
+        assert.ok(error instanceof ObjectUnavailableError && error.retryable)
+        assert.match(error.message, new RegExp(`${nameOf(n)} of the object 0a${n} .*EISDIR.*not lost`))
+      }
+    }
+    assert.ok(failed.length > 1 && failed.includes(nameOf(8)))
+    for (const file of files) {
+      rmdirSync(file)
+      renameSync(`${file}.away`, file)
+    }
+    for (const [n, bytes] of sizes.entries()) assert.ok(await isRight(store, n, bytes))
+    assert.deepEqual(gone, [])
   })
 
   test('memory that is written to when its owner goes stays the writer’s', async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ObjectLostError } from '../../../protocols/errors.ts'
 import { ChunkSet } from '../../../node/transfer/chunks.ts'
 import { answerHeaderBytes, decodeAnswer, encodeRequest } from '../../../node/transfer/value-frames.ts'
 import { ValueServer, type PartialValue } from '../../../node/transfer/value-server.ts'
@@ -56,4 +57,30 @@ test('what there is of new is told at once, but not more often than every 50 ms 
   assert.equal(await ask(), 2, 'what was told long ago does not count')
   mine.abort('the test is over')
   await serving
+})
+
+test('only what is lost here is said to be: another error when it is opened may pass', async () => {
+  for (const [error, expected] of [
+    [new ObjectLostError('its file is damaged', { name }), 'lost'],
+    [new Error('EMFILE: too many open files'), 'busy'],
+  ] as const) {
+    const server = new ValueServer({
+      store: { has: () => true, open: () => Promise.reject(error) },
+      mark: '',
+      partial: () => undefined,
+      onAsked: () => {},
+      holders: () => [],
+      stallMs: 60_000,
+      now: () => 0,
+      log: () => {},
+    })
+    const [mine, theirs] = bulkPair()
+    const serving = server.serve('1'.padStart(16, '0'), theirs)
+    await mine.write(encodeRequest({ kind: 'chunk', requestId: 1, name, index: 0, mark: '' }))
+    const header = Buffer.alloc(answerHeaderBytes)
+    await mine.readInto(header)
+    assert.equal(decodeAnswer(header).status, expected)
+    mine.abort('the test is over')
+    await serving
+  }
 })
