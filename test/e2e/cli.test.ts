@@ -102,6 +102,7 @@ describe('help and usage', { concurrency: true }, () => {
     [['drain', 'desk', '--deadline', '0'], /--deadline must be a number of seconds; got "0"/],
     [['drain', 'desk', '--undo', '--force'], /--undo takes no other option/],
     [['mesh', '--nodes', '0'], /--nodes must be a whole number, 1 or more; got "0"/],
+    [['objects', 'locate', 'abc'], /the id of an object has 44 hex digits, as `ref\.id` .* show it; got "abc"/],
     [['down', 'now'], /too many arguments for 'down'/],
     [['run'], /missing required argument 'file'/],
     [['run', '--fast', 'x.ts'], /unknown option '--fast'/],
@@ -392,6 +393,22 @@ describe('the mesh', () => {
     const findings = await json<{ name: string; level: string }[]>(temporaryDirectory(), 'doctor')
     assert.equal(findings.find(({ name }) => name === 'node')?.level, 'warn')
     assert.equal(findings.find(({ name }) => name === 'Node.js')?.level, 'ok')
+  })
+
+  test('a node on its own finds objects in its own store', async (t) => {
+    const { runtimeDirectory, socketPath } = await startDaemonProcess(t, { mesh: false, prestart: 0 })
+    const client = await FakeClient.attach(socketPath)
+    const id = `${client.id}00000000000a`
+    await client.store(socketPath, 'ab'.repeat(16), 5000, id)
+    client.send('statusGet', { requestId: 1 })
+    await client.next('statusReply')
+    const typed = `ObjectRef(${id.toUpperCase()})`
+    const { holders } = await json<AdminValue<'objectLocate'>>(runtimeDirectory, 'objects', 'locate', typed)
+    assert.equal(holders.length, 1)
+    const none = await shoal(runtimeDirectory, 'objects', 'locate', `${client.id}00000000000b`)
+    assert.equal(none.code, 1)
+    assert.match(none.stdout, /^No node .* holds .*00b\. \(Values of up to 100 KiB stay with their owners\.\)\n$/)
+    await client.close()
   })
 
   test('shoal mesh: several nodes until Ctrl-C, and nothing stays', async (t) => {

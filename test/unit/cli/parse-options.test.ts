@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { parseChoice, parseDuration, parseLabel, parseListen, parsePeer } from '../../../node/cli/parse-options.ts'
+import {
+  parseChoice,
+  parseDuration,
+  parseLabel,
+  parseListen,
+  parseObjectId,
+  parsePeer,
+} from '../../../node/cli/parse-options.ts'
 import { nodeOptionsOf } from '../../../node/cli/start-options.ts'
 import { UsageError } from '../../../node/cli/usage-error.ts'
 
@@ -56,6 +63,30 @@ describe('options about the mesh', () => {
     assert.equal(parse('admin'), 'admin')
     assert.throws(() => parse('Admin'), /--role must be one of worker, admin; got "Admin"/)
   })
+})
+
+describe('ids of objects', () => {
+  const id = '0123456789ab'.repeat(3) + 'cdef0123'
+
+  test('as they are, in capitals, and as a ref prints itself', () => {
+    for (const text of [id, id.toUpperCase(), ` ${id}\n`, `ObjectRef(${id})`]) assert.equal(parseObjectId(text), id)
+  })
+
+  const wrong: [string, RegExp][] = [
+    ['', /has 44 hex digits, as `ref\.id` and `shoal objects` show it; got ""/],
+    ['abc', /has 44 hex digits, as `ref\.id` and `shoal objects` show it; got "abc"/],
+    ['../x', /has 44 hex digits, .* got "\.\.\/x"/],
+    [`${id}0`, /has 44 hex digits, .* got "/],
+    [id.slice(0, 12), /has 44 hex digits, and all are needed; "0123456789ab" has 12/],
+  ]
+  for (const [text, message] of wrong) {
+    test(`not ${JSON.stringify(text)}`, () => {
+      assert.throws(
+        () => parseObjectId(text),
+        (error) => error instanceof UsageError && message.test(error.message),
+      )
+    })
+  }
 })
 
 describe('what the node is told', () => {
