@@ -60,10 +60,18 @@ export function parseBytes(option: string): (text: string) => number {
   }
 }
 
+/**
+ * A text, as it is. Not an empty one, as of a variable of the shell that is not set, and none that looks like an option: its
+ * own value was forgotten then.
+ */
+export function parseText(option: string, what: string): (text: string) => string {
+  return (text) => (text.trim() === '' || text.startsWith('-') ? refuse(option, what, text) : text)
+}
+
 /** Types of GPUs, with commas between them. */
 export function parseGpuTypes(text: string): string[] {
   const types = text.split(',').map((type) => type.trim())
-  return types.every(isAcceleratorType)
+  return types.every((type) => isAcceleratorType(type) && !type.startsWith('-'))
     ? types
     : refuse('--gpu-type', 'a type, such as H100, or one for each GPU', text)
 }

@@ -1,5 +1,6 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import os from 'node:os'
+import { machineMemoryBytes } from '../system/machine-memory.ts'
 
 /** What can be seen of this machine without its node. */
 export interface LocalFacts {
@@ -25,12 +26,11 @@ const multicastFlag = 0x1000
 
 /** Looks at this machine. Takes a few milliseconds. */
 export function collectLocalFacts(shoalVersion: string): LocalFacts {
-  const limit = process.constrainedMemory()
   return {
     nodeVersion: process.versions.node,
     shoalVersion,
     interfaces: interfaces(),
-    memoryBytes: limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem(),
+    memoryBytes: machineMemoryBytes(),
     sharedMemoryBytes: sharedMemoryBytes('/dev/shm'),
     openFilesMax: parseOpenFiles(readText('/proc/self/limits')),
   }

@@ -72,6 +72,11 @@ describe('help and usage', { concurrency: true }, () => {
     [['up', '--memory-limit-percent', '0'], /memoryLimitPercent of a node must be a number from 1 to 100/],
     [['up', '--memory', '4QB'], /--memory must be a size, such as 4GiB, 512MiB or 4e9; got "4QB"/],
     [['up', '--store', ''], /--store must be a size, such as 4GiB, 512MiB or 4e9; got ""/],
+    [['up', '--store', '4000TiB'], /--store is 3\.9 PiB, and this machine has \S+ \S+ of memory: give less/],
+    [['up', '--spill-dir', ''], /--spill-dir must be a folder .*; got ""/],
+    [['up', '--spill-dir', '--no-mesh'], /--spill-dir must be a folder .*; got "--no-mesh"/],
+    [['up', '--no-spill', '--spill-dir', '/tmp'], /--no-spill refuses them: give one/],
+    [['up', '--name', '--detach'], /--name must be a name that does not begin with -; got "--detach"/],
     [['up', '--workers-max', '0'], /--workers-max must be a whole number, 1 or more; got "0"/],
     [['up', '--resource', 'tpu'], /--resource must be a name and an amount of 0 or more, such as tpu=2; got "tpu"/],
     [

@@ -7,6 +7,7 @@ import {
   parseListen,
   parseObjectId,
   parsePeer,
+  parseText,
 } from '../../../node/cli/parse-options.ts'
 import { nodeOptionsOf } from '../../../node/cli/start-options.ts'
 import { UsageError } from '../../../node/cli/usage-error.ts'
@@ -115,6 +116,34 @@ describe('what the node is told', () => {
         join: 'shoal1.x',
       },
     )
+  })
+
+  test('a store fits into the memory', () => {
+    assert.equal(nodeOptionsOf({ store: 2 ** 30 }, {}, 2 ** 30).storeBytesMax, 2 ** 30)
+    assert.throws(
+      () => nodeOptionsOf({ store: 2 ** 40 }, {}, 3 * 2 ** 30),
+      (error) =>
+        error instanceof UsageError &&
+        /^--store is 1 TiB, and this machine has 3 GiB of memory: give less; .*--spill-dir/.test(error.message),
+    )
+  })
+
+  test('values are spilled somewhere, or not at all', () => {
+    assert.equal(nodeOptionsOf({ spill: true, spillDir: '/disk' }).spillDirectory, '/disk')
+    assert.equal(nodeOptionsOf({ spill: false }).spill, false)
+    assert.throws(
+      () => nodeOptionsOf({ spill: false, spillDir: '/disk' }),
+      /--spill-dir says .* --no-spill .* give one/,
+    )
+    assert.throws(() => nodeOptionsOf({ spillDir: '' }), UsageError)
+  })
+
+  test('texts are there, and no options', () => {
+    const parse = parseText('--spill-dir', 'a folder')
+    assert.equal(parse('./-x'), './-x')
+    for (const text of ['', ' ', '-', '--no-mesh']) {
+      assert.throws(() => parse(text), /--spill-dir must be a folder; got "/, text)
+    }
   })
 
   test('what cannot be is wrong usage', () => {
