@@ -4,6 +4,7 @@ import {
   NotCloneableError,
   ObjectStoreFullError,
 } from '../../protocols/errors.ts'
+import { plural } from '../../protocols/plural.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
@@ -101,14 +102,16 @@ export async function get(target: ObjectRef | readonly ObjectRef[], options: Get
     const endMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs
     if (target instanceof ObjectRef) {
       const record = recordOf(target)
-      if (record.value === undefined) await ready(runtime, [record], 1, options, true)
+      if (record.value === undefined) await ready(runtime, [record], options, { count: 1, of: 1, isGet: true })
       return valueOf(runtime, record, options, endMs)
     }
-    const records = asRefs(target, 'get()').map(recordOf)
+    const records = asRefs(target, 'get() takes an ObjectRef or an array of them').map(recordOf)
     const missing = records.filter((record) => record.value === undefined)
     const failed = records.find((record) => record.value?.isError === true)
     if (failed !== undefined) return valueOf(runtime, failed, options, endMs)
-    if (missing.length > 0) await ready(runtime, missing, missing.length, options, true)
+    if (missing.length > 0) {
+      await ready(runtime, missing, options, { count: missing.length, of: records.length, isGet: true })
+    }
     const firstFailed = missing.find((record) => record.value?.isError === true)
     if (firstFailed !== undefined) return valueOf(runtime, firstFailed, options, endMs)
     const values: unknown[] = []
@@ -148,7 +151,7 @@ function valueOf(runtime: Runtime, record: ObjectRecord, options: GetOptions, en
     decode: (value) =>
       value.classes.length > 0 ? runtime.waiting(runtime.coder.decode(value)) : runtime.coder.decode(value),
     // It was lost; making it again takes as long as making it did.
-    ready: () => ready(runtime, [record], 1, {}, true),
+    ready: () => ready(runtime, [record], {}, { count: 1, of: 1, isGet: true }),
   })
 }
 
@@ -172,7 +175,7 @@ async function readWithin(
   }
   const read = runtime.reader.read(record, {
     decode: (value) => runtime.coder.decode(value, 'get', ends.signal),
-    ready: () => ready(runtime, [record], 1, { signal: ends.signal }, true),
+    ready: () => ready(runtime, [record], { signal: ends.signal }, { count: 1, of: 1, isGet: true }),
   })
   try {
     return await within(
@@ -215,10 +218,12 @@ export async function wait<T>(
   options: WaitOptions = {},
 ): Promise<{ ready: ObjectRef<T>[]; pending: ObjectRef<T>[] }> {
   checkOptions(options, waitChecks, 'wait()')
-  asRefs(refs, 'wait()')
+  asRefs(refs, 'wait() takes an array of ObjectRefs')
   const { count = 1, fetchLocal = true } = options
   if (count > refs.length) {
-    throw new InvalidArgumentError(`wait() has a count of ${count} but only ${refs.length} refs`, { option: 'count' })
+    throw new InvalidArgumentError(`wait() has a count of ${count} but only ${plural(refs.length, 'ref')}`, {
+      option: 'count',
+    })
   }
   if (new Set(refs.map(recordOf)).size < refs.length) {
     throw new InvalidArgumentError('wait() was given the same ref twice')
@@ -268,7 +273,7 @@ async function anywhere(
 ): Promise<ReadyCheck> {
   const missing = records.filter((record) => record.value === undefined)
   const needed = count - (records.length - missing.length)
-  if (needed > 0) await ready(runtime, missing, needed, options, false)
+  if (needed > 0) await ready(runtime, missing, options, { count: needed, of: count, isGet: false })
   return (record) => record.value !== undefined
 }
 
@@ -296,6 +301,14 @@ async function here(
   return (record) => waiting.ready.has(record)
 }
 
+interface Readiness {
+  /** How many of the records must have a value. */
+  count: number
+  /** How many values are asked for, with those that are there. */
+  of: number
+  isGet: boolean
+}
+
 /**
  * Resolves when `count` records have values, or when the time is up; for `get` also when one has failed, and it rejects
  * when the time is up. Rejects when the signal aborts.
@@ -303,9 +316,8 @@ async function here(
 function ready(
   runtime: Runtime,
   records: readonly ObjectRecord[],
-  count: number,
   options: GetOptions,
-  isGet: boolean,
+  { count, of, isGet }: Readiness,
 ): Promise<void> {
   const { timeoutMs } = options
   const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -320,7 +332,7 @@ function ready(
   }
   if (timeoutMs === undefined && options.signal === undefined && records.length === 1) return runtime.waiting(promise)
   const onTimeout = (): void => {
-    if (isGet) reject(timeoutError(missing, count, timeoutMs as number))
+    if (isGet) reject(timeoutError(missing, of, timeoutMs as number))
     else resolve()
   }
   return within(runtime, promise, options, {
@@ -375,13 +387,11 @@ function placed(error: unknown, from: (...args: never[]) => unknown): unknown {
   return error
 }
 
-function asRefs<T>(refs: readonly ObjectRef<T>[], where: string): readonly ObjectRef<T>[] {
-  if (!Array.isArray(refs)) {
-    throw new InvalidArgumentError(`${where} takes an ObjectRef or an array of them; got ${show(refs)}`)
-  }
+function asRefs<T>(refs: readonly ObjectRef<T>[], rule: string): readonly ObjectRef<T>[] {
+  if (!Array.isArray(refs)) throw new InvalidArgumentError(`${rule}; got ${show(refs)}`)
   const wrong = refs.findIndex((ref) => !(ref instanceof ObjectRef))
   if (wrong >= 0) {
-    throw new InvalidArgumentError(`${where} takes ObjectRefs; item ${wrong} is ${show(refs[wrong])}`, { index: wrong })
+    throw new InvalidArgumentError(`${rule}; item ${wrong} is ${show(refs[wrong])}`, { index: wrong })
   }
   return refs
 }

@@ -148,9 +148,10 @@ describe('the node', { concurrency: true }, () => {
       '1GiB',
     )
     assert.equal(up.code, 0, up.stderr)
-    const said = JSON.parse(up.stdout) as { pid: number; resources: unknown }
+    const said = JSON.parse(up.stdout) as { pid: number; resources: unknown; store: { bytesMax: number } }
     t.after(() => isRunning(said.pid) && process.kill(said.pid, 'SIGTERM'))
     assert.deepEqual(said.resources, { CPU: 1, memory: 1024 ** 3, tpu: 2 })
+    assert.ok(said.store.bytesMax > 0)
     for (const args of [['up'], ['up', '--detach']]) {
       const second = await shoal(runtime, ...args)
       assert.equal(second.code, 1)
@@ -166,6 +167,16 @@ describe('the node', { concurrency: true }, () => {
     assert.deepEqual([down.code, down.stdout], [0, `The node (pid ${said.pid}) is stopped.\n`])
     assert.deepEqual(readdirSync(runtime), ['state'])
     await until('the process is gone', () => !isRunning(said.pid))
+  })
+
+  test('up --detach says what up says', async () => {
+    const runtime = temporaryDirectory()
+    const options = ['--no-mesh', '--store', '64MiB', '--spill-dir', path.join(runtime, 'spill')]
+    const { code, stdout } = await shoal(runtime, 'up', '--detach', ...options)
+    assert.equal((await shoal(runtime, 'down')).code, 0)
+    assert.equal(code, 0)
+    assert.match(stdout, new RegExp(`\n {2}store {6}64 MiB in .*, then on the disk in ${runtime}/spill\n`))
+    assert.match(stdout, /It runs in the background; `shoal down` stops it\.\n$/)
   })
 
   test('up in the foreground says what there is, and ends with Ctrl-C', async (t) => {
