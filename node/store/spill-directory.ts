@@ -22,8 +22,7 @@ export function makeSpillDirectory({ spill = true, spillDirectory }: SpillOption
   const parent = spillDirectory === undefined ? ['/var/tmp', os.tmpdir()].find(isOnDisk) : path.resolve(spillDirectory)
   if (parent === undefined) return undefined
   try {
-    // Not those above: where a disk is not mounted, its folders would come to lie on another one.
-    if (spillDirectory !== undefined && !existsSync(parent)) mkdirSync(parent, { mode: 0o700 })
+    if (spillDirectory !== undefined) makeSpillParent(parent)
     return mkdtempSync(path.join(parent, `shoal-spill-${process.getuid?.() ?? 0}-`))
   } catch (cause) {
     if (spillDirectory === undefined) return undefined
@@ -34,6 +33,14 @@ export function makeSpillDirectory({ spill = true, spillDirectory }: SpillOption
       { retryable: false, cause, details: { spillDirectory } },
     )
   }
+}
+
+/**
+ * Makes the folder that the spill folder is to lie in, if it is missing. Not those above it: where a disk is not mounted, they
+ * would come to lie on another one. Throws what the file system does.
+ */
+export function makeSpillParent(parent: string): void {
+  if (!existsSync(parent)) mkdirSync(parent, { mode: 0o700 })
 }
 
 function isOnDisk(directory: string): boolean {
