@@ -19,6 +19,7 @@ export interface ReadyLine {
   pid: number
   resources: Readonly<Record<string, number>>
   nodeId: string
+  store: StoreLine
   /** The mesh that it belongs to; not there for a node on its own. */
   meshName?: string
   /** Where others reach it. */
@@ -27,7 +28,16 @@ export interface ReadyLine {
   joinToken?: string
 }
 
-type DaemonFacts = Pick<Daemon, 'socketPath' | 'machine' | 'nodeId' | 'place' | 'log'>
+/** Where the values of its object store lie. */
+export interface StoreLine {
+  bytesMax: number
+  /** The folder of its files; '' when they are in shared memory. */
+  directory: string
+  /** The folder for those that there is no room for; '' when they are refused. */
+  spillDirectory: string
+}
+
+type DaemonFacts = Pick<Daemon, 'socketPath' | 'machine' | 'nodeId' | 'store' | 'place' | 'log'>
 
 /** What it prints when the node could not be started; it exits with 1 then. */
 export interface FailedLine {
@@ -51,8 +61,11 @@ export async function runDaemonProcess(args: readonly string[]): Promise<void> {
 }
 
 /** What a node that is up says of itself. A token that cannot be made is not told; the log says why. */
-export async function readyLine({ socketPath, machine, nodeId, place, log }: DaemonFacts): Promise<ReadyLine> {
-  const line: ReadyLine = { ready: true, socketPath, pid: process.pid, resources: machine.total, nodeId }
+export async function readyLine(daemon: DaemonFacts): Promise<ReadyLine> {
+  const { socketPath, machine, nodeId, place, log } = daemon
+  const { bytesMax, directory, spillDirectory } = daemon.store
+  const store = { bytesMax, directory, spillDirectory: spillDirectory === '' ? '' : path.dirname(spillDirectory) }
+  const line: ReadyLine = { ready: true, socketPath, pid: process.pid, resources: machine.total, nodeId, store }
   if (place === undefined) return line
   const joinToken = await place.makeToken().catch((error: Error) => {
     log(`no token to join with could be made: ${error.message}`)

@@ -9,7 +9,7 @@ import { isNodeCall, isSurveyCall, type DrainReport, type NodeLogArgs, type Node
 import type { GpuAdvert } from '../protocols/advert.ts'
 import { UnreachableError } from '../protocols/errors.ts'
 import { answerAdmin, type AdminCallee } from './admin/admin-desk.ts'
-import { isLocalCall, LocalAdmin } from './admin/local-admin.ts'
+import { isLocalCall, isLoneCall, LocalAdmin } from './admin/local-admin.ts'
 import { Survey } from './admin/survey.ts'
 import { Drain, type DrainHost } from './drain/drain.ts'
 import { drainHost } from './drain/drain-host.ts'
@@ -308,9 +308,11 @@ export async function startDaemon(options: NodeOptions = {}, joinToken = options
   const elsewhere = mesh?.elsewhere ?? nowhereElse(blobs, store)
   const storeDesk = new StoreDesk({ store, directory, elsewhere })
   const references = new ClientQuestions(clients, 'referencesAsk')
-  const localAdmin = new LocalAdmin({ store, pinTables, references, groups, now })
+  const self = { node: nodeId, name: ownName }
+  const localAdmin = new LocalAdmin({ self, store, pinTables, references, groups, now })
+  const loneAdmin = (name: string): AdminCallee | undefined => (isLoneCall(name) ? localAdmin : undefined)
   const calleeOf = (name: string): AdminCallee | undefined =>
-    isLocalCall(name) ? localAdmin : isSurveyCall(name) || isNodeCall(name) ? survey : mesh?.admin
+    isLocalCall(name) ? localAdmin : isSurveyCall(name) || isNodeCall(name) ? survey : (mesh?.admin ?? loneAdmin(name))
   const requests = new Requests({
     references,
     tasksOf,

@@ -130,6 +130,7 @@ export function checkNodeOptions(input: unknown): NodeOptions {
   resourcesFromOptions(resourceOptions(options), 'the options of the node')
   checkGpuTypes(options)
   checkPercent(options.memoryLimitPercent)
+  checkSpill(options.spillDirectory)
   if (options.labels !== undefined) checkLabels(options.labels, 'the labels of the node')
   checkPlaceInMesh(options)
   return options
@@ -154,6 +155,12 @@ function checkPercent(percent: number | undefined): void {
     `the option memoryLimitPercent of a node must be a number from 1 to 100 (100: never); got ${percent}`,
     { memoryLimitPercent: percent },
   )
+}
+
+/** An empty path would be the folder that the node happens to run in. */
+function checkSpill(spillDirectory: string | undefined): void {
+  if (spillDirectory !== '') return
+  throw new InvalidArgumentError("the option spillDirectory of a node must be a folder; got ''", { spillDirectory })
 }
 
 function checkPlaceInMesh({ listen, peers, name }: NodeOptions): void {

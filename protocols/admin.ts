@@ -1,5 +1,12 @@
 import type { GpuAdvert } from './advert.ts'
-import { InvalidArgumentError, ProtocolError, ShoalError } from './errors.ts'
+import {
+  InvalidArgumentError,
+  MembershipError,
+  NotSupportedError,
+  ProtocolError,
+  ShoalError,
+  UnreachableError,
+} from './errors.ts'
 import type { NodeId } from './ids.ts'
 import type { MemberRole } from './membership.ts'
 import type { GroupReport } from './placement-groups.ts'
@@ -584,9 +591,20 @@ export function adminValue<N extends AdminCallName>(name: N, reply: unknown): Ad
   const { ok, value, error } = (reply ?? {}) as { ok?: unknown; value?: AdminValue<N>; error?: Partial<AdminError> }
   if (ok === true && value !== undefined) return value
   if (ok === false && typeof error?.code === 'string' && typeof error.message === 'string') {
-    throw new ShoalError(error.code, error.message, { retryable: error.retryable === true })
+    throw answeredError(error.code, error.message, error.retryable === true)
   }
   throw new ProtocolError(`the node's answer to ${name} is none`)
+}
+
+/** What nodes refuse calls with. */
+const answeredErrors = new Map(
+  [InvalidArgumentError, NotSupportedError, MembershipError, UnreachableError].map((each) => [new each('').code, each]),
+)
+
+function answeredError(code: string, message: string, retryable: boolean): ShoalError {
+  const ErrorClass = answeredErrors.get(code)
+  if (ErrorClass === undefined) return new ShoalError(code, message, { retryable })
+  return Object.assign(new ErrorClass(message), { retryable })
 }
 
 function checkFrom({ from = {}, limit }: Input): FromArgs {

@@ -20,6 +20,12 @@ export function clip(text: string, bytesMax: number): string {
   return bytes.toString('utf8', 0, end) + ellipsis
 }
 
+/** The first and the last of many, with `…` for those between. */
+export function clipList(all: readonly string[], firstMax = 16, lastMax = 8): readonly string[] {
+  if (all.length <= firstMax + lastMax) return all
+  return [...all.slice(0, firstMax), ellipsis, ...all.slice(-lastMax)]
+}
+
 function isInsideCharacter(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0b1100_0000) === 0b1000_0000
 }

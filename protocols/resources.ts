@@ -167,6 +167,7 @@ function formatBytes(bytes: number): string {
     amount /= 1024
     unit++
   }
+  if (bytes === 1) return '1 byte'
   return `${Math.round(amount * 10) / 10} ${units[unit]}`
 }
 

@@ -1,4 +1,5 @@
 import { checkAdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
+import type { NodeId, ObjectId } from '../../protocols/ids.ts'
 import type { GroupDesk } from '../groups/group-desk.ts'
 import type { ClientQuestions } from '../server/client-questions.ts'
 import { memoryReport } from '../store/memory-report.ts'
@@ -15,7 +16,13 @@ export function isLocalCall(name: string): name is LocalCallName {
   return localCalls.some((each) => each === name)
 }
 
+/** What a node answers by itself when it is in no mesh: the others know no more then. */
+export function isLoneCall(name: string): boolean {
+  return name === 'objectLocate'
+}
+
 export interface LocalAdminParts {
+  self: { readonly node: NodeId; readonly name: string }
   store: ObjectStore
   pinTables: PinTables
   references: ClientQuestions<'referencesAsk'>
@@ -31,11 +38,12 @@ export class LocalAdmin implements AdminCallee {
     this.#parts = parts
   }
 
-  call(name: LocalCallName, args: unknown): Promise<AdminValue<LocalCallName>> {
+  async call(name: LocalCallName | 'objectLocate', args: unknown): Promise<AdminValue<typeof name>> {
+    if (name === 'objectLocate') return this.#locate(checkAdminArgs(name, args).id)
     checkAdminArgs(name, args)
     switch (name) {
       case 'objects':
-        return Promise.resolve(this.#objects())
+        return this.#objects()
       case 'memory':
         return this.#memory()
       case 'placementGroups':
@@ -46,6 +54,13 @@ export class LocalAdmin implements AdminCallee {
   #objects(): AdminValue<'objects'> {
     const { store, pinTables, now } = this.#parts
     return objectReports(store, pinTables, now())
+  }
+
+  #locate(id: ObjectId): AdminValue<'objectLocate'> {
+    const { store, self, now } = this.#parts
+    const beganMs = now()
+    const isHere = store.book.entries.values().some(({ object, isSealed }) => isSealed && object === id)
+    return { holders: isHere ? [self] : [], ms: now() - beganMs }
   }
 
   async #memory(): Promise<AdminValue<'memory'>> {

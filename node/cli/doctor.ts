@@ -30,8 +30,7 @@ export function doctorCommand(): Command {
 }
 
 async function doctor(options: { json?: boolean }): Promise<void> {
-  const own = collectLocalFacts(shoalVersion)
-  const [report, gpus] = await Promise.all([askNode(), detectGpus()])
+  const [own, report, gpus] = await Promise.all([collectLocalFacts(shoalVersion), askNode(), detectGpus()])
   // What holds for the node counts, not what holds for this command.
   const facts =
     report instanceof ShoalError

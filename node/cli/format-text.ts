@@ -1,7 +1,4 @@
-/** @example plural(2, 'node') // '2 nodes' */
-export function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`
-}
+export { plural } from '../../protocols/plural.ts'
 
 /** Names and whatever else comes from other machines: without what could steer the terminal. */
 export function clean(text: string): string {

@@ -3,8 +3,12 @@ import type { LocatedObject, MemoryReport } from '../../protocols/admin.ts'
 import { formatAmount } from '../../protocols/resources.ts'
 import { formatDuration } from './format-status.ts'
 import { clean, plural } from './format-text.ts'
+import { parseObjectId } from './parse-options.ts'
 import { formatTable } from './table.ts'
 import { print, withNode } from './with-node.ts'
+
+/** Of what nothing is to be found in any store. */
+const smallValues = 'Values of up to 100 KiB stay with their owners.'
 
 const help = `
 Examples:
@@ -24,8 +28,10 @@ export function objectsCommand(): Command {
     .addCommand(
       new Command('locate')
         .summary('find the nodes that hold an object')
-        .description('Asks the DHT of the mesh which nodes hold an object, by its id.')
-        .argument('<id>', 'the id of a ref, as `shoal objects` shows it')
+        .description(
+          'Asks the DHT of the mesh which nodes hold an object, by its id. Exits with 1 when none is found that does.',
+        )
+        .argument('<id>', 'the id of a ref, all of it, as `shoal objects` shows it', parseObjectId)
         .option('--json', 'print JSON, one line')
         .action(locate),
     )
@@ -40,11 +46,12 @@ async function locate(id: string, _: { json?: boolean }, command: Command): Prom
   const options = command.optsWithGlobals<{ json?: boolean }>()
   const found: LocatedObject = await withNode((client) => client.call('objectLocate', { id }))
   print(found, options, () => formatLocated(id, found))
+  if (found.holders.length === 0) process.exitCode = 1
 }
 
 /** Values for people to read. */
 function formatObjects({ objects, more, silent }: MemoryReport): string {
-  if (objects.length === 0) return 'The object store is empty. (Values of up to 100 KiB stay with their owners.)'
+  if (objects.length === 0) return `The object store is empty. (${smallValues})`
   const rows = objects.map(({ object, name, bytes, owner, kind, where, viewedBy, holders, ageMs }) => [
     object === '' ? name : object,
     formatAmount('memory', bytes),
@@ -61,6 +68,6 @@ function formatObjects({ objects, more, silent }: MemoryReport): string {
 }
 
 export function formatLocated(id: string, { holders, ms }: LocatedObject): string {
-  if (holders.length === 0) return `No node that can be reached holds ${clean(id)}.`
+  if (holders.length === 0) return `No node that can be reached holds ${clean(id)}. (${smallValues})`
   return [...holders.map(({ node, name }) => `${clean(name)} (${node})`), `found in ${ms.toFixed(1)} ms`].join('\n')
 }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { acceleratorOf, isAcceleratorType } from '../../protocols/accelerators.ts'
+import { isObjectId, type ObjectId } from '../../protocols/ids.ts'
 import { UsageError } from './usage-error.ts'
 
 const byteUnits: Readonly<Record<string, number>> = {
@@ -59,10 +60,18 @@ export function parseBytes(option: string): (text: string) => number {
   }
 }
 
+/**
+ * A text, as it is. Not an empty one, as of a variable of the shell that is not set, and none that looks like an option: its
+ * own value was forgotten then.
+ */
+export function parseText(option: string, what: string): (text: string) => string {
+  return (text) => (text.trim() === '' || text.startsWith('-') ? refuse(option, what, text) : text)
+}
+
 /** Types of GPUs, with commas between them. */
 export function parseGpuTypes(text: string): string[] {
   const types = text.split(',').map((type) => type.trim())
-  return types.every(isAcceleratorType)
+  return types.every((type) => isAcceleratorType(type) && !type.startsWith('-'))
     ? types
     : refuse('--gpu-type', 'a type, such as H100, or one for each GPU', text)
 }
@@ -139,4 +148,17 @@ export function parseSeconds(option: string): (text: string) => number {
 /** One of some words. */
 export function parseChoice<const T extends string>(option: string, choices: readonly T[]): (text: string) => T {
   return (text) => choices.find((choice) => choice === text) ?? refuse(option, `one of ${choices.join(', ')}`, text)
+}
+
+/** The id of an object, as it is or as a ref prints itself. */
+export function parseObjectId(text: string): ObjectId {
+  const [, typed = ''] = /^\s*(?:ObjectRef\()?\s*([^()]*?)\s*\)?\s*$/.exec(text) ?? []
+  const id = typed.toLowerCase()
+  if (isObjectId(id)) return id
+  const isPart = /^[0-9a-f]{4,43}$/.test(id)
+  throw new UsageError(
+    isPart
+      ? `the id of an object has 44 hex digits, and all are needed; ${JSON.stringify(text)} has ${typed.length}`
+      : `the id of an object has 44 hex digits, as \`ref.id\` and \`shoal objects\` show it; got ${JSON.stringify(text)}`,
+  )
 }

@@ -1,7 +1,6 @@
-import path from 'node:path'
 import { styleText } from 'node:util'
 import { formatAmount, formatResources } from '../../protocols/resources.ts'
-import type { ReadyLine } from '../daemon-process.ts'
+import type { ReadyLine, StoreLine } from '../daemon-process.ts'
 import type { NodeOptions } from '../options.ts'
 import { endProcess } from '../system/end-process.ts'
 import { startDetached } from './start-detached.ts'
@@ -20,13 +19,7 @@ export async function startNode(options: NodeOptions, how: How): Promise<void> {
   // Only here: it is most of the program, and no other command needs it.
   const { readyLine, serveNode } = await import('../daemon-process.ts')
   await serveNode(options, async (daemon) => {
-    const { bytesMax, segment, directory, spillDirectory } = daemon.store
-    const onDisk = spillDirectory === '' ? '' : `, then on the disk in ${path.dirname(spillDirectory)}`
-    const inMemory = segment === undefined ? `in ${directory}` : 'in shared memory'
-    announce(await readyLine(daemon), how, [
-      `  store      ${formatAmount('memory', bytesMax)} ${inMemory}${onDisk}`,
-      'Programs that call init() attach to it. Ctrl-C stops it.',
-    ])
+    announce(await readyLine(daemon), how, ['Programs that call init() attach to it. Ctrl-C stops it.'])
   })
   if (how.json !== true) process.stdout.write('The node has stopped.\n')
   endProcess()
@@ -43,6 +36,7 @@ function announce(line: ReadyLine, { json }: How, more: readonly string[]): void
     `  socket     ${running.socketPath}`,
     `  resources  ${formatResources(running.resources)}`,
     ...meshLines(running),
+    storeLine(running.store),
     ...more,
     ...joinLines(running),
   ]
@@ -53,6 +47,12 @@ function meshLines({ meshName, nodeId, addresses = [] }: Omit<ReadyLine, 'ready'
   if (meshName === undefined) return []
   const where = addresses.length === 0 ? [] : [`  addresses  ${addresses.join(' ')}`]
   return [`  mesh       ${meshName}, as node ${nodeId}`, ...where]
+}
+
+function storeLine({ bytesMax, directory, spillDirectory }: StoreLine): string {
+  const inMemory = directory === '' ? 'in shared memory' : `in ${directory}`
+  const onDisk = spillDirectory === '' ? '' : `, then on the disk in ${spillDirectory}`
+  return `  store      ${formatAmount('memory', bytesMax)} ${inMemory}${onDisk}`
 }
 
 function joinLines({ joinToken }: Omit<ReadyLine, 'ready'>): string[] {

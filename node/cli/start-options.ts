@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
+import { formatAmount } from '../../protocols/resources.ts'
 import { checkNodeOptions, type NodeOptions } from '../options.ts'
+import { machineMemoryBytes } from '../system/machine-memory.ts'
 import {
   parseAmount,
   parseBytes,
@@ -9,6 +11,7 @@ import {
   parseListen,
   parsePeer,
   parseResource,
+  parseText,
 } from './parse-options.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -61,11 +64,19 @@ export function addStartOptions(command: Command): Command {
     )
     .option('--resource <name=amount>', 'a resource with a name of your own; may be repeated', parseResource)
     .option('--store <size>', 'size of the object store', parseBytes('--store'))
-    .option('--spill-dir <folder>', 'where values go that there is no room for (default: /var/tmp, if on a disk)')
+    .option(
+      '--spill-dir <folder>',
+      'where values go that there is no room for; made if only its last part is missing (default: /var/tmp, if on a disk)',
+      parseText('--spill-dir', 'a folder (one whose name begins with - as ./-name)'),
+    )
     .option('--no-spill', 'refuse values that there is no room for')
     .option('--no-hand-over', 'have values of other nodes of this machine come over the network, too')
     .option('--workers-max <count>', 'worker processes at most', parseCount('--workers-max', 'a whole number', 1))
-    .option('--name <name>', "what the node is called in lists (default: the machine's name)")
+    .option(
+      '--name <name>',
+      "what the node is called in lists (default: the machine's name)",
+      parseText('--name', 'a name that does not begin with -'),
+    )
     .option('--label <name=value>', 'what the node is or where it stands; may be repeated', parseLabel)
     .option(
       '--listen <ip[:port]>',
@@ -79,7 +90,12 @@ export function addStartOptions(command: Command): Command {
 }
 
 /** What the node is told. Throws UsageError that names what cannot be. */
-export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'join'> = {}): NodeOptions {
+export function nodeOptionsOf(
+  options: StartOptions,
+  more: Pick<NodeOptions, 'join'> = {},
+  memoryBytesMax = machineMemoryBytes(),
+): NodeOptions {
+  checkStore(options, memoryBytesMax)
   const {
     cpus,
     gpus,
@@ -122,4 +138,17 @@ export function nodeOptionsOf(options: StartOptions, more: Pick<NodeOptions, 'jo
   } catch (error) {
     throw new UsageError((error as Error).message)
   }
+}
+
+function checkStore({ store, spill, spillDir }: StartOptions, memoryBytesMax: number): void {
+  if (spill === false && spillDir !== undefined) {
+    throw new UsageError(
+      '--spill-dir says where values go that there is no room for, --no-spill refuses them: give one',
+    )
+  }
+  if (store === undefined || store <= memoryBytesMax) return
+  const [asked, there] = [store, memoryBytesMax].map((bytes) => formatAmount('memory', bytes))
+  throw new UsageError(
+    `--store is ${asked}, and this machine has ${there} of memory: give less; values that there is no room for go to the disk (--spill-dir)`,
+  )
 }

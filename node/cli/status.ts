@@ -1,14 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command } from 'commander'
 import type { ExplainedRequest, MeshInfo } from '../../protocols/admin.ts'
-import { MembershipError, ShoalError } from '../../protocols/errors.ts'
+import { NotSupportedError } from '../../protocols/errors.ts'
 import { formatMesh } from './format-mesh.ts'
 import { formatStatus } from './format-status.ts'
 import type { NodeClient } from './node-client.ts'
 import { withNode } from './with-node.ts'
 
 const watchMs = 1_000
-const membershipCode = new MembershipError('').code
 
 interface MeshStatus extends MeshInfo {
   waiting: ExplainedRequest[]
@@ -50,7 +49,7 @@ async function meshStatus(client: NodeClient): Promise<MeshStatus | undefined> {
     const info = await client.call('meshInfo', {})
     return { ...info, waiting: await client.call('explain', { task: '' }) }
   } catch (error) {
-    if (error instanceof ShoalError && error.code === membershipCode) return undefined
+    if (error instanceof NotSupportedError) return undefined
     throw error
   }
 }

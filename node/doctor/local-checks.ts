@@ -32,8 +32,9 @@ function checkLan({ interfaces }: LocalFacts): Finding {
   return ok('network', reachable.map(({ name, address }) => `${address} (${name})`).join(', '))
 }
 
-function checkSharedMemory({ sharedMemoryBytes, memoryBytes }: LocalFacts): Finding {
+function checkSharedMemory({ hasMemfd, sharedMemoryBytes, memoryBytes }: LocalFacts): Finding {
   const name = 'shared memory'
+  if (hasMemfd) return ok(name, 'the system has it, whatever the size of /dev/shm')
   if (sharedMemoryBytes === undefined) {
     return warn(name, 'there is no /dev/shm', 'large values will lie in the runtime folder; put that on a fast disk')
   }

@@ -1,5 +1,7 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import os from 'node:os'
+import { makeSharedMemory } from '../system/linux-memory.ts'
+import { machineMemoryBytes } from '../system/machine-memory.ts'
 
 /** What can be seen of this machine without its node. */
 export interface LocalFacts {
@@ -7,6 +9,8 @@ export interface LocalFacts {
   readonly shoalVersion: string
   readonly interfaces: readonly InterfaceFacts[]
   readonly memoryBytes: number
+  /** There is shared memory that needs no file system; the object store takes that, then. */
+  readonly hasMemfd: boolean
   /** Size of the file system in memory; undefined where there is none. */
   readonly sharedMemoryBytes: number | undefined
   /** What this user's processes may have open at once; undefined where that cannot be found out. */
@@ -21,16 +25,17 @@ export interface InterfaceFacts {
   readonly canMulticast: boolean
 }
 
+const probeBytes = 4096
 const multicastFlag = 0x1000
 
 /** Looks at this machine. Takes a few milliseconds. */
-export function collectLocalFacts(shoalVersion: string): LocalFacts {
-  const limit = process.constrainedMemory()
+export async function collectLocalFacts(shoalVersion: string): Promise<LocalFacts> {
   return {
     nodeVersion: process.versions.node,
     shoalVersion,
     interfaces: interfaces(),
-    memoryBytes: limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem(),
+    memoryBytes: machineMemoryBytes(),
+    hasMemfd: (await makeSharedMemory(probeBytes)) !== undefined,
     sharedMemoryBytes: sharedMemoryBytes('/dev/shm'),
     openFilesMax: parseOpenFiles(readText('/proc/self/limits')),
   }

@@ -3,6 +3,7 @@ import { constants, open, rm, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { blockBytesOf, blockHeaderBytes } from '../../protocols/store-segment.ts'
+import { makeSpillParent } from './spill-directory.ts'
 import type { DiskPlace, SpillPlace } from './store-events.ts'
 
 const sliceBytes = 4 * 1024 * 1024
@@ -59,7 +60,7 @@ export class SpillFiles implements SpillPlace {
       return statfsSync(this.directory)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      mkdirSync(path.dirname(this.directory), { recursive: true, mode: 0o700 })
+      makeSpillParent(path.dirname(this.directory))
       // Not one that another has made there meanwhile.
       mkdirSync(this.directory, { mode: 0o700 })
       return statfsSync(this.directory)

@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, mkdtempSync, statfsSync } from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
+import { machineMemoryBytes } from '../system/machine-memory.ts'
 import { MemorySegment } from './memory-segment.ts'
 import { makeSpillDirectory, type SpillOptions } from './spill-directory.ts'
 
@@ -27,7 +27,7 @@ const roomBytesMin = 64 * 1024 * 1024
  * /dev/shm, if that is there and not tiny, else in the runtime folder.
  */
 export async function makeStoreGround(runtimeDirectory: string, options: StoreGroundOptions): Promise<StoreGround> {
-  const bytesMax = options.storeBytesMax ?? Math.floor(memoryBytes() / 3)
+  const bytesMax = options.storeBytesMax ?? Math.floor(machineMemoryBytes() / 3)
   const segment = await MemorySegment.create(bytesMax)
   if (segment !== undefined) {
     return { bytesMax, segment, directory: '', spillDirectory: makeSpillDirectory(options) ?? '' }
@@ -58,10 +58,4 @@ function isUsable(directory: string): boolean {
 function freeBytes(directory: string): number {
   const { bavail, bsize } = statfsSync(directory)
   return bavail * bsize
-}
-
-/** Of the machine, or of the container that this runs in. */
-function memoryBytes(): number {
-  const limit = process.constrainedMemory()
-  return limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem()
 }

@@ -1,8 +1,11 @@
 import { types } from 'node:util'
+import { clip, clipList } from '../clip.ts'
 
-/** The way from the root of a value to a part of it, such as `.pool[0]`. */
+const keyBytesMax = 64
+
+/** The way from the root of a value to a part of it, such as `.pool[0]`. Of a long one the two ends. */
 export function formatPath(keys: readonly (string | number)[]): string {
-  return keys.map(formatKey).join('')
+  return clipList(keys.map((key) => clip(formatKey(key), keyBytesMax))).join('')
 }
 
 function formatKey(key: string | number): string {

@@ -1,11 +1,15 @@
 import { InvalidArgumentError } from '../../protocols/errors.ts'
+import { ObjectRef } from '../objects/object-ref.ts'
 
 /** Throws an error that names the option when its value is wrong. */
 export type Check = (value: unknown, name: string) => void
 
 /** Refuses unknown options and wrong values; `undefined` counts as left out. */
 export function checkOptions(options: unknown, known: Record<string, Check>, where: string): void {
-  for (const [name, value] of Object.entries(plainObject(options, `the options of ${where}`))) {
+  const what = `the options of ${where}`
+  // It has no fields, and so no wrong ones.
+  if (options instanceof ObjectRef) throw invalid(what, options, 'an object')
+  for (const [name, value] of Object.entries(plainObject(options, what))) {
     const check = Object.hasOwn(known, name) ? known[name] : undefined
     if (check === undefined) {
       throw new InvalidArgumentError(
@@ -53,6 +57,7 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'function') return `a function`
   if (Array.isArray(value)) return 'an array'
+  if (value instanceof ObjectRef) return 'an ObjectRef'
   if (typeof value === 'object' && value !== null) return 'an object'
   return String(value)
 }

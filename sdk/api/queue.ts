@@ -6,6 +6,7 @@ import {
   QueueFullError,
   type ShoalError,
 } from '../../protocols/errors.ts'
+import { plural } from '../../protocols/plural.ts'
 import type { ActorHandle } from '../actors/actor-handle.ts'
 import type { ActorOptions } from '../actors/actor-options.ts'
 import type { ObjectRef } from '../objects/object-ref.ts'
@@ -120,7 +121,10 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     const { items, state, size } = await get(this.actor.getNow.remote(count))
     if (state === 'closed') throw closed()
     if (state === 'empty') {
-      throw new QueueEmptyError(`the queue has ${size} items, and ${count} were asked for`, { size, count })
+      throw new QueueEmptyError(
+        `the queue has ${plural(size, 'item')}, and ${count} ${count === 1 ? 'was' : 'were'} asked for`,
+        { size, count },
+      )
     }
     return items as T[]
   }
@@ -191,7 +195,7 @@ async function putNow(actor: QueueHandle, items: readonly unknown[]): Promise<vo
   const { state, size } = await get(actor.putNow.remote(items))
   if (state === 'closed') throw closed()
   if (state === 'full') {
-    throw new QueueFullError(`the queue has ${size} items and no room for ${items.length} more`, {
+    throw new QueueFullError(`the queue has ${plural(size, 'item')} and no room for ${items.length} more`, {
       size,
       count: items.length,
     })

@@ -1,4 +1,10 @@
-import { GetTimeoutError, InvalidArgumentError } from '../../protocols/errors.ts'
+import {
+  GetTimeoutError,
+  InvalidArgumentError,
+  NotCloneableError,
+  ObjectStoreFullError,
+} from '../../protocols/errors.ts'
+import { plural } from '../../protocols/plural.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
@@ -61,12 +67,20 @@ const waitChecks = {
  * const weights = put(new Float32Array(1e8), { replicas: 3 })
  */
 export function put<T>(value: T, options: PutOptions = {}): ObjectRef<T> {
-  checkOptions(options, putChecks, 'put()')
-  if (value instanceof ObjectRef) {
-    throw new InvalidArgumentError('put() takes a value, not an ObjectRef: pass the ref on as it is')
+  try {
+    checkOptions(options, putChecks, 'put()')
+    if (value instanceof ObjectRef) {
+      throw new InvalidArgumentError('put() takes a value, not an ObjectRef: pass the ref on as it is')
+    }
+    return currentRuntime().put(value, options.replicas ?? 1) as ObjectRef<T>
+  } catch (error) {
+    if (putErrors.some((each) => error instanceof each)) Error.captureStackTrace(error as Error, put)
+    throw error
   }
-  return currentRuntime().put(value, options.replicas ?? 1) as ObjectRef<T>
 }
+
+/** What `put` itself throws; their stacks begin where it was called, not deep inside. */
+const putErrors = [InvalidArgumentError, NotCloneableError, ObjectStoreFullError]
 
 /**
  * Waits for the value of a ref, or of every ref of an array, in its order. Throws the task's own error if it threw, as
@@ -81,33 +95,39 @@ export function put<T>(value: T, options: PutOptions = {}): ObjectRef<T> {
 export function get<T>(ref: ObjectRef<T>, options?: GetOptions): Promise<T>
 export function get<const T extends readonly ObjectRef[]>(refs: T, options?: GetOptions): Promise<Values<T>>
 export async function get(target: ObjectRef | readonly ObjectRef[], options: GetOptions = {}): Promise<unknown> {
-  checkOptions(options, getChecks, 'get()')
-  const runtime = currentRuntime()
-  const { timeoutMs } = options
-  const endMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs
-  if (target instanceof ObjectRef) {
-    const record = recordOf(target)
-    if (record.value === undefined) await ready(runtime, [record], 1, options, true)
-    return valueOf(runtime, record, options, endMs)
-  }
-  const records = asRefs(target, 'get()').map(recordOf)
-  const missing = records.filter((record) => record.value === undefined)
-  const failed = records.find((record) => record.value?.isError === true)
-  if (failed !== undefined) return valueOf(runtime, failed, options, endMs)
-  if (missing.length > 0) await ready(runtime, missing, missing.length, options, true)
-  const firstFailed = missing.find((record) => record.value?.isError === true)
-  if (firstFailed !== undefined) return valueOf(runtime, firstFailed, options, endMs)
-  const values: unknown[] = []
-  for (let at = 0; at < records.length; at += readsMax) {
-    const some = records.slice(at, at + readsMax)
-    if (some.every(({ value }) => value !== undefined && runtime.coder.isHere(value))) {
-      for (const record of some) values.push(valueOf(runtime, record, options, endMs))
-    } else {
-      // Together: when several are lost, they are made again at the same time.
-      values.push(...(await Promise.all(some.map(async (record) => valueOf(runtime, record, options, endMs)))))
+  try {
+    checkOptions(options, getChecks, 'get()')
+    const runtime = currentRuntime()
+    const { timeoutMs } = options
+    const endMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs
+    if (target instanceof ObjectRef) {
+      const record = recordOf(target)
+      if (record.value === undefined) await ready(runtime, [record], options, { count: 1, of: 1, isGet: true })
+      return valueOf(runtime, record, options, endMs)
     }
+    const records = asRefs(target, 'get() takes an ObjectRef or an array of them').map(recordOf)
+    const missing = records.filter((record) => record.value === undefined)
+    const failed = records.find((record) => record.value?.isError === true)
+    if (failed !== undefined) return valueOf(runtime, failed, options, endMs)
+    if (missing.length > 0) {
+      await ready(runtime, missing, options, { count: missing.length, of: records.length, isGet: true })
+    }
+    const firstFailed = missing.find((record) => record.value?.isError === true)
+    if (firstFailed !== undefined) return valueOf(runtime, firstFailed, options, endMs)
+    const values: unknown[] = []
+    for (let at = 0; at < records.length; at += readsMax) {
+      const some = records.slice(at, at + readsMax)
+      if (some.every(({ value }) => value !== undefined && runtime.coder.isHere(value))) {
+        for (const record of some) values.push(valueOf(runtime, record, options, endMs))
+      } else {
+        // Together: when several are lost, they are made again at the same time.
+        values.push(...(await Promise.all(some.map(async (record) => valueOf(runtime, record, options, endMs)))))
+      }
+    }
+    return values
+  } catch (error) {
+    throw placed(error, get)
   }
-  return values
 }
 
 /** Values that one `get` reads at a time. */
@@ -131,7 +151,7 @@ function valueOf(runtime: Runtime, record: ObjectRecord, options: GetOptions, en
     decode: (value) =>
       value.classes.length > 0 ? runtime.waiting(runtime.coder.decode(value)) : runtime.coder.decode(value),
     // It was lost; making it again takes as long as making it did.
-    ready: () => ready(runtime, [record], 1, {}, true),
+    ready: () => ready(runtime, [record], {}, { count: 1, of: 1, isGet: true }),
   })
 }
 
@@ -139,7 +159,7 @@ function valueOf(runtime: Runtime, record: ObjectRecord, options: GetOptions, en
 const readHereMsMin = 1000
 
 /** Reads the value. Rejects when the time is up, and with the signal's reason; it is not brought here any further then. */
-function readWithin(
+async function readWithin(
   runtime: Runtime,
   record: ObjectRecord,
   { timeoutMs, signal }: GetOptions,
@@ -155,18 +175,22 @@ function readWithin(
   }
   const read = runtime.reader.read(record, {
     decode: (value) => runtime.coder.decode(value, 'get', ends.signal),
-    ready: () => ready(runtime, [record], 1, { signal: ends.signal }, true),
+    ready: () => ready(runtime, [record], { signal: ends.signal }, { count: 1, of: 1, isGet: true }),
   })
-  return within(
-    runtime,
-    Promise.race([read, ended]),
-    { timeoutMs: leftMs, signal },
-    {
-      onTimeout: () => end(timeoutError(1, 1, timeoutMs as number)),
-      onAbort: end,
-      onEnd: () => undefined,
-    },
-  )
+  try {
+    return await within(
+      runtime,
+      Promise.race([read, ended]),
+      { timeoutMs: leftMs, signal },
+      {
+        onTimeout: () => end(timeoutError(1, 1, timeoutMs as number)),
+        onAbort: end,
+        onEnd: () => undefined,
+      },
+    )
+  } catch (error) {
+    throw placed(error, readWithin)
+  }
 }
 
 /**
@@ -194,10 +218,12 @@ export async function wait<T>(
   options: WaitOptions = {},
 ): Promise<{ ready: ObjectRef<T>[]; pending: ObjectRef<T>[] }> {
   checkOptions(options, waitChecks, 'wait()')
-  asRefs(refs, 'wait()')
+  asRefs(refs, 'wait() takes an array of ObjectRefs')
   const { count = 1, fetchLocal = true } = options
   if (count > refs.length) {
-    throw new InvalidArgumentError(`wait() has a count of ${count} but only ${refs.length} refs`, { option: 'count' })
+    throw new InvalidArgumentError(`wait() has a count of ${count} but only ${plural(refs.length, 'ref')}`, {
+      option: 'count',
+    })
   }
   if (new Set(refs.map(recordOf)).size < refs.length) {
     throw new InvalidArgumentError('wait() was given the same ref twice')
@@ -247,7 +273,7 @@ async function anywhere(
 ): Promise<ReadyCheck> {
   const missing = records.filter((record) => record.value === undefined)
   const needed = count - (records.length - missing.length)
-  if (needed > 0) await ready(runtime, missing, needed, options, false)
+  if (needed > 0) await ready(runtime, missing, options, { count: needed, of: count, isGet: false })
   return (record) => record.value !== undefined
 }
 
@@ -275,6 +301,14 @@ async function here(
   return (record) => waiting.ready.has(record)
 }
 
+interface Readiness {
+  /** How many of the records must have a value. */
+  count: number
+  /** How many values are asked for, with those that are there. */
+  of: number
+  isGet: boolean
+}
+
 /**
  * Resolves when `count` records have values, or when the time is up; for `get` also when one has failed, and it rejects
  * when the time is up. Rejects when the signal aborts.
@@ -282,9 +316,8 @@ async function here(
 function ready(
   runtime: Runtime,
   records: readonly ObjectRecord[],
-  count: number,
   options: GetOptions,
-  isGet: boolean,
+  { count, of, isGet }: Readiness,
 ): Promise<void> {
   const { timeoutMs } = options
   const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -299,7 +332,7 @@ function ready(
   }
   if (timeoutMs === undefined && options.signal === undefined && records.length === 1) return runtime.waiting(promise)
   const onTimeout = (): void => {
-    if (isGet) reject(timeoutError(missing, count, timeoutMs as number))
+    if (isGet) reject(timeoutError(missing, of, timeoutMs as number))
     else resolve()
   }
   return within(runtime, promise, options, {
@@ -336,16 +369,29 @@ function within<T>(
 
 function timeoutError(missing: number, count: number, timeoutMs: number): GetTimeoutError {
   const what = count === 1 ? 'the value is' : `${missing} of ${count} values are`
-  return new GetTimeoutError(`${what} not there after ${timeoutMs} ms; the tasks go on`, { missing, count, timeoutMs })
+  const message = `${what} not there after ${timeoutMs} ms; the tasks go on`
+  const error = new GetTimeoutError(message, { missing, count, timeoutMs })
+  fromTimers.add(error)
+  return error
 }
 
-function asRefs<T>(refs: readonly ObjectRef<T>[], where: string): readonly ObjectRef<T>[] {
-  if (!Array.isArray(refs)) {
-    throw new InvalidArgumentError(`${where} takes an ObjectRef or an array of them; got ${show(refs)}`)
-  }
+/** Errors that were made by a timer here, whose stacks show that and not who has waited. */
+const fromTimers = new WeakSet<Error>()
+
+/**
+ * The error, with a stack that begins where `from` was called if it was made by a timer here: not one of a task. To be called
+ * in `from` itself, in which the engine still knows who waits for it.
+ */
+function placed(error: unknown, from: (...args: never[]) => unknown): unknown {
+  if (error instanceof GetTimeoutError && fromTimers.has(error)) Error.captureStackTrace(error, from)
+  return error
+}
+
+function asRefs<T>(refs: readonly ObjectRef<T>[], rule: string): readonly ObjectRef<T>[] {
+  if (!Array.isArray(refs)) throw new InvalidArgumentError(`${rule}; got ${show(refs)}`)
   const wrong = refs.findIndex((ref) => !(ref instanceof ObjectRef))
   if (wrong >= 0) {
-    throw new InvalidArgumentError(`${where} takes ObjectRefs; item ${wrong} is ${show(refs[wrong])}`, { index: wrong })
+    throw new InvalidArgumentError(`${rule}; item ${wrong} is ${show(refs[wrong])}`, { index: wrong })
   }
   return refs
 }

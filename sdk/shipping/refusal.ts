@@ -1,3 +1,5 @@
+import { clipList } from '../../protocols/clip.ts'
+
 /** Why something cannot travel, and the way out. Thrown while a function is captured. */
 export class Refusal extends Error {
   readonly reason: string
@@ -33,12 +35,12 @@ export function step(parent: Trail | undefined, label: string, at?: string): Tra
   return { parent, label, at }
 }
 
-/** Such as `function f -> cfg -> .list[0]`. */
+/** Such as `function f -> cfg -> .list[0]`. Of a long one the two ends. */
 function showTrail(trail: Trail): string {
   const labels: string[] = []
   for (let at: Trail | undefined = trail; at !== undefined; at = at.parent)
     if (at.label !== '') labels.unshift(at.label)
-  return labels.reduce((text, label) => (label.startsWith('[') ? text + label : `${text} -> ${label}`))
+  return clipList(labels).reduce((text, label) => (label.startsWith('[') ? text + label : `${text} -> ${label}`))
 }
 
 function trailPosition(trail: Trail): string | undefined {

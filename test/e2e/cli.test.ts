@@ -72,6 +72,11 @@ describe('help and usage', { concurrency: true }, () => {
     [['up', '--memory-limit-percent', '0'], /memoryLimitPercent of a node must be a number from 1 to 100/],
     [['up', '--memory', '4QB'], /--memory must be a size, such as 4GiB, 512MiB or 4e9; got "4QB"/],
     [['up', '--store', ''], /--store must be a size, such as 4GiB, 512MiB or 4e9; got ""/],
+    [['up', '--store', '4000TiB'], /--store is 3\.9 PiB, and this machine has \S+ \S+ of memory: give less/],
+    [['up', '--spill-dir', ''], /--spill-dir must be a folder .*; got ""/],
+    [['up', '--spill-dir', '--no-mesh'], /--spill-dir must be a folder .*; got "--no-mesh"/],
+    [['up', '--no-spill', '--spill-dir', '/tmp'], /--no-spill refuses them: give one/],
+    [['up', '--name', '--detach'], /--name must be a name that does not begin with -; got "--detach"/],
     [['up', '--workers-max', '0'], /--workers-max must be a whole number, 1 or more; got "0"/],
     [['up', '--resource', 'tpu'], /--resource must be a name and an amount of 0 or more, such as tpu=2; got "tpu"/],
     [
@@ -102,6 +107,7 @@ describe('help and usage', { concurrency: true }, () => {
     [['drain', 'desk', '--deadline', '0'], /--deadline must be a number of seconds; got "0"/],
     [['drain', 'desk', '--undo', '--force'], /--undo takes no other option/],
     [['mesh', '--nodes', '0'], /--nodes must be a whole number, 1 or more; got "0"/],
+    [['objects', 'locate', 'abc'], /the id of an object has 44 hex digits, as `ref\.id` .* show it; got "abc"/],
     [['down', 'now'], /too many arguments for 'down'/],
     [['run'], /missing required argument 'file'/],
     [['run', '--fast', 'x.ts'], /unknown option '--fast'/],
@@ -142,9 +148,10 @@ describe('the node', { concurrency: true }, () => {
       '1GiB',
     )
     assert.equal(up.code, 0, up.stderr)
-    const said = JSON.parse(up.stdout) as { pid: number; resources: unknown }
+    const said = JSON.parse(up.stdout) as { pid: number; resources: unknown; store: { bytesMax: number } }
     t.after(() => isRunning(said.pid) && process.kill(said.pid, 'SIGTERM'))
     assert.deepEqual(said.resources, { CPU: 1, memory: 1024 ** 3, tpu: 2 })
+    assert.ok(said.store.bytesMax > 0)
     for (const args of [['up'], ['up', '--detach']]) {
       const second = await shoal(runtime, ...args)
       assert.equal(second.code, 1)
@@ -160,6 +167,16 @@ describe('the node', { concurrency: true }, () => {
     assert.deepEqual([down.code, down.stdout], [0, `The node (pid ${said.pid}) is stopped.\n`])
     assert.deepEqual(readdirSync(runtime), ['state'])
     await until('the process is gone', () => !isRunning(said.pid))
+  })
+
+  test('up --detach says what up says', async () => {
+    const runtime = temporaryDirectory()
+    const options = ['--no-mesh', '--store', '64MiB', '--spill-dir', path.join(runtime, 'spill')]
+    const { code, stdout } = await shoal(runtime, 'up', '--detach', ...options)
+    assert.equal((await shoal(runtime, 'down')).code, 0)
+    assert.equal(code, 0)
+    assert.match(stdout, new RegExp(`\n {2}store {6}64 MiB in .*, then on the disk in ${runtime}/spill\n`))
+    assert.match(stdout, /It runs in the background; `shoal down` stops it\.\n$/)
   })
 
   test('up in the foreground says what there is, and ends with Ctrl-C', async (t) => {
@@ -383,10 +400,31 @@ describe('the mesh', () => {
     const { code, stderr } = await shoal(runtimeDirectory, 'nodes')
     assert.equal(code, 1)
     assert.match(stderr, /^shoal: this node is on its own/)
-    assert.ok(!(await shoal(runtimeDirectory, 'status')).stdout.includes('Mesh'))
+    const status = await shoal(runtimeDirectory, 'status')
+    assert.deepEqual([status.code, status.stderr], [0, ''])
+    assert.match(status.stdout, /CPU +\[/)
+    assert.ok(!status.stdout.includes('Mesh'))
+    const told = await json<NodeStatus & { mesh?: unknown }>(runtimeDirectory, 'status')
+    assert.deepEqual([told.resources.total['CPU'], 'mesh' in told], [2, false])
     const findings = await json<{ name: string; level: string }[]>(temporaryDirectory(), 'doctor')
     assert.equal(findings.find(({ name }) => name === 'node')?.level, 'warn')
     assert.equal(findings.find(({ name }) => name === 'Node.js')?.level, 'ok')
+  })
+
+  test('a node on its own finds objects in its own store', async (t) => {
+    const { runtimeDirectory, socketPath } = await startDaemonProcess(t, { mesh: false, prestart: 0 })
+    const client = await FakeClient.attach(socketPath)
+    const id = `${client.id}00000000000a`
+    await client.store(socketPath, 'ab'.repeat(16), 5000, id)
+    client.send('statusGet', { requestId: 1 })
+    await client.next('statusReply')
+    const typed = `ObjectRef(${id.toUpperCase()})`
+    const { holders } = await json<AdminValue<'objectLocate'>>(runtimeDirectory, 'objects', 'locate', typed)
+    assert.equal(holders.length, 1)
+    const none = await shoal(runtimeDirectory, 'objects', 'locate', `${client.id}00000000000b`)
+    assert.equal(none.code, 1)
+    assert.match(none.stdout, /^No node .* holds .*00b\. \(Values of up to 100 KiB stay with their owners\.\)\n$/)
+    await client.close()
   })
 
   test('shoal mesh: several nodes until Ctrl-C, and nothing stays', async (t) => {

@@ -114,6 +114,7 @@ describe('start and stop', { concurrency: true }, () => {
       socketPath: '/run/node.sock',
       machine: { hostname: 'desk', total: { CPU: 1 }, gpus: [] } as unknown as NodeResources,
       nodeId: '0123456789abcdef',
+      store: { bytesMax: 1, segment: undefined, directory: '', spillDirectory: '' },
       place: { meshName: 'amber-fox', addresses: [], makeToken: () => Promise.reject(new Error('the disk is full')) },
       log: (text) => void logged.push(text),
     })

@@ -57,14 +57,14 @@ export class FakeClient {
   }
 
   /** Stores a value of so many bytes, as a client does: asks for room on a second connection, and says that it is written. */
-  async store(socketPath: string, name: string, bytes: number): Promise<MessageBody<'storePlaced'>> {
+  async store(socketPath: string, name: string, bytes: number, object = ''): Promise<MessageBody<'storePlaced'>> {
     const channel = this.#storeChannel ?? (await FakeClient.connect(socketPath))
     if (this.#storeChannel === undefined) channel.send('storeAttach', { protocol: protocolVersion, clientId: this.id })
     this.#storeChannel = channel
     channel.send('storeAllocate', { requestId: 1, name, bytes, owner: this.id, isAhead: false })
     const placed = await channel.next('storePlaced')
     if (placed.kind !== 'refused') {
-      this.send('objectStored', { name, bytes, owner: this.id, object: '', crc: 0, isFile: false })
+      this.send('objectStored', { name, bytes, owner: this.id, object, crc: 0, isFile: false })
     }
     return placed
   }

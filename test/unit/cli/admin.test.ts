@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { adminValue, checkAdminArgs, isAdminCall } from '../../../protocols/admin.ts'
-import { InvalidArgumentError, ProtocolError, ShoalError } from '../../../protocols/errors.ts'
+import {
+  InvalidArgumentError,
+  MembershipError,
+  NotSupportedError,
+  ProtocolError,
+  ShoalError,
+} from '../../../protocols/errors.ts'
 
 const node = '0123456789abcdef'
 
@@ -91,6 +97,21 @@ describe('answers', () => {
       (error) =>
         error instanceof ShoalError && error.code === 'MEMBERSHIP' && error.message === 'no mesh' && error.retryable,
     )
+  })
+
+  test('an error is of its class', () => {
+    const classes = {
+      NOT_SUPPORTED: NotSupportedError,
+      INVALID_ARGUMENT: InvalidArgumentError,
+      MEMBERSHIP: MembershipError,
+    }
+    for (const [code, type] of Object.entries(classes)) {
+      const error = { code, message: 'no', retryable: false }
+      assert.throws(
+        () => adminValue('nodes', { ok: false, error }),
+        (thrown) => thrown instanceof type && thrown.code === code,
+      )
+    }
   })
 
   test('anything else is a ProtocolError', () => {

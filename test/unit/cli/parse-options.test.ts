@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { parseChoice, parseDuration, parseLabel, parseListen, parsePeer } from '../../../node/cli/parse-options.ts'
+import {
+  parseChoice,
+  parseDuration,
+  parseLabel,
+  parseListen,
+  parseObjectId,
+  parsePeer,
+  parseText,
+} from '../../../node/cli/parse-options.ts'
 import { nodeOptionsOf } from '../../../node/cli/start-options.ts'
 import { UsageError } from '../../../node/cli/usage-error.ts'
 
@@ -58,6 +66,30 @@ describe('options about the mesh', () => {
   })
 })
 
+describe('ids of objects', () => {
+  const id = '0123456789ab'.repeat(3) + 'cdef0123'
+
+  test('as they are, in capitals, and as a ref prints itself', () => {
+    for (const text of [id, id.toUpperCase(), ` ${id}\n`, `ObjectRef(${id})`]) assert.equal(parseObjectId(text), id)
+  })
+
+  const wrong: [string, RegExp][] = [
+    ['', /has 44 hex digits, as `ref\.id` and `shoal objects` show it; got ""/],
+    ['abc', /has 44 hex digits, as `ref\.id` and `shoal objects` show it; got "abc"/],
+    ['../x', /has 44 hex digits, .* got "\.\.\/x"/],
+    [`${id}0`, /has 44 hex digits, .* got "/],
+    [id.slice(0, 12), /has 44 hex digits, and all are needed; "0123456789ab" has 12/],
+  ]
+  for (const [text, message] of wrong) {
+    test(`not ${JSON.stringify(text)}`, () => {
+      assert.throws(
+        () => parseObjectId(text),
+        (error) => error instanceof UsageError && message.test(error.message),
+      )
+    })
+  }
+})
+
 describe('what the node is told', () => {
   test('only what was said', () => {
     const { name, labels, listen, mdns, mesh, join } = nodeOptionsOf({ mdns: true, mesh: true })
@@ -84,6 +116,34 @@ describe('what the node is told', () => {
         join: 'shoal1.x',
       },
     )
+  })
+
+  test('a store fits into the memory', () => {
+    assert.equal(nodeOptionsOf({ store: 2 ** 30 }, {}, 2 ** 30).storeBytesMax, 2 ** 30)
+    assert.throws(
+      () => nodeOptionsOf({ store: 2 ** 40 }, {}, 3 * 2 ** 30),
+      (error) =>
+        error instanceof UsageError &&
+        /^--store is 1 TiB, and this machine has 3 GiB of memory: give less; .*--spill-dir/.test(error.message),
+    )
+  })
+
+  test('values are spilled somewhere, or not at all', () => {
+    assert.equal(nodeOptionsOf({ spill: true, spillDir: '/disk' }).spillDirectory, '/disk')
+    assert.equal(nodeOptionsOf({ spill: false }).spill, false)
+    assert.throws(
+      () => nodeOptionsOf({ spill: false, spillDir: '/disk' }),
+      /--spill-dir says .* --no-spill .* give one/,
+    )
+    assert.throws(() => nodeOptionsOf({ spillDir: '' }), UsageError)
+  })
+
+  test('texts are there, and no options', () => {
+    const parse = parseText('--spill-dir', 'a folder')
+    assert.equal(parse('./-x'), './-x')
+    for (const text of ['', ' ', '-', '--no-mesh']) {
+      assert.throws(() => parse(text), /--spill-dir must be a folder; got "/, text)
+    }
   })
 
   test('what cannot be is wrong usage', () => {

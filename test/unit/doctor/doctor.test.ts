@@ -17,6 +17,7 @@ const facts: LocalFacts = {
     { name: 'eth0', address: '192.168.1.7', isInternal: false, canMulticast: true },
   ],
   memoryBytes: 16e9,
+  hasMemfd: true,
   sharedMemoryBytes: 8e9,
   openFilesMax: 65_536,
 }
@@ -91,6 +92,7 @@ test('every finding that is not well comes with advice', () => {
     ...facts,
     nodeVersion: '20.0.0',
     interfaces: [],
+    hasMemfd: false,
     sharedMemoryBytes: undefined,
     openFilesMax: 100,
   }
@@ -116,11 +118,16 @@ describe('the machine', () => {
   })
 
   test('shared memory against memory', () => {
-    assert.equal(local('shared memory', { sharedMemoryBytes: undefined }).level, 'warn')
-    assert.deepEqual(
-      levelAndText(local('shared memory', { sharedMemoryBytes: 64 * 1024 ** 2, memoryBytes: 1024 ** 3 })),
-      ['warn', '/dev/shm has 64 MiB, the machine 1 GiB'],
-    )
+    const small = { sharedMemoryBytes: 64 * 1024 ** 2, memoryBytes: 1024 ** 3 }
+    assert.equal(local('shared memory', { hasMemfd: false, sharedMemoryBytes: undefined }).level, 'warn')
+    assert.deepEqual(levelAndText(local('shared memory', { hasMemfd: false, ...small })), [
+      'warn',
+      '/dev/shm has 64 MiB, the machine 1 GiB',
+    ])
+    assert.equal(local('shared memory', { hasMemfd: false, ...small, sharedMemoryBytes: 1024 ** 3 }).level, 'ok')
+    // The object store lies elsewhere then.
+    assert.equal(local('shared memory', small).level, 'ok')
+    assert.equal(local('shared memory', { sharedMemoryBytes: undefined }).level, 'ok')
   })
 
   test('open files', () => {
@@ -139,8 +146,8 @@ describe('the machine', () => {
     assert.equal(parseOpenFiles(undefined), undefined)
   })
 
-  test('this very machine can be looked at', () => {
-    const found = collectLocalFacts('0.1.0')
+  test('this very machine can be looked at', async () => {
+    const found = await collectLocalFacts('0.1.0')
     assert.equal(found.nodeVersion, process.versions.node)
     assert.ok(found.memoryBytes > 0)
     assert.ok(found.interfaces.every(({ isInternal, address }) => isInternal || address !== '127.0.0.1'))

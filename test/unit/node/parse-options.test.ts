@@ -34,7 +34,7 @@ describe('command line options', () => {
   test('types of GPUs', () => {
     assert.deepEqual(parseGpuTypes('H100'), ['H100'])
     assert.deepEqual(parseGpuTypes('RTX 3090, H100'), ['RTX 3090', 'H100'])
-    for (const text of ['', ',', 'H100,', '-', 'x'.repeat(49)]) {
+    for (const text of ['', ',', 'H100,', '-', '--json', 'x'.repeat(49)]) {
       assert.throws(() => parseGpuTypes(text), /--gpu-type must be a type/, text)
     }
   })

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InvalidArgumentError } from '../../../protocols/errors.ts'
-import { checkResources, formatResources, resourcesFromOptions, resourcesKey } from '../../../protocols/resources.ts'
+import {
+  checkResources,
+  formatAmount,
+  formatResources,
+  resourcesFromOptions,
+  resourcesKey,
+} from '../../../protocols/resources.ts'
 
 describe('checkResources', () => {
   test('keeps what is asked for and leaves zeros out', () => {
@@ -68,4 +74,11 @@ test('formatResources reads well', () => {
 test('resourcesKey does not depend on the order or on zeros', () => {
   assert.equal(resourcesKey({ CPU: 1, x: 2, memory: 0 }), resourcesKey({ x: 2, CPU: 1 }))
   assert.notEqual(resourcesKey({ CPU: 1 }), resourcesKey({ CPU: 2 }))
+})
+
+test('sizes for people', () => {
+  assert.deepEqual(
+    [0, 1, 2, 1023, 1024, 1.5 * 2 ** 20].map((bytes) => formatAmount('memory', bytes)),
+    ['0 bytes', '1 byte', '2 bytes', '1023 bytes', '1 KiB', '1.5 MiB'],
+  )
 })

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { ObjectLostError, ObjectStoreFullError, ObjectUnavailableError } from '../../../protocols/errors.ts'
@@ -141,6 +151,16 @@ describe('values on the disk', () => {
     assert.ok(readdirSync(folder).length > 1)
     for (const made of [folder, path.dirname(folder)]) assert.equal(statSync(made).mode & 0o777, 0o700)
     for (let n = 0; n < 13; n++) assert.ok(await isRight(store, n, n === 12 ? bytesMax + 1 : 900_000))
+  })
+
+  test('a folder whose disk is gone is not made on another one', async (t) => {
+    const { store, folder, segment } = await createStore(t)
+    const disk = path.dirname(path.dirname(folder))
+    rmSync(disk, { recursive: true })
+    await assert.rejects(put(store, segment, 1, bytesMax + 1), ObjectStoreFullError)
+    assert.ok(!existsSync(disk))
+    mkdirSync(disk)
+    assert.equal(await put(store, segment, 1, bytesMax + 1), 'file')
   })
 
   test('a folder that cannot be made anew: who is refused is told which one, and why', async (t) => {

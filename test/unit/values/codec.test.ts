@@ -459,6 +459,22 @@ describe('extensions', () => {
     }
     assert.throws(() => encodeValue({ bowl: [new Fish('a')] }, hooks), /no fish \(at \.bowl\[0\]\)/)
   })
+
+  test('of a long path the two ends are told', () => {
+    let nested: unknown = { end: Promise.resolve() }
+    for (let i = 0; i < 500; i++) nested = [nested]
+    const path = `.top${'[0]'.repeat(15)}…${'[0]'.repeat(7)}.end`
+    assert.throws(
+      () => encodeValue({ top: nested }),
+      (error) => {
+        assert.ok(error instanceof NotCloneableError)
+        assert.ok(error.message.startsWith(`cannot copy the value at ${path}: a Promise`), error.message)
+        return error.details['path'] === path
+      },
+    )
+    const long = 'k'.repeat(100_000)
+    assert.throws(() => encodeValue({ [long]: Promise.resolve() }), /at \.k{60}…: a Promise/)
+  })
 })
 
 describe('bytes from elsewhere', () => {
