@@ -71,9 +71,14 @@ export function put<T>(value: T, options: PutOptions = {}): ObjectRef<T> {
 /**
  * Waits for the value of a ref, or of every ref of an array, in its order. Throws the task's own error if it threw, as
  * soon as the first of many has failed. Otherwise rejects with GetTimeoutError, TaskCancelledError, WorkerCrashedError,
- * ObjectLostError, ObjectUnavailableError, OwnerDiedError, InfeasibleError or NodeDiedError. Every call gives a value of its own, as if it
- * were a copy: large buffers in it share memory with others until they are written to. What takes buffers away, such as a
- * `ReadableStream` of type `bytes`, must be given a copy of them.
+ * OutOfMemoryError, ActorDiedError, ActorUnavailableError, PlacementGroupRemovedError, ObjectLostError,
+ * ObjectUnavailableError, OwnerDiedError, InfeasibleError, UnreachableError, NodeDiedError, ObjectStoreFullError when this
+ * node's store has no room to bring a large value here, or a ShoalError with the code OBJECT_FREED when the value was freed,
+ * since nothing was known to refer to it.
+ *
+ * Every call gives a value of its own, as if it were a copy: large buffers in it share memory with others until they are
+ * written to. What takes buffers away must be given a copy of them: of a buffer that goes into a `ReadableStream` of type
+ * `bytes` the process dies, and nothing can catch that.
  *
  * @example
  * const [a, b] = await get([square.remote(2), square.remote(3)], { timeoutMs: 5000 })
