@@ -3,6 +3,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { LocalWait } from '../runtime/local-wait.ts'
+import { lastWordMs } from '../runtime/requests.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import { timerMs } from '../runtime/timer-ms.ts'
 import { releaseView } from '../store/views.ts'
@@ -154,6 +155,7 @@ function readWithin(
   const leftMs = endMs === undefined ? undefined : Math.max(isHere ? readHereMsMin : 0, endMs - performance.now())
   const ends = new AbortController()
   const { promise: ended, reject } = Promise.withResolvers<never>()
+  let lastWord: NodeJS.Timeout | undefined
   const end = (reason: unknown): void => {
     reject(reason)
     ends.abort(reason)
@@ -167,9 +169,14 @@ function readWithin(
     Promise.race([read, ended]),
     { timeoutMs: leftMs, signal },
     {
-      onTimeout: () => end(timeoutError(1, 1, timeoutMs as number)),
+      onTimeout: () => {
+        const late = timeoutError(1, 1, timeoutMs as number)
+        // The node may say what has kept the value: that is the cause then.
+        lastWord = setTimeout(reject, lastWordMs, late)
+        ends.abort(late)
+      },
       onAbort: end,
-      onEnd: () => undefined,
+      onEnd: () => clearTimeout(lastWord),
     },
   )
 }
