@@ -113,9 +113,15 @@ export class Runtime {
       store: this.#store,
       clientId,
       onRefEncoded: (ref) => {
-        if (this.objects.isOwn(ref.id)) this.objects.owned.share(recordOf(ref))
+        const record = recordOf(ref)
+        record.noteUse(ref)
+        if (this.objects.isOwn(ref.id)) this.objects.owned.share(record)
       },
-      refOf: (id) => this.objects.acquireRef(id),
+      refOf: (id) => {
+        const ref = this.objects.acquireRef(id)
+        if (this.objects.isOwn(id)) recordOf(ref).noteUse(ref)
+        return ref
+      },
       describeFunction: (value) =>
         value instanceof RemoteFunction ? this.functions.note(value.describe(this.functions.table)) : undefined,
       functionOf: (id, data) => RemoteFunction.revive(id, data),
