@@ -462,9 +462,10 @@ export interface ObjectHolder {
   readonly process?: ProcessReport
   /**
    * `owner`: the one that made it has a ref. `borrower`: another process has. `task`: so many tasks of the client take it as
-   * an argument. `rebuild`: so many results could be made again with it. `view`: the process looks at the value.
+   * an argument. `rebuild`: so many results could be made again with it. `inside`: so many values of the client have a ref to
+   * it inside. `view`: the process looks at the value.
    */
-  readonly why: 'owner' | 'borrower' | 'task' | 'rebuild' | 'view'
+  readonly why: 'owner' | 'borrower' | 'task' | 'rebuild' | 'inside' | 'view'
   readonly count: number
 }
 

@@ -221,8 +221,9 @@ export class OwnerDiedError extends ShoalError {
 
 /** Thrown when the object store has no room for a value. */
 export class ObjectStoreFullError extends ShoalError {
-  constructor(message: string, details: Details = {}) {
-    super('OBJECT_STORE_FULL', message, { retryable: true, details })
+  /** @param options.retryable false when the value would find no room in an empty store either. @default true */
+  constructor(message: string, details: Details = {}, { retryable = true }: { retryable?: boolean } = {}) {
+    super('OBJECT_STORE_FULL', message, { retryable, details })
   }
 }
 

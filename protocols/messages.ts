@@ -456,7 +456,10 @@ export const messages = {
     limits.frameBytesMax,
     struct({
       requestId: u32,
-      /** `tasks`: of this client, that wait or run and take it. `rebuilds`: finished ones that would, were their results lost. */
+      /**
+       * `tasks`: of this client, that wait or run and take it. `rebuilds`: finished ones that would, were their results lost.
+       * `insides`: values of this client that have a ref to it inside. `hasRef`: its program is known to have one.
+       */
       owned: list(
         struct({
           object: objectId,
@@ -465,6 +468,8 @@ export const messages = {
           borrowers: list(clientId, referenceBorrowersMax),
           tasks: u32,
           rebuilds: u32,
+          insides: u32,
+          hasRef: bool,
         }),
         referencesMax,
       ),

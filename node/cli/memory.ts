@@ -11,8 +11,10 @@ What keeps a value:
   ref            a program has a ref to it, or had one until its engine looks for garbage
   borrowed       a program that does not own it has a ref to it
   argument       tasks that wait or run take it
+  inside         other values, of any size, have a ref to it inside
   to rebuild     results of finished tasks could be made again with it, were they lost
   view           a program looks at the value itself
+A ref inside a value that another process owns is shown as borrowed by that process.
 
 Examples:
   shoal memory
@@ -78,6 +80,8 @@ function formatWhy({ why, count }: ObjectHolder): string {
       return 'borrowed'
     case 'task':
       return `argument of ${plural(count, 'task')}`
+    case 'inside':
+      return `inside ${plural(count, 'value')}`
     case 'rebuild':
       return `to rebuild ${plural(count, 'result')}`
     case 'view':

@@ -37,7 +37,7 @@ export class StoreDesk {
   /** Second connections whose clients wait for room. */
   readonly #asking = new Map<Client, AbortController>()
   /** Values that are brought here, by the questions of clients that wait for them. */
-  readonly #fetching = new Map<string, AbortController>()
+  readonly #fetching = new Map<string, { question: StoredQuestion; abort: AbortController }>()
 
   constructor(options: StoreDeskOptions) {
     this.#with = options
@@ -135,14 +135,19 @@ export class StoreDesk {
     }
   }
 
-  /** The client waits for it no more. */
+  /** The client waits for it no more. The answer says what has kept it, if that is room. */
   cancel(client: Client, { requestId }: MessageBody<'storedCancel'>): void {
-    this.#fetching.get(questionKey(client, requestId))?.abort(new UnreachableError('the program waits no more'))
+    const fetching = this.#fetching.get(questionKey(client, requestId))
+    if (fetching === undefined) return
+    const { name, bytes } = fetching.question
+    fetching.abort.abort(
+      this.#with.store.waitsForRoom(name, bytes) ?? new UnreachableError('the program waits no more'),
+    )
   }
 
   async #fetch(question: StoredQuestion, key: string): Promise<void> {
     const abort = new AbortController()
-    this.#fetching.set(key, abort)
+    this.#fetching.set(key, { question, abort })
     try {
       await this.#with.elsewhere.fetchStored(question, abort.signal)
     } finally {

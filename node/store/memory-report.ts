@@ -41,12 +41,14 @@ type Holder = Omit<ObjectHolder, 'process'>
 
 function ownersOf({ owner }: ObjectReport, own: Told['owned'][number] | undefined): Holder[] {
   if (own === undefined) return []
-  const { tasks, rebuilds, borrowers } = own
+  const { tasks, rebuilds, insides, hasRef, borrowers } = own
   const holders: Holder[] = []
+  // What nothing else is known to keep is kept by a ref, or was until a moment ago.
+  const isOnlyRef = tasks + rebuilds + insides + borrowers.length === 0
+  if (hasRef || isOnlyRef) holders.push({ client: owner, why: 'owner', count: 1 })
   if (tasks > 0) holders.push({ client: owner, why: 'task', count: tasks })
   if (rebuilds > 0) holders.push({ client: owner, why: 'rebuild', count: rebuilds })
-  // What nothing else keeps is kept by a ref, or was until a moment ago.
-  if (holders.length === 0 && borrowers.length === 0) holders.push({ client: owner, why: 'owner', count: 1 })
+  if (insides > 0) holders.push({ client: owner, why: 'inside', count: insides })
   return holders
 }
 

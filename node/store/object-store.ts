@@ -197,6 +197,11 @@ export class ObjectStore implements TransferStore {
     this.#step({ type: 'abandon', name })
   }
 
+  /** Why a value of another node is not here yet, when what it waits for is room. */
+  waitsForRoom(name: string, bytes: number): ObjectStoreFullError | undefined {
+    return this.#book.isWaiting(name) ? storeFull(bytes, { ...this.#book.figures(bytes) }, 'copy') : undefined
+  }
+
   // --- what clients read
 
   /**
@@ -454,7 +459,9 @@ export class ObjectStore implements TransferStore {
       case 'placeFile':
         return this.#take(this.#allocating, action.key)?.resolve({ in: 'file', file: action.file })
       case 'refuse':
-        return this.#take(this.#allocating, action.key)?.reject(storeFull(action.bytes, { ...action.figures }))
+        return this.#take(this.#allocating, action.key)?.reject(
+          storeFull(action.bytes, { ...action.figures }, action.kind),
+        )
       case 'opened':
         return this.#take(this.#opening, action.key)?.resolve(action.place)
       case 'openFailed': {

@@ -101,6 +101,11 @@ export class StoreBook {
     return this.#values.writtenBy(writer).length > 0
   }
 
+  /** True while the value waits for room in memory. */
+  isWaiting(name: string): boolean {
+    return this.#queue.has(name)
+  }
+
   get diskProblem(): string {
     return this.#disk.problem
   }
@@ -253,9 +258,9 @@ export class StoreBook {
     return true
   }
 
-  #refuse({ key, name, bytes }: AllocateEvent): void {
+  #refuse({ key, name, bytes, kind }: AllocateEvent): void {
     this.counters.refused += 1
-    this.#actions.push({ type: 'refuse', key, name, bytes, figures: this.figures(bytes) })
+    this.#actions.push({ type: 'refuse', key, name, bytes, kind, figures: this.figures(bytes) })
   }
 
   figures(wantedBytes = 0): StoreFigures {

@@ -78,7 +78,7 @@ export type StoreAction =
   | { type: 'place'; key: number; name: string; place: BlockPlace }
   /** There is no room in memory: it is to be written to this file. */
   | { type: 'placeFile'; key: number; name: string; file: string }
-  | { type: 'refuse'; key: number; name: string; bytes: number; figures: StoreFigures }
+  | { type: 'refuse'; key: number; name: string; bytes: number; kind: StoredKind; figures: StoreFigures }
   | { type: 'opened'; key: number; name: string; bytes: number; place: ValuePlace }
   /** `isLost`: it is not here; else it is, and may be readable the next time. */
   | { type: 'openFailed'; key: number; name: string; reason: string; isLost: boolean }

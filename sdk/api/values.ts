@@ -9,6 +9,7 @@ import type { ObjectRecord } from '../objects/object-record.ts'
 import { ObjectRef, recordOf } from '../objects/object-ref.ts'
 import { currentRuntime } from '../runtime/current-runtime.ts'
 import { LocalWait } from '../runtime/local-wait.ts'
+import { lastWordMs } from '../runtime/requests.ts'
 import type { Runtime } from '../runtime/runtime.ts'
 import { timerMs } from '../runtime/timer-ms.ts'
 import { releaseView } from '../store/views.ts'
@@ -85,9 +86,14 @@ const putErrors = [InvalidArgumentError, NotCloneableError, ObjectStoreFullError
 /**
  * Waits for the value of a ref, or of every ref of an array, in its order. Throws the task's own error if it threw, as
  * soon as the first of many has failed. Otherwise rejects with GetTimeoutError, TaskCancelledError, WorkerCrashedError,
- * ObjectLostError, ObjectUnavailableError, OwnerDiedError, InfeasibleError or NodeDiedError. Every call gives a value of its own, as if it
- * were a copy: large buffers in it share memory with others until they are written to. What takes buffers away, such as a
- * `ReadableStream` of type `bytes`, must be given a copy of them.
+ * OutOfMemoryError, ActorDiedError, ActorUnavailableError, PlacementGroupRemovedError, ObjectLostError,
+ * ObjectUnavailableError, OwnerDiedError, InfeasibleError, UnreachableError, NodeDiedError, ObjectStoreFullError when this
+ * node's store has no room to bring a large value here, or a ShoalError with the code OBJECT_FREED when the value was freed,
+ * since nothing was known to refer to it.
+ *
+ * Every call gives a value of its own, as if it were a copy: large buffers in it share memory with others until they are
+ * written to. What takes buffers away must be given a copy of them: of a buffer that goes into a `ReadableStream` of type
+ * `bytes` the process dies, and nothing can catch that.
  *
  * @example
  * const [a, b] = await get([square.remote(2), square.remote(3)], { timeoutMs: 5000 })
@@ -169,6 +175,7 @@ async function readWithin(
   const leftMs = endMs === undefined ? undefined : Math.max(isHere ? readHereMsMin : 0, endMs - performance.now())
   const ends = new AbortController()
   const { promise: ended, reject } = Promise.withResolvers<never>()
+  let lastWord: NodeJS.Timeout | undefined
   const end = (reason: unknown): void => {
     reject(reason)
     ends.abort(reason)
@@ -183,9 +190,14 @@ async function readWithin(
       Promise.race([read, ended]),
       { timeoutMs: leftMs, signal },
       {
-        onTimeout: () => end(timeoutError(1, 1, timeoutMs as number)),
+        onTimeout: () => {
+          const late = timeoutError(1, 1, timeoutMs as number)
+          // The node may say what has kept the value: that is the cause then.
+          lastWord = setTimeout(reject, lastWordMs, late)
+          ends.abort(late)
+        },
         onAbort: end,
-        onEnd: () => undefined,
+        onEnd: () => clearTimeout(lastWord),
       },
     )
   } catch (error) {

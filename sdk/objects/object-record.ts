@@ -2,7 +2,8 @@ import { objectId, type ClientId, type ObjectId } from '../../protocols/ids.ts'
 import type { WireValue } from '../../protocols/wire-value.ts'
 import type { Lineage } from '../tasks/lineage.ts'
 import type { TaskRecord } from '../tasks/task-record.ts'
-import type { ObjectRef } from './object-ref.ts'
+import { recordOf, type ObjectRef } from './object-ref.ts'
+import { countOf, withRef, type WeakRefs } from './weak-refs.ts'
 
 /**
  * What this process knows of one object. A record lives as long as something reaches it: a ref, a task that uses it, or
@@ -22,6 +23,10 @@ export class ObjectRecord {
   task: TaskRecord | undefined
   /** How a stored value that this process owns is made again when it is lost, or what it is that cannot be. */
   lineage: Lineage | 'put' | 'actor' | undefined
+  /** Refs that the program has, as far as is known. */
+  #used: WeakRefs
+  /** Refs inside values of this process. */
+  #inside: WeakRefs
   /** As a rule there is one; there may be very many, which come and go. */
   #waiters: (() => void) | Set<() => void> | undefined
 
@@ -40,12 +45,36 @@ export class ObjectRecord {
     if (this.value !== undefined) return
     this.value = value
     this.holds = holds
+    if (holds !== undefined) for (const ref of holds) recordOf(ref).#isInside(ref)
     this.task = undefined
     this.fetch = undefined
     const waiters = this.#waiters
     this.#waiters = undefined
     if (typeof waiters === 'function') waiters()
     else if (waiters !== undefined) for (const waiter of waiters) waiter()
+  }
+
+  /**
+   * The program has this ref, and from now on more than that keeps the object, or will: a task, a value, another process.
+   * What is kept for those is not this ref but one of their own.
+   */
+  noteUse(ref: ObjectRef): void {
+    // Nobody is told of what is in no store.
+    if (this.value?.kind !== 'inline') this.#used = withRef(this.#used, ref)
+  }
+
+  #isInside(ref: ObjectRef): void {
+    if (this.value?.kind !== 'inline') this.#inside = withRef(this.#inside, ref)
+  }
+
+  /** Whether the program has a ref, or had one until its engine looks for garbage; of one that it has not used that is not known. */
+  get hasUsedRef(): boolean {
+    return countOf(this.#used) > 0
+  }
+
+  /** How many values of this process have a ref to the object inside. */
+  get insideCount(): number {
+    return countOf(this.#inside)
   }
 
   /** The value is gone, or may be: who asks from now on waits until `settle` is called with another one, or an error. */

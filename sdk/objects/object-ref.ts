@@ -5,6 +5,11 @@ import { ObjectRecord } from './object-record.ts'
 /** Opens a ref for the SDK; users see only its id. */
 export let recordOf: (ref: ObjectRef<unknown>) => ObjectRecord
 
+/** A ref to the same object for what keeps it on its own account, so that it can be told whether the program has one, too. */
+export function anotherRef(ref: ObjectRef): ObjectRef {
+  return new ObjectRef(recordOf(ref))
+}
+
 /**
  * A reference to a value that a task will make, or that was `put`. It can be passed to tasks and put inside other values,
  * to any process of the mesh. The value is freed when no ref to it is left anywhere.

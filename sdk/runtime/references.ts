@@ -38,6 +38,8 @@ export function references({
       borrowers: objects.owned.borrowersOf(record.sequence).slice(0, referenceBorrowersMax),
       tasks: tasksOf.get(record) ?? 0,
       rebuilds: rebuildsOf.get(record) ?? 0,
+      insides: record.insideCount,
+      hasRef: record.hasUsedRef,
     })
   }
   const borrowed = []

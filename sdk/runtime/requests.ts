@@ -7,6 +7,9 @@ interface Request {
   reject: (error: unknown) => void
 }
 
+/** Who has taken a question back is told why it had no answer within this time. */
+export const lastWordMs = 250
+
 /** Questions that this process has asked and that are not answered yet. */
 export class Requests {
   readonly #requests = new Map<number, Request>()
@@ -28,7 +31,10 @@ export class Requests {
     return promise
   }
 
-  /** Asks the node. When the signal aborts first, takes the question back, and rejects with the signal's reason. */
+  /**
+   * Asks the node. When the signal aborts first, takes the question back: the node says what has kept it, if it does so at
+   * once. Rejects with the signal's reason if not.
+   */
   async askUntil<T>(
     signal: AbortSignal,
     { send, cancel }: { send(requestId: number): void; cancel(requestId: number): void },
@@ -39,14 +45,16 @@ export class Requests {
       id = requestId
       send(requestId)
     })
+    let timer: NodeJS.Timeout | undefined
     const onAbort = (): void => {
-      this.fail(id, signal.reason)
+      timer = setTimeout(() => this.fail(id, signal.reason), lastWordMs)
       cancel(id)
     }
     signal.addEventListener('abort', onAbort)
     try {
       return await answered
     } finally {
+      clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
     }
   }

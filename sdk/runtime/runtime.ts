@@ -1,5 +1,6 @@
 import { adminValue, type AdminArgs, type AdminCallName, type AdminValue } from '../../protocols/admin.ts'
 import {
+  GetTimeoutError,
   InvalidArgumentError,
   ObjectLostError,
   UnreachableError,
@@ -112,9 +113,15 @@ export class Runtime {
       store: this.#store,
       clientId,
       onRefEncoded: (ref) => {
-        if (this.objects.isOwn(ref.id)) this.objects.owned.share(recordOf(ref))
+        const record = recordOf(ref)
+        record.noteUse(ref)
+        if (this.objects.isOwn(ref.id)) this.objects.owned.share(record)
       },
-      refOf: (id) => this.objects.acquireRef(id),
+      refOf: (id) => {
+        const ref = this.objects.acquireRef(id)
+        if (this.objects.isOwn(id)) recordOf(ref).noteUse(ref)
+        return ref
+      },
       describeFunction: (value) =>
         value instanceof RemoteFunction ? this.functions.note(value.describe(this.functions.table)) : undefined,
       functionOf: (id, data) => RemoteFunction.revive(id, data),
@@ -252,7 +259,14 @@ export class Runtime {
                 send,
                 cancel: (requestId) => connection.send('storedCancel', { requestId }),
               })
-        return placeOf(await this.waiting(answered), value)
+        const answer = await this.waiting(answered)
+        const { storeBytesMax } = connection.welcome
+        return placeOf(answer, {
+          name: value.name,
+          bytes: value.bytes,
+          storeBytesMax,
+          end: signal?.reason as Error | undefined,
+        })
       },
     }
   }
@@ -488,14 +502,30 @@ export class Runtime {
 
 type StoredAnswer = Omit<MessageBody<'storedOpened'>, 'requestId'>
 
-/** Where the value can be read. Throws the error that the node has answered with. */
-function placeOf(answer: StoredAnswer, { name, bytes }: { name: string; bytes: number }): ReadPlace {
+interface OpenQuestion {
+  readonly name: string
+  readonly bytes: number
+  readonly storeBytesMax: number
+  /** Why the program waits no more, if that is so. */
+  readonly end: Error | undefined
+}
+
+/** Where the value can be read. Throws the error that the node has answered with, or what has ended the wait. */
+function placeOf(answer: StoredAnswer, { name, bytes, storeBytesMax, end }: OpenQuestion): ReadPlace {
   const { kind, offset, generation, file, crc, code, message } = answer
   if (kind === 'memory') return { in: 'memory', offset, generation }
   if (kind === 'file') return { in: 'file', file, offset, crc }
   const details = { name, bytes }
+  const full =
+    code === 'OBJECT_STORE_FULL'
+      ? new ObjectStoreFullError(message, details, { retryable: bytes <= storeBytesMax })
+      : undefined
+  if (end !== undefined) {
+    if (end instanceof GetTimeoutError) end.cause ??= full
+    throw end
+  }
+  if (full !== undefined) throw full
   if (code === 'OBJECT_LOST') throw new ObjectLostError(message, details)
-  if (code === 'OBJECT_STORE_FULL') throw new ObjectStoreFullError(message, details)
   if (code === 'UNREACHABLE') throw new UnreachableError(message, { details })
   if (code === 'OBJECT_UNAVAILABLE' || code === '') throw new ObjectUnavailableError(message, details)
   throw new ShoalError(code, message, { details })

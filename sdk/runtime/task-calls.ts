@@ -7,7 +7,7 @@ import type { ResolvedOptions } from '../api/task-options.ts'
 import type { NodeConnection } from '../client/node-connection.ts'
 import type { FunctionTable } from '../functions/function-table.ts'
 import type { ObjectRecord } from '../objects/object-record.ts'
-import { ObjectRef } from '../objects/object-ref.ts'
+import { anotherRef, ObjectRef, recordOf } from '../objects/object-ref.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { leaseRequest } from '../tasks/lease-request.ts'
 import { LineageBook } from '../tasks/lineage-book.ts'
@@ -250,7 +250,8 @@ export class TaskCalls {
       if (!(ref instanceof ObjectRef)) continue
       plain ??= [...args]
       plain[position] = undefined
-      ;(resolvedRefs ??= []).push({ position, ref })
+      recordOf(ref).noteUse(ref)
+      ;(resolvedRefs ??= []).push({ position, ref: anotherRef(ref) })
     }
     const { wire, holds } = this.#host.coder.encode(plain ?? args)
     return { wire, holds, resolvedRefs: resolvedRefs ?? noResolvedRefs }

@@ -1,5 +1,5 @@
 import { NodeDiedError, NotInitializedError, NotSupportedError, type ShoalError } from '../../protocols/errors.ts'
-import type { ClientId } from '../../protocols/ids.ts'
+import { nodeOf, type ClientId } from '../../protocols/ids.ts'
 import type { MessageBody } from '../../protocols/messages.ts'
 import { pinsEndMark } from '../../protocols/store-segment.ts'
 import { systemMemory, type SystemMemory } from '../system/linux-memory.ts'
@@ -13,6 +13,12 @@ export interface NodeStoreOptions {
   readonly socketPath: string
   readonly welcome: MessageBody<'welcome'>
   readonly link: Omit<StoreLink, 'allocate'>
+}
+
+interface RoomAsked {
+  name: string
+  bytes: number
+  owner: ClientId
 }
 
 /** The store of this program's node. Mapped, and connected with, when the first large value comes. */
@@ -91,7 +97,7 @@ export class NodeStore implements ObjectStore {
 
   #open(): ObjectStore {
     const { link, welcome } = this.#options
-    const { clientId, storeSegment: path, storeBytesMax: bytesMax, pinTable, storeDirectory } = welcome
+    const { clientId, nodeId, storeSegment: path, storeBytesMax: bytesMax, pinTable, storeDirectory } = welcome
     if (path === '') return new FileStore(storeDirectory, bytesMax, link)
     const memory = systemMemory()
     const segment = memory && openSegment(memory, { path, bytesMax, pinTable, endMark: pinsEndMark(clientId) })
@@ -101,10 +107,11 @@ export class NodeStore implements ObjectStore {
       )
     }
     this.#segment = segment
-    return new SegmentStore(segment, { ...link, allocate: (value) => this.#allocate(value) })
+    const storeLink = { ...link, allocate: (value: RoomAsked) => this.#allocate(value) }
+    return new SegmentStore(segment, storeLink, (name) => nodeOf(name) !== nodeId)
   }
 
-  #allocate(value: { name: string; bytes: number; owner: ClientId }): WritePlace {
+  #allocate(value: RoomAsked): WritePlace {
     const { socketPath, welcome } = this.#options
     if (this.#channel?.isClosed !== false) {
       const memory = systemMemory()

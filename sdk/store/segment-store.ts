@@ -13,12 +13,15 @@ const opensMax = 10
 /** An {@link ObjectStore} in memory that this program shares with the node and with others. */
 export class SegmentStore implements ObjectStore {
   readonly #segment: SharedSegment
+  readonly #isElsewhere: (name: string) => boolean
   readonly #link: StoreLink
   /** Used longest ago first. They may be out of date, which shows when they are used. */
   readonly #places = new Map<string, BlockPlace>()
 
-  constructor(segment: SharedSegment, link: StoreLink) {
+  /** @param isElsewhere true for the names of other nodes' values */
+  constructor(segment: SharedSegment, link: StoreLink, isElsewhere: (name: string) => boolean) {
     this.#segment = segment
+    this.#isElsewhere = isElsewhere
     this.#link = link
   }
 
@@ -64,7 +67,7 @@ export class SegmentStore implements ObjectStore {
           continue
         }
       }
-      const value = this.#segment.read(place, name, bytes)
+      const value = this.#read(place, name, bytes)
       if (value !== undefined) {
         this.#remember(name, place)
         return value
@@ -75,7 +78,11 @@ export class SegmentStore implements ObjectStore {
 
   readHere(name: string, bytes: number): StoredBytes | undefined {
     const known = this.#places.get(name)
-    return known === undefined ? undefined : this.#segment.read(known, name, bytes)
+    return known === undefined ? undefined : this.#read(known, name, bytes)
+  }
+
+  #read(place: BlockPlace, name: string, bytes: number): StoredBytes | undefined {
+    return this.#segment.read(place, name, bytes, this.#isElsewhere(name))
   }
 
   isHere(name: string, bytes: number): boolean {

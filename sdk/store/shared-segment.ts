@@ -23,6 +23,12 @@ const mappedBytesMin = 256 * 1024
 
 const spareBytesMaxDefault = 2 * 1024 ** 3
 
+/**
+ * While the views of this program have more of the store than this, what others could have again is copied out of it: it would
+ * keep the room that the next one needs to come here.
+ */
+const viewedShareMax = 0.5
+
 export interface SharedSegmentOptions {
   path: string
   /** Of all values together. */
@@ -39,6 +45,7 @@ export interface SharedSegmentOptions {
 interface ViewEnd {
   readonly pin: number
   readonly mapping: PrivateMapping
+  readonly bytes: number
 }
 
 /** Those that are closed, and that views still show. */
@@ -60,12 +67,15 @@ export class SharedSegment {
   #pinsUsed = 0
   readonly #spares: SpareMappings
   #views = 0
+  #viewedBytes = 0
+  readonly #viewedBytesMax: number
   #isClosed = false
   /** So far the pages are there for this process. */
   #touchedTo = 0
-  readonly #onCollected = new FinalizationRegistry<ViewEnd>(({ pin, mapping }) => {
+  readonly #onCollected = new FinalizationRegistry<ViewEnd>(({ pin, mapping, bytes }) => {
     // Not kept: if its memory was given to another buffer, whoever looks at that must not see another value.
     mapping.unmap()
+    this.#viewedBytes -= bytes
     this.#viewEnded(pin)
   })
 
@@ -73,10 +83,11 @@ export class SharedSegment {
     memory: SystemMemory,
     descriptor: number,
     mapping: SharedMapping,
-    { pinTable, endMark = 0, spareBytesMax = spareBytesMaxDefault }: SharedSegmentOptions,
+    { bytesMax, pinTable, endMark = 0, spareBytesMax = spareBytesMaxDefault }: SharedSegmentOptions,
   ) {
     const { buffer } = mapping
     this.#spares = new SpareMappings(spareBytesMax)
+    this.#viewedBytesMax = bytesMax * viewedShareMax
     this.#memory = memory
     this.#descriptor = descriptor
     this.#mapping = mapping
@@ -117,8 +128,12 @@ export class SharedSegment {
     }
   }
 
-  /** The value at a place. Undefined when it lies there no more. */
-  read(place: BlockPlace, name: string, bytes: number): StoredBytes | undefined {
+  /**
+   * The value at a place. Undefined when it lies there no more.
+   *
+   * @param isCopy it is a value of another node. Its parts are views only while those of this program leave room for others.
+   */
+  read(place: BlockPlace, name: string, bytes: number, isCopy = false): StoredBytes | undefined {
     if (this.#isClosed) return undefined
     const pin = this.#pin(place.offset)
     if (!this.isThere(place, name, bytes)) {
@@ -129,7 +144,8 @@ export class SharedSegment {
     const shown = this.#bytes.subarray(start, start + bytes)
     if (pin !== undefined) {
       Atomics.store(this.#words, (place.offset + headerAt.used) / 4, 1)
-      return this.#stored(start, shown, pin)
+      const mayView = !isCopy || this.#leavesRoom(pin, bytes)
+      return this.#stored({ start, shown, pin, mayView })
     }
     const copy = Buffer.allocUnsafeSlow(bytes)
     copy.set(shown)
@@ -137,7 +153,25 @@ export class SharedSegment {
     return this.isThere(place, name, bytes) ? privateBytes(copy) : undefined
   }
 
-  #stored(start: number, shown: Buffer, pin: number): StoredBytes {
+  /** Whether others find room beside the views of this program when there are some on this value, too. */
+  #leavesRoom(pin: number, bytes: number): boolean {
+    if (this.#viewedBytes === 0 || this.#viewedBytes + bytes <= this.#viewedBytesMax) return true
+    const pins = this.#pins as Int32Array
+    // It stays where it is for views that there are already.
+    return pins.some((each, at) => at !== pin && each === pins[pin])
+  }
+
+  #stored({
+    start,
+    shown,
+    pin,
+    mayView,
+  }: {
+    start: number
+    shown: Buffer
+    pin: number
+    mayView: boolean
+  }): StoredBytes {
     this.#views += 1
     const views = new ViewGroup()
     let isOpen = true
@@ -145,7 +179,7 @@ export class SharedSegment {
       shown,
       views,
       own: (offset, length) => {
-        const view = length < mappedBytesMin ? undefined : this.#view(start + offset, length, pin, views)
+        const view = !mayView || length < mappedBytesMin ? undefined : this.#view(start + offset, length, pin, views)
         return new Uint8Array(view ?? shown.subarray(offset, offset + length))
       },
       close: () => {
@@ -166,8 +200,9 @@ export class SharedSegment {
       return undefined
     }
     const buffer = this.#bufferOf(mapping, pin)
-    const end = { pin, mapping }
+    const end = { pin, mapping, bytes: length }
     this.#views += 1
+    this.#viewedBytes += length
     this.#onCollected.register(buffer, end, end)
     views.add(buffer, () => {
       // Somebody has given its memory to another buffer, with which it stays for good.
@@ -177,6 +212,7 @@ export class SharedSegment {
       ArrayBuffer.prototype.transfer.call(buffer, 0)
       if (!this.#isClosed && mapping.reset()) this.#spares.put(part, mapping)
       else mapping.unmap()
+      this.#viewedBytes -= length
       this.#viewEnded(pin)
       return true
     })

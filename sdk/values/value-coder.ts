@@ -20,7 +20,7 @@ import {
   type WireValue,
 } from '../../protocols/wire-value.ts'
 import { PlacementGroup } from '../api/placement-group.ts'
-import { ObjectRef } from '../objects/object-ref.ts'
+import { anotherRef, ObjectRef } from '../objects/object-ref.ts'
 import type { ObjectStore, ReadPriority, StoredBytes } from '../store/object-store.ts'
 import { fillInstance, putTogether, takeApart, type InstanceData } from './instance-parts.ts'
 
@@ -242,7 +242,7 @@ export class ValueCoder {
   #extend(value: object): Extension | undefined {
     if (value instanceof ObjectRef) {
       this.#host.onRefEncoded(value)
-      ;(this.#refs ??= []).push(value)
+      ;(this.#refs ??= []).push(anotherRef(value))
       return { tag: 'ref', data: value.id }
     }
     const remote = this.#host.describeFunction(value)

@@ -12,7 +12,17 @@ import { DriverProgram } from '../support/driver-program.ts'
 const workerEntry = fileURLToPath(new URL('../../sdk/worker/main.ts', import.meta.url))
 
 /** Values of so many bytes, so that each can be told from the others. */
-const bytes = { kept: 8_000_000, argument: 7_000_000, result: 6_000_000, borrowed: 5_000_000, viewed: 4_000_000 }
+const bytes = {
+  both: 9_000_000,
+  kept: 8_000_000,
+  argument: 7_000_000,
+  result: 6_000_000,
+  borrowed: 5_000_000,
+  viewed: 4_000_000,
+  inner: 3_000_000,
+  other: 2_000_000,
+  closedOver: 1_000_000,
+}
 
 describe('shoal memory', () => {
   test('says of each value who keeps it, and why', async (t) => {
@@ -28,6 +38,8 @@ describe('shoal memory', () => {
       `
       import { init, remote, get, put } from 'SDK'
       import { existsSync } from 'node:fs'
+      import { setFlagsFromString } from 'node:v8'
+      import { runInNewContext } from 'node:vm'
       await init()
       const bytes = ${JSON.stringify(bytes)}
       const end = ${JSON.stringify(path.join(runtimeDirectory, 'end'))}
@@ -37,13 +49,24 @@ describe('shoal memory', () => {
       const kept = put(new Uint8Array(bytes.kept))
       const result = make.remote(bytes.result, put(new Uint8Array(bytes.argument)) as never)
       await get(result)
+      const both = put(new Uint8Array(bytes.both))
+      const other = make.remote(bytes.other, both as never)
+      await get(other)
+      const closedOver = put(new Uint8Array(bytes.closedOver))
+      await get(remote(async () => void (await get(closedOver))).remote())
+      const box = put({ inner: put(new Uint8Array(bytes.inner)) })
       const borrowed = put(new Uint8Array(bytes.borrowed))
       const viewed = put(new Uint8Array(bytes.viewed))
       const running = hold.remote({ ref: borrowed }, viewed as never)
+      setFlagsFromString('--expose-gc')
+      for (let i = 0; i < 5; i++) {
+        await new Promise((r) => setTimeout(r, 10))
+        runInNewContext('gc')()
+      }
       console.log('READY')
       await until(end)
       await get(running)
-      console.log(kept, result)
+      console.log(kept, result, both, other, box, closedOver)
       `,
       { SHOAL_RUNTIME_DIR: runtimeDirectory },
     )
@@ -68,6 +91,14 @@ describe('shoal memory', () => {
       whyOf(found(bytes.argument)).filter((why) => why.startsWith('driver')),
       ['driver rebuild 1'],
     )
+    assert.deepEqual(
+      whyOf(found(bytes.both)).filter((why) => why.startsWith('driver')),
+      ['driver owner 1', 'driver rebuild 1'],
+    )
+    assert.deepEqual(whyOf(found(bytes.inner)), ['driver inside 1'])
+    assert.ok(whyOf(found(bytes.closedOver)).includes('driver owner 1'))
+    assert.ok(whyOf(found(bytes.closedOver)).includes('worker borrower 1'))
+    assert.ok(whyOf(found(bytes.borrowed)).includes('driver owner 1'))
     assert.ok(whyOf(found(bytes.borrowed)).includes('driver task 1'))
     assert.ok(whyOf(found(bytes.borrowed)).includes('worker borrower 1'))
     assert.ok(whyOf(found(bytes.viewed)).includes('worker view 1'))
@@ -77,6 +108,7 @@ describe('shoal memory', () => {
     assert.match(stdout, /^OBJECT +SIZE +MADE BY +WHERE +KEPT BY\n/)
     assert.match(stdout, new RegExp(`put +memory +driver ${driver.pid} \\(driver\\.ts\\): ref\n`))
     assert.match(stdout, /driver \d+ \(driver\.ts\): to rebuild 1 result/)
+    assert.match(stdout, /driver \d+ \(driver\.ts\): inside 1 value\n/)
     const objects = await shoal(runtimeDirectory, 'objects')
     assert.match(objects.stdout, /^OBJECT +SIZE +OWNER +KIND +WHERE +PINNED BY +REFS +AGE\n/)
     writeFileSync(path.join(runtimeDirectory, 'end'), '')

@@ -73,6 +73,55 @@ describe('values of other nodes of this machine', { timeout: 120_000 }, () => {
     },
   )
 
+  test('are copies once views would fill the store; what finds no room says why, also when the time is up', async () => {
+    const megabyte = 1_000_000
+    const storeBytesMax = 8 * megabyte
+    await using mesh = await startLocalMesh({
+      nodes: 2,
+      options: (index) => ({ storeBytesMax: index === 0 ? storeBytesMax : 100 * megabyte }),
+    })
+    const [home, other] = mesh.nodes as [LocalNode, LocalNode]
+    await using driver = new DriverProgram(
+      `
+      import { init, remote, get, put, release, wait } from 'SDK'
+      await init()
+      const make = remote((seed: number, bytes: number) => new Uint8Array(bytes).fill(seed), {
+        schedulingStrategy: { nodeId: ${JSON.stringify(other.nodeId)} },
+      })
+      const refs = [1, 2, 3, 4, 5, 6].map((seed) => make.remote(seed, 3e6))
+      await wait(refs, { count: 6, fetchLocal: false })
+      const isRight = (value: Uint8Array, i: number) => value.length === 3e6 && value.every((x) => x === i + 1)
+      const kept = await get(refs)
+      const one: Uint8Array[] = []
+      for (const ref of refs) one.push(await get(ref))
+      console.log('RIGHT ' + (kept.every(isRight) && one.every(isRight)))
+      for (const value of [...kept, ...one]) release(value)
+      const tell = ({ name, message, retryable, cause }) =>
+        console.log('ERROR ' + JSON.stringify([name, message, retryable, cause?.name, cause?.message]))
+      await get(make.remote(7, 40e6)).catch(tell)
+      const view = await get(put(new Uint8Array(7.5e6)))
+      const seventh = make.remote(7, 3e6)
+      await wait([seventh], { fetchLocal: false })
+      await get(seventh, { timeoutMs: 300 }).catch(tell)
+      console.log('KEPT ' + view.length)
+      release(view)
+      console.log('CAME ' + (await get(seventh)).every((x) => x === 7))
+      `,
+      { SHOAL_RUNTIME_DIR: home.runtimeDirectory },
+    )
+    const { stdout, stderr } = await driver.ended()
+    assert.match(stdout, /RIGHT true/, stderr)
+    const [tooLarge, late] = Array.from(
+      stdout.matchAll(/ERROR (.*)/g),
+      ([, line]) => JSON.parse(line as string) as [string, string, boolean, string | null, string],
+    )
+    assert.deepEqual([tooLarge?.[0], tooLarge?.[2]], ['ObjectStoreFullError', false])
+    assert.match(tooLarge?.[1] ?? '', /larger than this node's whole object store \(8000000 bytes\)/)
+    assert.deepEqual([late?.[0], late?.[3]], ['GetTimeoutError', 'ObjectStoreFullError'])
+    assert.match(late?.[4] ?? '', /750\d{4} of them are being looked at by programs\): release\(\) what/)
+    assert.match(stdout, /CAME true/, stderr)
+  })
+
   test('are right, or made again, when the node that has them is killed while they are read', async () => {
     await using mesh = await startLocalMesh({ nodes: 3 })
     const [home, second] = mesh.nodes as [LocalNode, LocalNode, LocalNode]

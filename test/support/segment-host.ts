@@ -5,7 +5,7 @@ import { storeFull } from '../../node/store/store-full.ts'
 import type { StoreAction, StoreEvent } from '../../node/store/store-events.ts'
 import { SegmentStore } from '../../sdk/store/segment-store.ts'
 import { SharedSegment } from '../../sdk/store/shared-segment.ts'
-import type { ReadPlace, WritePlace } from '../../sdk/store/object-store.ts'
+import type { ReadPlace, StoreLink, WritePlace } from '../../sdk/store/object-store.ts'
 import { systemMemory } from '../../sdk/system/linux-memory.ts'
 
 /** The two sides of a store in shared memory within one process, without a node between them. Nothing goes to the disk. */
@@ -19,6 +19,8 @@ export class SegmentHost {
   nowMs = 0
   /** Where a value is said to be instead of where it is; undefined for all others. */
   misplace: (question: { name: string; damaged?: string }) => ReadPlace | undefined = () => undefined
+  /** The values are said to be those of another node. */
+  areElsewhere = false
   readonly #bytesMax: number
   #lastKey = 0
 
@@ -39,13 +41,14 @@ export class SegmentHost {
     if (memory === undefined || pinTable === undefined) throw new Error('there is no shared memory here')
     const shared = SharedSegment.open(memory, { path: segment.path, bytesMax: this.#bytesMax, pinTable })
     if (shared === undefined) throw new Error('the shared memory could not be mapped')
-    const store = new SegmentStore(shared, {
+    const link: StoreLink = {
       allocate: (value) => this.#allocate(value),
       stored: ({ name }) => void this.step({ type: 'seal', name, object: '', crc: 0 }),
       abandon: (name) => void this.step({ type: 'abandon', key: this.#lastKey, name }),
       open: async (question) => this.misplace(question) ?? this.#open(question.name),
       free: (names) => void this.step({ type: 'free', names }),
-    })
+    }
+    const store = new SegmentStore(shared, link, () => this.areElsewhere)
     return { store, shared, pinTable }
   }
 

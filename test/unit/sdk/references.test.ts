@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { ByteWriter } from '../../../protocols/bytes.ts'
 import { limits } from '../../../protocols/limits.ts'
 import { encodeBody, referencesMax } from '../../../protocols/messages.ts'
 import type { ObjectRecord } from '../../../sdk/objects/object-record.ts'
-import { ObjectRef } from '../../../sdk/objects/object-ref.ts'
+import { anotherRef, ObjectRef } from '../../../sdk/objects/object-ref.ts'
 import { OwnedObjects } from '../../../sdk/objects/owned-objects.ts'
 import type { ObjectExchange } from '../../../sdk/runtime/object-exchange.ts'
 import { references } from '../../../sdk/runtime/references.ts'
 import { StoredValues } from '../../../sdk/runtime/stored-values.ts'
 import { Lineage } from '../../../sdk/tasks/lineage.ts'
+import { until } from '../../support/daemon-process.ts'
 import { storedValue, taskOf } from '../../support/task-records.ts'
 
 const self = '0'.repeat(32)
@@ -60,4 +63,55 @@ test('tasks that take an object are counted once each', () => {
       [first.id, 2],
     ],
   )
+})
+
+test('a ref of the program itself is told of besides a task that takes the object, for as long as it is there', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const { objects, stored, all } = owner(1, 0)
+  const record = all[0] as ObjectRecord
+  const program: { ref: ObjectRef | undefined } = { ref: new ObjectRef(record) }
+  /** As a call does it. */
+  const submit = (ref: ObjectRef) => {
+    record.noteUse(ref)
+    return taskOf(9, [], { holds: [anotherRef(ref)] })
+  }
+  const tasks = [submit(program.ref as ObjectRef)]
+  const told = () =>
+    references({ objects, stored, tasks, lineages: [] }).owned.map(({ tasks: n, hasRef }) => [n, hasRef])
+  collect()
+  assert.deepEqual(told(), [[1, true]])
+  program.ref = undefined
+  await until('the ref is collected', () => {
+    collect()
+    return told()[0]?.[1] === false
+  })
+  assert.deepEqual(told(), [[1, false]])
+})
+
+test('values that have a ref to an object inside are counted, each once, as long as they live', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const { objects, stored, all } = owner(1, 0)
+  const record = all[0] as ObjectRecord
+  const boxes: ObjectRecord[] = []
+  const fill = (): void => {
+    for (let i = 0; i < 20; i++) {
+      const box = objects.owned.create()
+      box.settle(storedValue('0'.repeat(44)), [new ObjectRef(record)])
+      boxes.push(box)
+    }
+    // It was lost, and is there again.
+    const again = boxes[0] as ObjectRecord
+    again.lose()
+    again.settle(storedValue('0'.repeat(44)), again.holds)
+  }
+  fill()
+  const insides = () => references({ objects, stored, tasks: [], lineages: [] }).owned[0]?.insides
+  assert.equal(insides(), 20)
+  boxes.length = 3
+  await until('the others are collected', () => {
+    collect()
+    return insides() === 3
+  })
 })

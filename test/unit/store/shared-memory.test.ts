@@ -102,7 +102,7 @@ describe('values in shared memory', () => {
       host.store.free([nameOf(n)])
     }
     assert.ok(isRight(view, 1))
-    assert.throws(() => put(host, 50, 3 * mebibyte), /1048576 of them are being read/)
+    assert.throws(() => put(host, 50, 3 * mebibyte), /1048576 of them are being looked at by programs/)
     view = undefined
     await until('the view is collected', () => {
       collect()

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createSecretKey } from 'node:crypto'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { NotCloneableError, ProtocolError, TaskCancelledError } from '../../../protocols/errors.ts'
@@ -381,6 +382,9 @@ describe('what cannot be copied is named', () => {
     ['a view on shared memory', new Uint8Array(new SharedArrayBuffer(8)), /a view on a SharedArrayBuffer/],
     ['an instance', new Map([['k', new (class Connection {})()]]), /at <value 0>: an instance of Connection;/],
     ['a key of a map', new Map([[Promise.resolve(), 1]]), /at <key 0>: a Promise/],
+    ['a Blob', { body: new Blob(['a']) }, /at \.body: an instance of Blob;/],
+    ['a File', new File(['a'], 'a.txt'), /an instance of File;/],
+    ['a KeyObject', createSecretKey(Buffer.from('secret')), /an instance of SecretKeyObject;/],
     ['an item of a set', new Set([1, Promise.resolve()]), /at <item 1>: a Promise/],
   ]
   for (const [name, value, message] of cases) {
