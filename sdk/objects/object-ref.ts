@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { InvalidArgumentError } from '../../protocols/errors.ts'
-import { ObjectRecord } from './object-record.ts'
+import type { ObjectRecord } from './object-record.ts'
 
 /** Opens a ref for the SDK; users see only its id. */
 export let recordOf: (ref: ObjectRef<unknown>) => ObjectRecord
@@ -25,7 +25,7 @@ export class ObjectRef<T = unknown> {
 
   /** @internal Refs come from `put` and from calls of remote functions. */
   constructor(record: ObjectRecord) {
-    if (!(record instanceof ObjectRecord)) {
+    if (typeof (record as Partial<ObjectRecord> | null | undefined)?.whenReady !== 'function') {
       throw new InvalidArgumentError(
         'an ObjectRef cannot be made from an id: refs come from put() and calls; an id alone is for `shoal objects locate`',
       )
