@@ -194,13 +194,17 @@ describe('values that come back as views', () => {
 
 test('a program that leaves its node keeps nothing of its store, unless it looks at it', async () => {
   const removeDirectory = freshRuntimeDirectory()
-  const stores = (): string[] =>
+  /** The stores that are open here, by number. */
+  const open = (): number[] =>
     readdirSync('/proc/self/fd').flatMap((each) => {
+      const file = `/proc/self/fd/${each}`
       // The one that lists them is closed by now.
-      const target =
-        statSync(`/proc/self/fd/${each}`, { throwIfNoEntry: false }) && readlinkSync(`/proc/self/fd/${each}`)
-      return target?.includes('shoal-store') === true ? [target] : []
+      const stats = statSync(file, { throwIfNoEntry: false })
+      return stats !== undefined && readlinkSync(file).includes('shoal-store') ? [stats.ino] : []
     })
+  // Views of other tests may not have been collected yet.
+  const others = new Set(open())
+  const stores = (): number[] => open().filter((each) => !others.has(each))
   try {
     for (let i = 0; i < 2; i++) {
       await init({ embedded: true, numCpus: 0 })
