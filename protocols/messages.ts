@@ -33,7 +33,7 @@ import { wireValue } from './wire-value.ts'
  * those on without decoding them.
  */
 
-export const protocolVersion = 10
+export const protocolVersion = 11
 
 export interface MessageType<T> {
   code: number
