@@ -137,9 +137,14 @@ export class BlobCache {
     for (const hashes of this.#putBy.values()) for (const hash of hashes) staying.add(hash)
     for (const [hash, blob] of this.#blobs) {
       if (!blob.isThere || staying.has(hash) || this.#puts.has(hash)) continue
+      try {
+        rmSync(this.fileOf(hash), { force: true })
+      } catch (error) {
+        this.#log(`shipped code ${hash} could not be removed: ${(error as Error).message}`)
+        continue
+      }
       this.#blobs.delete(hash)
       this.#bytes -= blob.bytes
-      rmSync(this.fileOf(hash), { force: true })
       if (this.#bytes + bytes <= this.#bytesMax) return true
     }
     return false
